@@ -1,0 +1,18 @@
+use serde::Deserialize;
+
+/// One socket's life and its limits.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    pub heartbeat_ms: u64,
+    pub identify_timeout_ms: u64,
+    pub max_frame_bytes: usize,
+    pub send_queue_bytes: usize,
+    pub max_sessions: usize,
+    pub max_sessions_per_player: usize,
+    pub max_npcs: usize,
+    pub max_turns: usize,
+    pub max_text_chars: usize,
+    pub max_context_chars: usize,
+    pub max_actions: usize,
+}

@@ -1,0 +1,2 @@
+//! One player line: from `say` to a timeline of events.
+

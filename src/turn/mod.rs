@@ -1,2 +1,1 @@
 //! One player line: from `say` to a timeline of events.
-

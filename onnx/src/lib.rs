@@ -2,6 +2,10 @@
 
 mod checkpoint;
 mod error;
+mod export;
+mod model_file;
 
 pub use checkpoint::{Architecture, Llama3Rope, ModelConfig, RopeScaling, Tensor};
 pub use error::ImportError;
+pub use export::{Progress, import};
+pub use model_file::{AdapterGroup, FORMAT_VERSION, GraphInfo, ModelFile, Precision, Projection};

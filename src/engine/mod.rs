@@ -10,7 +10,7 @@ mod request;
 mod runtime;
 mod sampler;
 mod scheduler;
-pub mod tokenizer;
+mod tokenizer;
 mod worker;
 
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ pub use self::request::{
     Choice, Choose, Event, FinishReason, Generate, Generation, Mix, Sampling, Usage, Weighted,
 };
 pub use self::scheduler::{MAX_STOP_CHARS, MAX_STOPS};
-pub use self::tokenizer::Tokenizer;
+pub use self::tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
 
 use self::portable::Portable;
 use self::sampler::Sampler;

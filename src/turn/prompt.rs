@@ -4,8 +4,7 @@
 //! around, what was said) in the newest message alone. The next prompt then begins with this one.
 
 use crate::archetype::Pack;
-use crate::engine::EngineError;
-use crate::engine::tokenizer::{Message, Role, Tokenizer};
+use crate::engine::{EngineError, Message, Role, Tokenizer};
 use crate::history::Exchange;
 
 /// The persona: who the NPC is, how it speaks, what it knows.

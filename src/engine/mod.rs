@@ -22,6 +22,8 @@ use npc_onnx::ModelFile;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::adapter::{Adapter, AdapterInfo};
+pub use self::portable::Portable;
+pub use self::runtime::load as load_runtime;
 pub use self::decoder::{Decoder, ResolvedMix, Step, StepToken};
 pub use self::error::EngineError;
 pub use self::request::{
@@ -30,7 +32,7 @@ pub use self::request::{
 pub use self::scheduler::{MAX_STOP_CHARS, MAX_STOPS};
 pub use self::tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
 
-use self::portable::Portable;
+
 use self::sampler::Sampler;
 use self::scheduler::{ChooseWork, GenerateWork, Job, Limits, StopMatcher, Work};
 use self::worker::{Command, QueueSlot, Shared, Worker};

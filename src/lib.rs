@@ -4,13 +4,13 @@
 //! (`tests/layers.rs` checks it).
 
 pub mod app;
+pub mod archetype;
+pub mod config;
+pub mod engine;
+pub mod history;
 pub mod http;
+pub mod npc;
+pub mod pull;
 pub mod session;
 pub mod turn;
-pub mod npc;
-pub mod archetype;
-pub mod history;
-pub mod engine;
 pub mod wire;
-pub mod config;
-pub mod pull;

@@ -1,14 +1,19 @@
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Defaults of a turn.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Turn {
     pub max_tokens: u32,
+    /// Above 0, at most 2.
     pub temperature: f32,
+    /// Above 0, at most 1.
     pub top_p: f32,
+    /// At least 0, below 1.
     pub min_p: f32,
+    /// Characters per second.
     pub speech_rate: f32,
     pub window_min: usize,
+    /// At least `window_min`.
     pub window_max: usize,
 }

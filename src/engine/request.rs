@@ -79,11 +79,22 @@ pub struct Usage {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The request has its row.
-    Started { prompt_tokens: u32, cached_tokens: u32 },
+    Started {
+        prompt_tokens: u32,
+        cached_tokens: u32,
+    },
     /// More text: whole characters only; `tokens` of the model went into it.
-    Text { text: String, tokens: u32 },
-    Finished { reason: FinishReason, usage: Usage },
-    Failed { error: super::EngineError },
+    Text {
+        text: String,
+        tokens: u32,
+    },
+    Finished {
+        reason: FinishReason,
+        usage: Usage,
+    },
+    Failed {
+        error: super::EngineError,
+    },
 }
 
 /// The distribution over the options of a [`Choose`].

@@ -1,6 +1,7 @@
 //! Checkpoint (GGUF or safetensors) → the ONNX decoder that npc-gateway runs.
 
 mod checkpoint;
+mod dequant;
 mod error;
 mod export;
 mod model_file;

@@ -1,0 +1,174 @@
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::{PackError, Task, limits};
+
+/// An archetype: who its characters are, how they speak, what they know, and its adapters.
+///
+/// In `persona`, `speech` and `lore`, `{name}` stands for the character's name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pack {
+    /// Name of the archetype and of the pack's folder: `[a-z0-9_-]{1,32}`.
+    pub name: String,
+    /// What people call it: "Vampire". 1 to 40 characters.
+    pub title: String,
+    /// Names for characters that come without one; at least 1, at most 256.
+    pub names: Vec<String>,
+    /// Who the character is, in the second person. 1 to 1,000 characters.
+    pub persona: String,
+    /// How it speaks: rules or example lines. At most 16 of at most 300 characters.
+    pub speech: Vec<String>,
+    /// What it knows: one fact each. At most 16 of at most 300 characters.
+    pub lore: Vec<String>,
+    /// Weight of each task's adapter, -2 to 2. Every task is there: 1 where the file names none.
+    pub mix: BTreeMap<Task, f32>,
+    /// Lines that it says instead of an answer while the server is overloaded; 1 to 64.
+    pub overload_lines: Vec<String>,
+    /// The adapter of each task that has one. Empty: the character runs on the base model alone.
+    pub adapters: BTreeMap<Task, PackAdapter>,
+    /// Versions that the file asks for; for the other tasks the highest is used.
+    pub(super) pinned: BTreeMap<Task, u32>,
+}
+
+/// A trained adapter of a pack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackAdapter {
+    /// `ARCHETYPE.TASK`, for example `vampire.dialogue_style`.
+    pub id: String,
+    pub task: Task,
+    /// `v1`, `v2`, …
+    pub version: String,
+    /// The folder with `adapter_config.json` and `adapter_model.safetensors`.
+    pub dir: PathBuf,
+}
+
+/// `pack.toml` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    title: String,
+    names: Vec<String>,
+    persona: String,
+    #[serde(default)]
+    speech: Vec<String>,
+    #[serde(default)]
+    lore: Vec<String>,
+    overload_lines: Vec<String>,
+    #[serde(default)]
+    mix: BTreeMap<Task, f32>,
+    #[serde(default)]
+    versions: BTreeMap<Task, String>,
+}
+
+impl Pack {
+    /// Reads the text of a `pack.toml`; its `name` must be `folder`, the name of the folder that it is in.
+    /// Errors name `path` and the key. The pack has no adapters yet.
+    pub(super) fn parse(text: &str, folder: &str, path: &Path) -> Result<Self, PackError> {
+        let toml = toml::Deserializer::parse(text).map_err(|e| syntax_error(path, text, &e))?;
+        let file: File = serde_path_to_error::deserialize(toml).map_err(|e| {
+            let key = e.path().to_string();
+            let reason = e.inner().message().to_owned();
+            if key == "." { PackError::new(path, reason) } else { PackError::at(path, key, reason) }
+        })?;
+        let check = Check { path };
+        check.archetype_name(&file.name, folder)?;
+        check.text("title", &file.title, limits::NAME_CHARS)?;
+        check.list("names", &file.names, 1, limits::NAMES, limits::NAME_CHARS)?;
+        check.text("persona", &file.persona, limits::PERSONA_CHARS)?;
+        check.list("speech", &file.speech, 0, limits::RULES, limits::RULE_CHARS)?;
+        check.list("lore", &file.lore, 0, limits::RULES, limits::RULE_CHARS)?;
+        check.list("overload_lines", &file.overload_lines, 1, limits::LINES, limits::LINE_CHARS)?;
+        for (task, weight) in &file.mix {
+            if !(-limits::WEIGHT..=limits::WEIGHT).contains(weight) {
+                let reason = format!("it is {weight}, but must be from -{0} to {0}", limits::WEIGHT);
+                return Err(PackError::at(path, format!("mix.{task}"), reason));
+            }
+        }
+        let mut pinned = BTreeMap::new();
+        for (task, version) in &file.versions {
+            let number = version_number(version).ok_or_else(|| {
+                let reason = format!("it is {version:?}, but must be a version such as \"v1\"");
+                PackError::at(path, format!("versions.{task}"), reason)
+            })?;
+            pinned.insert(*task, number);
+        }
+        let weight = |task| (task, file.mix.get(&task).copied().unwrap_or(1.0));
+        Ok(Self {
+            name: file.name,
+            title: file.title,
+            names: file.names,
+            persona: file.persona,
+            speech: file.speech,
+            lore: file.lore,
+            mix: Task::ALL.into_iter().map(weight).collect(),
+            overload_lines: file.overload_lines,
+            adapters: BTreeMap::new(),
+            pinned,
+        })
+    }
+}
+
+/// `v12` → 12. No leading zeros, so that a number has one spelling.
+pub(super) fn version_number(version: &str) -> Option<u32> {
+    let digits = version.strip_prefix('v')?;
+    let plain = !digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit());
+    digits.parse().ok().filter(|&number| plain && number <= limits::VERSION)
+}
+
+/// A syntax error with its line, which the parser knows as a byte offset.
+fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> PackError {
+    let line = error.span().map_or(1, |span| {
+        let before = text.as_bytes().iter().take(span.start);
+        before.filter(|&&byte| byte == b'\n').count() + 1
+    });
+    PackError::new(path, format!("line {line}: {}", error.message()))
+}
+
+/// Checks the values of one file.
+struct Check<'a> {
+    path: &'a Path,
+}
+
+impl Check<'_> {
+    fn archetype_name(&self, name: &str, folder: &str) -> Result<(), PackError> {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+        if !(1..=32).contains(&name.len()) || !name.bytes().all(allowed) {
+            let reason = format!("it is {name:?}, but must be 1 to 32 of a-z, 0-9, _ and -");
+            return Err(PackError::at(self.path, "name", reason));
+        }
+        if name != folder {
+            let reason = format!("it is {name:?}, but the pack's folder is named {folder:?}");
+            return Err(PackError::at(self.path, "name", reason));
+        }
+        Ok(())
+    }
+
+    /// One text: not blank, not too long, printable. Line breaks are allowed.
+    fn text(&self, key: &str, text: &str, limit: usize) -> Result<(), PackError> {
+        let fail = |reason: String| Err(PackError::at(self.path, key, reason));
+        let chars = text.chars().count();
+        if text.trim().is_empty() {
+            return fail("it is empty".to_owned());
+        }
+        if chars > limit {
+            return fail(format!("it has {chars} characters, at most {limit} are allowed"));
+        }
+        if let Some(control) = text.chars().find(|&c| c.is_control() && c != '\n') {
+            return fail(format!("it holds the control character U+{:04X}", u32::from(control)));
+        }
+        Ok(())
+    }
+
+    fn list(&self, key: &str, list: &[String], min: usize, max: usize, chars: usize) -> Result<(), PackError> {
+        if !(min..=max).contains(&list.len()) {
+            let reason = format!("it has {} entries, but must have {min} to {max}", list.len());
+            return Err(PackError::at(self.path, key, reason));
+        }
+        list.iter().enumerate().try_for_each(|(i, text)| self.text(&format!("{key}[{i}]"), text, chars))
+    }
+}

@@ -1,0 +1,155 @@
+//! Bytes to frames and back, for both subprotocols.
+
+use bytes::Bytes;
+use serde::de::DeserializeSeed;
+use serde::{Deserialize, Serialize};
+
+use super::frame::{Cid, ClientFrame, ServerFrame};
+use super::value::{MAX_DEPTH, Tree, Value};
+
+/// How frames are written. Both carry the same maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subprotocol {
+    /// Binary messages, MessagePack with structs as maps. The default.
+    Msgpack,
+    /// Text messages, JSON.
+    Json,
+}
+
+impl Subprotocol {
+    /// Its name in `Sec-WebSocket-Protocol`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Msgpack => "npc.v1.msgpack",
+            Self::Json => "npc.v1.json",
+        }
+    }
+
+    /// The subprotocol with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Msgpack, Self::Json].into_iter().find(|known| known.name() == name)
+    }
+
+    /// Whether its messages are binary; they are text otherwise.
+    pub const fn is_binary(self) -> bool {
+        matches!(self, Self::Msgpack)
+    }
+}
+
+/// A message could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    #[error("MessagePack: {0}")]
+    MsgpackEncode(#[from] rmp_serde::encode::Error),
+    #[error("MessagePack: {0}")]
+    MsgpackDecode(#[from] rmp_serde::decode::Error),
+    #[error("JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("bytes after the end of the frame")]
+    TrailingBytes,
+}
+
+/// Reads a whole message into a tree.
+pub(super) fn decode_tree(subprotocol: Subprotocol, message: &[u8]) -> Result<Value<'_>, CodecError> {
+    let tree = Tree { depth_left: MAX_DEPTH };
+    match subprotocol {
+        Subprotocol::Msgpack => {
+            let mut rest = message;
+            let value = tree.deserialize(&mut rmp_serde::Deserializer::new(&mut rest))?;
+            if rest.is_empty() { Ok(value) } else { Err(CodecError::TrailingBytes) }
+        }
+        Subprotocol::Json => {
+            let mut deserializer = serde_json::Deserializer::from_slice(message);
+            let value = tree.deserialize(&mut deserializer)?;
+            deserializer.end()?;
+            Ok(value)
+        }
+    }
+}
+
+/// The keys of a frame, in the order in which they are written.
+#[derive(Serialize)]
+struct Envelope<'a, D> {
+    op: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cid: Option<&'a Cid>,
+    d: &'a D,
+}
+
+fn encode<T: Serialize>(subprotocol: Subprotocol, frame: &T) -> Result<Bytes, CodecError> {
+    Ok(match subprotocol {
+        Subprotocol::Msgpack => rmp_serde::to_vec_named(frame)?.into(),
+        Subprotocol::Json => serde_json::to_vec(frame)?.into(),
+    })
+}
+
+/// Writes a server frame as one message.
+pub fn encode_server(
+    subprotocol: Subprotocol,
+    frame: &ServerFrame,
+    s: Option<u64>,
+    cid: Option<&Cid>,
+) -> Result<Bytes, CodecError> {
+    encode(subprotocol, &Envelope { op: frame.op(), s, cid, d: frame })
+}
+
+/// Writes a client frame as one message.
+pub fn encode_client(
+    subprotocol: Subprotocol,
+    frame: &ClientFrame,
+    cid: Option<&Cid>,
+) -> Result<Bytes, CodecError> {
+    encode(subprotocol, &Envelope { op: frame.op(), s: None, cid, d: frame })
+}
+
+/// A server frame as a client reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerMessage {
+    pub op: String,
+    pub s: Option<u64>,
+    pub cid: Option<Cid>,
+    /// `None`: an `op` that this version does not have, to be passed over.
+    pub frame: Option<ServerFrame>,
+}
+
+/// Reads a server frame: the client's side of the codec.
+pub fn decode_server(subprotocol: Subprotocol, message: &[u8]) -> Result<ServerMessage, CodecError> {
+    #[derive(Deserialize)]
+    struct Head {
+        op: String,
+        s: Option<u64>,
+        cid: Option<Cid>,
+    }
+    #[derive(Deserialize)]
+    struct Body<D> {
+        d: D,
+    }
+    fn read<'m, T: Deserialize<'m>>(subprotocol: Subprotocol, message: &'m [u8]) -> Result<T, CodecError> {
+        Ok(match subprotocol {
+            Subprotocol::Msgpack => rmp_serde::from_slice(message)?,
+            Subprotocol::Json => serde_json::from_slice(message)?,
+        })
+    }
+    fn body<'m, D: Deserialize<'m>>(subprotocol: Subprotocol, message: &'m [u8]) -> Result<D, CodecError> {
+        Ok(read::<Body<D>>(subprotocol, message)?.d)
+    }
+
+    let Head { op, s, cid } = read(subprotocol, message)?;
+    let frame = match op.as_str() {
+        "hello" => Some(ServerFrame::Hello(body(subprotocol, message)?)),
+        "ready" => Some(ServerFrame::Ready(body(subprotocol, message)?)),
+        "heartbeat_ack" => Some(ServerFrame::HeartbeatAck(body(subprotocol, message)?)),
+        "resume_failed" => Some(ServerFrame::ResumeFailed(body(subprotocol, message)?)),
+        "npc.joined" => Some(ServerFrame::NpcJoined(body(subprotocol, message)?)),
+        "npc.left" => Some(ServerFrame::NpcLeft(body(subprotocol, message)?)),
+        "turn.started" => Some(ServerFrame::TurnStarted(body(subprotocol, message)?)),
+        "dialogue.delta" => Some(ServerFrame::DialogueDelta(body(subprotocol, message)?)),
+        "turn.cancelled" => Some(ServerFrame::TurnCancelled(body(subprotocol, message)?)),
+        "turn.done" => Some(ServerFrame::TurnDone(body(subprotocol, message)?)),
+        "error" => Some(ServerFrame::Error(body(subprotocol, message)?)),
+        _ => None,
+    };
+    Ok(ServerMessage { op, s, cid, frame })
+}

@@ -1,0 +1,184 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// C `say`: one line of the player.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SayFrame {
+    pub npc: String,
+    /// The client's id of the turn, 1–64 characters.
+    pub turn: String,
+    pub text: String,
+    /// What the NPC may do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<Action>,
+    /// What is around.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<GenerationOptions>,
+    /// Task → weight −2..2, over the defaults of the pack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<BTreeMap<String, f32>>,
+    /// Players who hear the turn; absent: the speaker alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Vec<String>>,
+}
+
+/// How one line is generated; what is absent comes from the settings.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct GenerationOptions {
+    /// 1–4096.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+    /// 0..2; 0 is greedy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// Above 0, at most 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f32>,
+    /// At least 0, below 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_p: Option<f32>,
+    /// Same seed, same line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Always the likeliest token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub greedy: bool,
+    /// The line ends before the first of these; at most 8, each 1–64 characters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+}
+
+/// One thing that the NPC may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// 1–64 characters.
+    pub name: String,
+    /// At most 256 characters.
+    pub description: String,
+}
+
+/// S `turn.started`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TurnStarted {
+    pub turn: String,
+    pub npc: String,
+    /// Who spoke.
+    pub player: String,
+    /// What the player said.
+    pub text: String,
+    /// No adapter of the archetype takes part.
+    pub generic: bool,
+    pub adapters: Vec<AdapterUse>,
+    pub prompt_tokens: u32,
+    pub cached_tokens: u32,
+}
+
+/// One adapter of a turn's mix.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdapterUse {
+    pub id: String,
+    pub task: String,
+    pub version: String,
+    pub weight: f32,
+}
+
+/// S `dialogue.delta`: more of the NPC's line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DialogueDelta {
+    pub turn: String,
+    pub player: String,
+    pub text: String,
+    /// Where this text starts, in Unicode scalar values from the start of the line.
+    pub offset: u64,
+    /// When to present it, from `turn.started`.
+    pub t_ms: u64,
+    pub tokens: u32,
+}
+
+/// S `turn.done`: the last frame of a turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnDone {
+    pub turn: String,
+    pub player: String,
+    pub npc: String,
+    pub reason: DoneReason,
+    /// The whole line.
+    pub text: String,
+    /// A scripted line of the pack stands in for the model's.
+    pub fallback: bool,
+    pub usage: UsageInfo,
+    pub timing: TimingInfo,
+    /// Id of the stored record, once it is durable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interaction: Option<String>,
+}
+
+/// Why a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DoneReason {
+    /// The model ended its line, or a stop text came.
+    Stop,
+    /// `max_tokens`, or the context is full.
+    Length,
+    Cancelled,
+    Blocked,
+    Error,
+}
+
+/// Tokens of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UsageInfo {
+    pub prompt_tokens: u32,
+    /// Prompt tokens that did not have to be computed again.
+    pub cached_tokens: u32,
+    pub generated_tokens: u32,
+}
+
+/// Times of a turn in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TimingInfo {
+    /// Waiting for a row.
+    pub queue_ms: u64,
+    /// From the arrival of the line to the first token.
+    pub ttft_ms: u64,
+    /// From the arrival of the line to its end.
+    pub total_ms: u64,
+}
+
+/// C `cancel`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    pub turn: String,
+    /// How much the player heard, in Unicode scalar values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_offset: Option<u64>,
+}
+
+/// S `turn.cancelled`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnCancelled {
+    pub turn: String,
+    pub player: String,
+    /// What stays of the turn.
+    pub valid_through: ValidThrough,
+    /// Ids of actions that are taken back.
+    pub retracted: Vec<String>,
+}
+
+/// A point of a turn, in its text and in its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ValidThrough {
+    pub text_offset: u64,
+    pub t_ms: u64,
+}
+
+/// C `playback`: what the player heard so far. Not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Playback {
+    pub turn: String,
+    pub heard_offset: u64,
+}

@@ -86,7 +86,7 @@ impl Cache {
     }
 
     /// Waits for the right to write, and removes what killed processes left.
-    pub(super) fn lock(&self, report: &Reporter) -> Result<Guard<'_>, PullError> {
+    pub(super) fn lock(&self, report: Reporter) -> Result<Guard<'_>, PullError> {
         fs::create_dir_all(self.tmp()).map_err(io(self.tmp()))?;
         let path = self.root.join("lock");
         let file = File::create(&path).map_err(io(&path))?;
@@ -180,7 +180,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path()).unwrap();
         let report = Reporter::new();
-        let guard = cache.lock(&report).unwrap();
+        let guard = cache.lock(report).unwrap();
         let work = guard.work().unwrap().keep();
         cache.tidy();
         assert!(work.is_dir(), "the lock is held, so this is work in progress");
@@ -188,7 +188,7 @@ mod tests {
         cache.tidy();
         assert!(!work.exists());
         fs::write(cache.tmp().join("left"), "over").unwrap();
-        drop(cache.lock(&report).unwrap());
+        drop(cache.lock(report).unwrap());
         assert!(!cache.tmp().join("left").exists());
     }
 
@@ -196,7 +196,7 @@ mod tests {
     fn a_folder_is_replaced_whole() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path()).unwrap();
-        let guard = cache.lock(&Reporter::new()).unwrap();
+        let guard = cache.lock(Reporter::new()).unwrap();
         let place = folder.path().join("a/b");
         for round in ["one", "two"] {
             let work = guard.work().unwrap();

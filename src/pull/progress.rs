@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Time between two log lines about the same wait.
 const QUIET: Duration = Duration::from_secs(10);
@@ -53,7 +53,8 @@ impl Reporter {
         let what = what.to_owned();
         if !self.terminal {
             tracing::info!("{what}");
-            return Bar { what, bar: ProgressBar::hidden().with_length(total), logged: Some(start), start };
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
+            return Bar { what, bar, logged: Some(start), start };
         }
         // A template that does not parse costs the looks, not the pull.
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

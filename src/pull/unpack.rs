@@ -23,12 +23,18 @@ pub(super) fn sha256(path: &Path, bar: &mut Bar) -> Result<String, PullError> {
         Ok(())
     })
     .map_err(io(path))?;
-    Ok(digest.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        use std::fmt::Write;
+    Ok(to_hex(&digest.finalize()))
+}
+
+/// Lower-case hex.
+pub(super) fn to_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
         // Writing to a string cannot fail.
         let _ = write!(hex, "{byte:02x}");
         hex
-    }))
+    })
 }
 
 /// Refuses a file that is not the pinned wheel, by size first, since that is free.

@@ -176,7 +176,7 @@ impl Npcs {
                 code: ErrorCode::UnknownArchetype,
                 message: format!(
                     "there is no pack for archetype {archetype:?}; there are: {}",
-                    self.packs.names().into_iter().collect::<Vec<_>>().join(", ")
+                    self.packs.names().collect::<Vec<_>>().join(", ")
                 ),
                 field: Some("archetype"),
             });

@@ -28,9 +28,6 @@ use crate::wire::{
     TurnStarted,
 };
 
-/// The tasks whose adapters are mixed into the line.
-const LINE_TASKS: [Task; 3] = [Task::DialogueStyle, Task::Personality, Task::WorldKnowledge];
-
 /// A player's line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Say {
@@ -224,7 +221,7 @@ fn mix(npc: &Npc, weights: Option<&BTreeMap<String, f32>>) -> Result<(Mix, Vec<A
     }
     let mut mix = Mix::new();
     let mut used = Vec::new();
-    for task in LINE_TASKS {
+    for task in Task::SPOKEN {
         let Some(adapter) = npc.pack.adapters.get(&task) else { continue };
         let name = task.to_string();
         let weight = weights.and_then(|w| w.get(&name).copied());
@@ -232,7 +229,7 @@ fn mix(npc: &Npc, weights: Option<&BTreeMap<String, f32>>) -> Result<(Mix, Vec<A
         if weight == 0.0 {
             continue;
         }
-        mix.push(Weighted { adapter: Arc::from(adapter.engine_id()), weight });
+        mix.push(Weighted { adapter: Arc::from(adapter.key()), weight });
         used.push(AdapterUse {
             id: adapter.id.clone(),
             task: name,

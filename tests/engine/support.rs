@@ -2,14 +2,35 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use npc_gateway::config;
-use npc_gateway::engine::{Engine, Event, FinishReason, Generate, Generation, Sampling, Usage};
+use npc_gateway::engine::{Engine, Event, FinishReason, Generate, Generation, Sampling, Usage, load_runtime};
 
-pub fn library() -> PathBuf {
-    std::env::var_os("ORT_DYLIB_PATH").expect("run the tests with `cargo xtask test`").into()
+fn path(variable: &str) -> PathBuf {
+    let value = std::env::var_os(variable);
+    value.unwrap_or_else(|| panic!("{variable} is not set: run the tests with `cargo xtask test`")).into()
 }
 
+/// ONNX Runtime's library.
+pub fn library() -> PathBuf {
+    path("ORT_DYLIB_PATH")
+}
+
+/// The default model's checkpoint.
+pub fn gguf() -> PathBuf {
+    path("NPC_GATEWAY_TEST_GGUF")
+}
+
+/// The default model, imported in int8.
 pub fn model_dir() -> PathBuf {
-    std::env::var_os("NPC_GATEWAY_TEST_MODEL").expect("run the tests with `cargo xtask test`").into()
+    path("NPC_GATEWAY_TEST_MODEL")
+}
+
+/// The default model, imported in fp32.
+pub fn fp32_model_dir() -> PathBuf {
+    path("NPC_GATEWAY_TEST_MODEL_FP32")
+}
+
+pub fn runtime() -> ort::environment::Environment {
+    load_runtime(&library()).expect("ONNX Runtime loads")
 }
 
 pub fn config() -> config::Engine {

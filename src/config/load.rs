@@ -173,9 +173,9 @@ fn from_text(like: &Value, text: &str) -> Value {
     let parsed = format!("v = {text}").parse::<Table>().ok();
     let parsed = parsed.and_then(|mut table| table.remove("v").filter(|_| table.is_empty()));
     match (like, parsed) {
-        (Value::String(_), Some(parsed @ Value::String(_))) => parsed,
+        (Value::String(_), Some(parsed @ Value::String(_)))
+        | (Value::Array(_), Some(parsed @ Value::Array(_))) => parsed,
         (Value::String(_), _) => Value::String(text.to_owned()),
-        (Value::Array(_), Some(parsed @ Value::Array(_))) => parsed,
         (Value::Array(_), _) => {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             Value::Array(items.map(|item| Value::String(item.to_owned())).collect())

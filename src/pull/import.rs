@@ -1,5 +1,6 @@
 //! Checkpoints made into model folders, once each.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -158,7 +159,8 @@ fn digest_of_file(source: &Path, report: Reporter) -> Result<Option<String>, Pul
 /// Names, sizes and times of the checkpoint's files, which change when its content does.
 fn stamp(source: &Path) -> Result<String, PullError> {
     let no_model = |reason: &str| PullError::Model { path: source.to_owned(), reason: reason.to_owned() };
-    let is_weights = |path: &Path| path.extension().is_some_and(|kind| kind == "safetensors" || kind == "gguf");
+    let is_weights =
+        |path: &Path| path.extension().is_some_and(|kind| kind == "safetensors" || kind == "gguf");
     let mut files = Vec::new();
     if source.is_file() {
         files.push(source.to_owned());
@@ -183,7 +185,8 @@ fn stamp(source: &Path) -> Result<String, PullError> {
     for path in files {
         let meta = path.metadata().map_err(io(&path))?;
         let time = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        all += &format!("{path:?} {} {:?}\n", meta.len(), time.unwrap_or_default());
+        // Writing to a string cannot fail.
+        let _ = writeln!(all, "{} {} {:?}", path.display(), meta.len(), time.unwrap_or_default());
     }
     Ok(hex(all.as_bytes()))
 }

@@ -30,7 +30,9 @@ const MACHINE: Option<u16> = None;
 pub fn check_library(path: &Path, min_minor: u32) -> Result<(), PullError> {
     let bad = |reason: String| PullError::Library { path: path.to_owned(), reason };
     let meta = match path.metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(bad("there is no such file".into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(bad("there is no such file".into()));
+        }
         meta => meta.map_err(io_error(path))?,
     };
     if !meta.is_file() {
@@ -42,7 +44,9 @@ pub fn check_library(path: &Path, min_minor: u32) -> Result<(), PullError> {
     let mut file = File::open(path).map_err(io_error(path))?;
     let strings = match symbol_strings(&mut file, meta.len()) {
         Ok(strings) => strings.map_err(bad)?,
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(bad("the file is cut off".into())),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(bad("the file is cut off".into()));
+        }
         Err(error) => return Err(io_error(path)(error)),
     };
     if !contains(&strings, b"OrtGetApiBase") {

@@ -162,7 +162,11 @@ fn help(cache: &Cache, wheels: &[Wheel]) -> String {
     let mut text = String::from("To go on without pip or a network, do one of these:\n");
     // Writing to a string cannot fail.
     if !wheels.is_empty() {
-        let _ = writeln!(text, "- put these wheels into {}, and run this again:", cache.root().join("wheels").display());
+        let _ = writeln!(
+            text,
+            "- put these wheels into {}, and run this again:",
+            cache.root().join("wheels").display()
+        );
         for Wheel { file, bytes, sha256, .. } in wheels {
             let _ = writeln!(text, "    {file}  ({bytes} bytes, sha256 {sha256})");
         }

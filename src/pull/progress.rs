@@ -17,7 +17,7 @@ pub struct Reporter {
 #[derive(Debug)]
 pub(super) struct Bar {
     what: String,
-    bar: ProgressBar,
+    shown: ProgressBar,
     /// When the last log line came; `None` on a terminal, where the bar is enough.
     logged: Option<Instant>,
     start: Instant,
@@ -40,7 +40,11 @@ impl Reporter {
 
     /// Starts to show a wait for `total` bytes.
     pub(super) fn bytes(self, what: &str, total: u64) -> Bar {
-        self.bar(what, total, "{msg:32!} [{bar:30}] {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12} {eta:>4}")
+        self.bar(
+            what,
+            total,
+            "{msg:32!} [{bar:30}] {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12} {eta:>4}",
+        )
     }
 
     /// Starts to show a wait for `total` steps.
@@ -54,13 +58,13 @@ impl Reporter {
         if !self.terminal {
             tracing::info!("{what}");
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
-            return Bar { what, bar, logged: Some(start), start };
+            return Bar { what, shown: bar, logged: Some(start), start };
         }
         // A template that does not parse costs the looks, not the pull.
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_message(what.clone());
         bar.enable_steady_tick(Duration::from_millis(200));
-        Bar { what, bar, logged: None, start }
+        Bar { what, shown: bar, logged: None, start }
     }
 }
 
@@ -72,9 +76,9 @@ impl Default for Reporter {
 
 impl Bar {
     pub(super) fn at(&mut self, position: u64) {
-        self.bar.set_position(position);
+        self.shown.set_position(position);
         let Some(logged) = &mut self.logged else { return };
-        let total = self.bar.length().unwrap_or(0);
+        let total = self.shown.length().unwrap_or(0);
         if logged.elapsed() >= QUIET && total > 0 {
             *logged = Instant::now();
             tracing::info!("{}: {} %", self.what, position.min(total) * 100 / total);
@@ -82,15 +86,15 @@ impl Bar {
     }
 
     pub(super) fn position(&self) -> u64 {
-        self.bar.position()
+        self.shown.position()
     }
 
     pub(super) fn of(&mut self, total: u64) {
-        self.bar.set_length(total);
+        self.shown.set_length(total);
     }
 
     pub(super) fn done(self) {
-        self.bar.finish_and_clear();
+        self.shown.finish_and_clear();
         let took = self.start.elapsed().as_secs_f64();
         if self.logged.is_some() {
             tracing::info!("{}: done in {took:.1} s", self.what);
@@ -103,8 +107,8 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         // An error message must not land behind a half-drawn bar.
-        if !self.bar.is_finished() {
-            self.bar.abandon();
+        if !self.shown.is_finished() {
+            self.shown.abandon();
         }
     }
 }

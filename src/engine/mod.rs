@@ -270,11 +270,15 @@ impl Engine {
 
     /// Ends every request with [`EngineError::Stopped`], and the thread.
     pub fn stop(&self) {
+        self.inner.shared.stopped.store(true, std::sync::atomic::Ordering::Release);
         // Fails only if the thread has already ended.
         drop(self.inner.commands.send(Command::Stop));
     }
 
     fn send(&self, command: Command) -> Result<(), EngineError> {
+        if self.inner.shared.stopped.load(std::sync::atomic::Ordering::Acquire) {
+            return Err(EngineError::Stopped);
+        }
         self.inner.commands.try_send(command).map_err(|error| match error {
             crossbeam_channel::TrySendError::Full(_) => self.overloaded(),
             crossbeam_channel::TrySendError::Disconnected(_) => EngineError::Stopped,

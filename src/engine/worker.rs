@@ -1,7 +1,7 @@
 //! The thread that owns the decoder, the KV cache and the queue.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -32,6 +32,8 @@ pub struct Shared {
     pub steps: AtomicU64,
     pub tokens: AtomicU64,
     pub abandoned: AtomicU64,
+    /// Set by `stop`: nothing new is taken.
+    pub stopped: AtomicBool,
     /// Moving average of the time a request has its row, in milliseconds.
     pub row_ms: AtomicU64,
 }

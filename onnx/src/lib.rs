@@ -5,7 +5,7 @@ mod error;
 mod export;
 mod model_file;
 
-pub use checkpoint::{Architecture, Llama3Rope, ModelConfig, RopeScaling, Tensor};
+pub use checkpoint::{Architecture, Checkpoint, Llama3Rope, ModelConfig, RopeScaling, Tensor};
 pub use error::ImportError;
 pub use export::{Progress, import};
 pub use model_file::{AdapterGroup, FORMAT_VERSION, GraphInfo, ModelFile, Precision, Projection};

@@ -1,8 +1,4 @@
-//! A checkpoint of any supported kind, seen one way: Hugging Face tensor names, half-split rotary order.
-
-use std::path::Path;
-
-use crate::ImportError;
+//! The sizes and constants of a decoder, whatever kind of checkpoint they were read from.
 
 /// The families of decoder that can be exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -59,11 +55,4 @@ pub struct ModelConfig {
     pub bos_token: Option<u32>,
     /// Any of these ends an answer.
     pub eos_tokens: Vec<u32>,
-}
-
-/// A dequantized tensor, row-major; a linear layer's weight is `[out, in]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tensor {
-    pub shape: Vec<usize>,
-    pub data: Vec<f32>,
 }

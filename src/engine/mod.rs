@@ -121,6 +121,7 @@ impl Engine {
         // Room for every request that the queue's bound lets in, and for adapters beside them.
         let (commands, receiver) = crossbeam_channel::bounded(config.queue + 64);
         let shared = Arc::new(Shared::default());
+        shared.running.store(true, std::sync::atomic::Ordering::Release);
         let context = decoder.context();
         let limits = Limits {
             rows: decoder.sequences(),
@@ -268,13 +269,22 @@ impl Engine {
         list
     }
 
+    /// Whether the engine's thread takes requests.
+    pub fn is_running(&self) -> bool {
+        self.inner.shared.running.load(std::sync::atomic::Ordering::Acquire)
+    }
+
     /// Ends every request with [`EngineError::Stopped`], and the thread.
     pub fn stop(&self) {
+        self.inner.shared.running.store(false, std::sync::atomic::Ordering::Release);
         // Fails only if the thread has already ended.
         drop(self.inner.commands.send(Command::Stop));
     }
 
     fn send(&self, command: Command) -> Result<(), EngineError> {
+        if !self.is_running() {
+            return Err(EngineError::Stopped);
+        }
         self.inner.commands.try_send(command).map_err(|error| match error {
             crossbeam_channel::TrySendError::Full(_) => self.overloaded(),
             crossbeam_channel::TrySendError::Disconnected(_) => EngineError::Stopped,

@@ -25,10 +25,6 @@ impl From<ort::Error> for EngineError {
 /// # Errors
 /// [`EngineError::Runtime`] if the file is missing, is no ONNX Runtime, or is older than needed.
 pub fn load(library: &Path) -> Result<Environment, EngineError> {
-    let mut environment = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(environment) = &*environment {
-        return Ok(environment.clone());
-    }
     // Checked here because a wrong path must name itself, not a symbol that the loader misses.
     if !library.is_file() {
         return Err(EngineError::Runtime(format!(
@@ -37,6 +33,10 @@ pub fn load(library: &Path) -> Result<Environment, EngineError> {
             library.display(),
             ort::MINOR_VERSION
         )));
+    }
+    let mut environment = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(environment) = &*environment {
+        return Ok(environment.clone());
     }
     let created = ort::init_from(library)
         .map_err(|error| EngineError::Runtime(error.to_string()))?

@@ -1,7 +1,7 @@
 //! The thread that owns the decoder, the KV cache and the queue.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -32,6 +32,8 @@ pub struct Shared {
     pub steps: AtomicU64,
     pub tokens: AtomicU64,
     pub abandoned: AtomicU64,
+    /// Cleared by `stop` and when the thread ends, also by a panic: nothing new is taken.
+    pub running: AtomicBool,
     /// Moving average of the time a request has its row, in milliseconds.
     pub row_ms: AtomicU64,
 }
@@ -66,6 +68,15 @@ impl Drop for QueueSlot {
     }
 }
 
+/// Tells the handles when the thread ends, however it ends.
+struct Running(Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.store(false, Ordering::Release);
+    }
+}
+
 /// The thread's state.
 pub struct Worker {
     pub decoder: Box<dyn Decoder>,
@@ -81,6 +92,7 @@ pub struct Worker {
 impl Worker {
     /// Runs until the last handle is gone or [`Command::Stop`] comes.
     pub fn run(mut self) {
+        let _running = Running(Arc::clone(&self.shared));
         let mut scheduler = Scheduler::new(self.limits);
         let mut tokens = Vec::new();
         let mut logits = Vec::new();

@@ -2,5 +2,7 @@
 
 mod support;
 
+mod adapters;
 mod generation;
+mod limits;
 mod mixes;

@@ -28,7 +28,9 @@ pub struct Llama3Rope {
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum RopeScaling {
     /// Positions divided by `factor`.
-    Linear { factor: f32 },
+    Linear {
+        factor: f32,
+    },
     Llama3(Llama3Rope),
 }
 

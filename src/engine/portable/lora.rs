@@ -3,7 +3,6 @@
 //! `((x·A_all) ⊙ g)·B_all`, where A_all holds the columns of every resident adapter and g is zero in the
 //! columns of the adapters that a row does not use.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use npc_onnx::GraphInfo;
@@ -11,17 +10,13 @@ use npc_onnx::GraphInfo;
 use crate::engine::adapter::{Adapter, Factors};
 
 /// The columns of one group: where each resident adapter's begin.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Columns {
-    /// By the adapter's address: its first column and how many it has. An adapter's id may be used again
-    /// after it was dropped; its address is its own as long as it is resident.
-    ranges: HashMap<*const Adapter, (usize, usize)>,
+    /// Each adapter with its first column and how many it has.
+    ranges: Vec<(Arc<Adapter>, usize, usize)>,
     /// R, all columns together.
     pub total: usize,
 }
-
-// SAFETY: the pointers are keys and never dereferenced.
-unsafe impl Send for Columns {}
 
 impl Columns {
     /// Lays out a group's columns.
@@ -29,7 +24,7 @@ impl Columns {
         let mut columns = Self::default();
         for adapter in resident {
             let rank = adapter.group_ranks[group];
-            columns.ranges.insert(Arc::as_ptr(adapter), (columns.total, rank));
+            columns.ranges.push((Arc::clone(adapter), columns.total, rank));
             columns.total += rank;
         }
         columns
@@ -41,9 +36,9 @@ impl Columns {
     /// The id of an adapter that is not resident.
     pub fn gate<'a>(&self, mix: &'a [(Arc<Adapter>, f32)], gate: &mut [f32]) -> Result<(), &'a str> {
         for (adapter, weight) in mix {
-            let Some(&(start, rank)) = self.ranges.get(&Arc::as_ptr(adapter)) else {
-                return Err(&adapter.info.id);
-            };
+            // By address: an id may be used again for another adapter while the old one finishes.
+            let range = self.ranges.iter().find(|(resident, ..)| Arc::ptr_eq(resident, adapter));
+            let Some(&(_, start, rank)) = range else { return Err(&adapter.info.id) };
             // Added, not set: a mix may name an adapter twice, and the sum has both terms.
             gate[start..start + rank].iter_mut().for_each(|g| *g += weight);
         }
@@ -53,7 +48,6 @@ impl Columns {
 
 /// A_all `[inputs, R]` and B_all `[R, outputs]` of one layer and group, row-major.
 pub fn dense(
-    resident: &[Arc<Adapter>],
     columns: &Columns,
     graph: &GraphInfo,
     layer: usize,
@@ -63,8 +57,8 @@ pub fn dense(
     let total = columns.total;
     let mut a_all = vec![0.0; spec.inputs * total];
     let mut b_all = vec![0.0; total * spec.outputs];
-    for adapter in resident {
-        let mut column = columns.ranges[&Arc::as_ptr(adapter)].0;
+    for (adapter, start, _) in &columns.ranges {
+        let mut column = *start;
         for Factors { offset, outputs, rank, a, b } in &adapter.layers[layer][group] {
             for r in 0..*rank {
                 for input in 0..spec.inputs {

@@ -44,7 +44,6 @@ pub struct Portable {
 
 /// What is bound for the resident adapters.
 struct Adapters {
-    resident: Vec<Arc<Adapter>>,
     /// By group.
     columns: Vec<Columns>,
     /// Input name and tensor, for every layer and group.
@@ -89,7 +88,7 @@ impl Portable {
         let kv = KvCache::new(&session, device, shape)?;
         let mut decoder = Self {
             bindings: HashMap::new(),
-            adapters: Adapters { resident: Vec::new(), columns: Vec::new(), tensors: Vec::new() },
+            adapters: Adapters { columns: Vec::new(), tensors: Vec::new() },
             session,
             kv,
             element,
@@ -217,7 +216,7 @@ impl Decoder for Portable {
         for layer in 0..self.model.model.layers {
             for (index, group) in self.model.graph.groups.iter().enumerate() {
                 let total = columns[index].total;
-                let (a, b) = lora::dense(resident, &columns[index], &self.model.graph, layer, index);
+                let (a, b) = lora::dense(&columns[index], &self.model.graph, layer, index);
                 let a = self.floats(&[group.inputs, total], a)?;
                 let b = self.floats(&[total, group.outputs], b)?;
                 tensors.push((format!("lora.{layer}.{}.a", group.name), a));
@@ -225,7 +224,7 @@ impl Decoder for Portable {
             }
         }
         self.bindings.clear();
-        self.adapters = Adapters { resident: resident.to_vec(), columns, tensors };
+        self.adapters = Adapters { columns, tensors };
         Ok(())
     }
 

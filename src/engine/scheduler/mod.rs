@@ -83,6 +83,7 @@ impl Scheduler {
         self.waiting.is_empty() && self.rows.iter().all(Option::is_none)
     }
 
+    #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }

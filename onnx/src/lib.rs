@@ -4,7 +4,10 @@ mod checkpoint;
 mod dequant;
 mod error;
 mod export;
+mod gguf;
 mod model_file;
+mod safetensors_dir;
+mod tokenizer_export;
 
 pub use checkpoint::{Architecture, Checkpoint, Llama3Rope, ModelConfig, RopeScaling, Tensor};
 pub use error::ImportError;

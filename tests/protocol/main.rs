@@ -10,6 +10,7 @@
 mod audience;
 mod client;
 mod closes;
+mod crowd;
 mod errors;
 mod handshake;
 mod server;

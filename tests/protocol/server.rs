@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use npc_gateway::archetype::Packs;
 use npc_gateway::config::Config;
-use npc_gateway::engine::Engine;
+use npc_gateway::engine::{Engine, EngineStats};
 use npc_gateway::history::{Hot, HotLimits};
 use npc_gateway::http::{self, Readiness};
 use npc_gateway::npc::Npcs;
@@ -28,10 +28,16 @@ fn path(variable: &str) -> PathBuf {
 }
 
 /// One engine for all servers of this binary: a model in memory is enough.
+static ENGINE: OnceLock<Engine> = OnceLock::new();
+
 fn engine(config: &Config) -> Engine {
-    static ENGINE: OnceLock<Engine> = OnceLock::new();
     let start = || Engine::start(&path("NPC_GATEWAY_TEST_MODEL"), &path("ORT_DYLIB_PATH"), &config.engine);
     ENGINE.get_or_init(|| start().expect("the engine starts")).clone()
+}
+
+/// What the engine of all servers is doing.
+pub fn engine_stats() -> EngineStats {
+    ENGINE.get().map(Engine::stats).unwrap_or_default()
 }
 
 /// A server with its own sessions, NPCs and turns.
@@ -45,7 +51,7 @@ impl TestServer {
     /// Starts a server with the default settings and these (`section.key=value`) over them. `engine.…` has no
     /// effect: the engine is shared.
     pub async fn start(sets: &[&str]) -> Self {
-        let defaults = ["engine.rows=8", "engine.context=512", "turn.max_tokens=24"].map(str::to_owned);
+        let defaults = ["engine.rows=16", "engine.context=512", "turn.max_tokens=24"].map(str::to_owned);
         let sets: Vec<_> = defaults.into_iter().chain(sets.iter().map(|&set| set.to_owned())).collect();
         let config = Arc::new(Config::load(None, std::iter::empty(), &sets).unwrap());
         let engine = engine(&config);

@@ -19,7 +19,8 @@ pub struct TestArgs {
 }
 
 pub fn run(args: &TestArgs) -> anyhow::Result<()> {
-    let assets = pull(&build()?)?;
+    let gateway = build()?;
+    let assets = pull(&gateway)?;
     let asset = |name: &str| assets.get(name).with_context(|| format!("`npc-gateway pull` named no {name}"));
     let mut test = cargo();
     test.args(["test", "--workspace"])

@@ -14,12 +14,15 @@ mod checkpoint;
 mod dequant;
 mod error;
 mod export;
+mod gguf;
 mod graph;
 mod graph_info;
 mod model_file;
 mod proto;
 mod quant;
 mod rope;
+mod safetensors_dir;
+mod tokenizer_export;
 mod weights;
 
 pub use checkpoint::{Architecture, Checkpoint, Llama3Rope, ModelConfig, RopeScaling, Tensor};

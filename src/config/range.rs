@@ -46,6 +46,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("turn.temperature", Range::Above(0.0, 2.0)),
     ("turn.top_p", Range::Above(0.0, 1.0)),
     ("turn.min_p", Range::Below(0.0, 1.0)),
+    ("turn.repetition_penalty", Range::Closed(1.0, 2.0)),
     ("turn.speech_rate", Range::Closed(1.0, 1000.0)),
     ("turn.window_min", Range::Closed(1.0, 10.0)),
     ("turn.window_max", Range::Closed(1.0, 10.0)),

@@ -11,6 +11,10 @@ pub struct Turn {
     pub top_p: f32,
     /// At least 0, below 1.
     pub min_p: f32,
+    /// 1 to 2; 1: no change.
+    pub repetition_penalty: f32,
+    /// Texts that end an answer, besides the request's own.
+    pub stop: Vec<String>,
     /// Characters per second.
     pub speech_rate: f32,
     pub window_min: usize,

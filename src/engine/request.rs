@@ -27,6 +27,9 @@ pub struct Sampling {
     pub top_p: f32,
     /// Drops tokens less likely than this share of the likeliest; in [0, 1).
     pub min_p: f32,
+    /// Makes the answer's own tokens less likely to come again: their logits are divided by it where they are
+    /// positive and multiplied where they are negative (Keskar et al. 2019, "CTRL"). In [1, 2]; 1: no change.
+    pub repetition_penalty: f32,
     /// Same seed, same draws. Absent: drawn at random.
     pub seed: Option<u64>,
 }

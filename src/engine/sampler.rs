@@ -1,5 +1,6 @@
 //! Logits → the next token.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use rand::{Rng, SeedableRng};
@@ -22,6 +23,9 @@ impl Sampling {
         if !(0.0..1.0).contains(&self.min_p) {
             return bad("min_p", self.min_p, "at least 0 and below 1");
         }
+        if !(1.0..=2.0).contains(&self.repetition_penalty) {
+            return bad("repetition_penalty", self.repetition_penalty, "1 to 2");
+        }
         Ok(())
     }
 }
@@ -30,9 +34,16 @@ impl Sampling {
 pub struct Sampler {
     sampling: Sampling,
     rng: ChaCha8Rng,
+    /// Tokens drawn lately, oldest first; at most [`RECENT`].
+    recent: VecDeque<u32>,
+    /// Reused between draws: the logits with the penalty applied.
+    penalized: Vec<f32>,
     /// Reused between draws: the candidates that are left, with their unnormalized probabilities.
     candidates: Vec<(u32, f32)>,
 }
+
+/// How many tokens of the answer the repetition penalty looks back.
+const RECENT: usize = 128;
 
 impl fmt::Debug for Sampler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,16 +57,38 @@ impl Sampler {
             Some(seed) => ChaCha8Rng::seed_from_u64(seed),
             None => ChaCha8Rng::from_os_rng(),
         };
-        Self { sampling, rng, candidates: Vec::new() }
+        Self { sampling, rng, recent: VecDeque::new(), penalized: Vec::new(), candidates: Vec::new() }
     }
 
     /// The next token. Ties go to the lowest id; logits that are not finite are never chosen while a
     /// finite one is there.
     pub fn sample(&mut self, logits: &[f32]) -> u32 {
-        let best = argmax(logits);
         if self.sampling.greedy {
-            return best;
+            return argmax(logits);
         }
+        if self.sampling.repetition_penalty == 1.0 {
+            return self.draw(logits);
+        }
+        let mut penalized = std::mem::take(&mut self.penalized);
+        penalized.clear();
+        penalized.extend_from_slice(logits);
+        for &token in &self.recent {
+            let (logit, original) = (&mut penalized[token as usize], logits[token as usize]);
+            let penalty = self.sampling.repetition_penalty;
+            // From the original: a token that was drawn twice is not penalized twice.
+            *logit = if original > 0.0 { original / penalty } else { original * penalty };
+        }
+        let token = self.draw(&penalized);
+        self.penalized = penalized;
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(token);
+        token
+    }
+
+    fn draw(&mut self, logits: &[f32]) -> u32 {
+        let best = argmax(logits);
         let highest = logits[best as usize];
         let inverse = self.sampling.temperature.recip();
         // exp((l - max)/T) < min_p  ⇔  l < max + T·ln(min_p): dropped before the exponential is taken.
@@ -120,7 +153,7 @@ mod tests {
     use super::*;
 
     fn sampling() -> Sampling {
-        Sampling { greedy: false, temperature: 1.0, top_p: 1.0, min_p: 0.0, seed: Some(7) }
+        Sampling { greedy: false, temperature: 1.0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, seed: Some(7) }
     }
 
     /// How often each token is drawn in `n` draws.
@@ -186,6 +219,22 @@ mod tests {
     }
 
     #[test]
+    fn the_penalty_makes_what_was_drawn_less_likely() {
+        let logits = [2.0_f32, -2.0, 0.0];
+        let mut sampler = Sampler::new(Sampling { repetition_penalty: 2.0, ..sampling() });
+        sampler.recent.extend([0, 0, 1]);
+        let mut counts = [0_u32; 3];
+        for _ in 0..20_000 {
+            counts[sampler.sample(&logits) as usize] += 1;
+            sampler.recent.truncate(3);
+        }
+        // The logits become 1, -4, 0: e/(e+e⁻⁴+1), ...
+        let total = 1.0_f64.exp() + (-4.0_f64).exp() + 1.0;
+        assert!((f64::from(counts[0]) / 2e4 - 1.0_f64.exp() / total).abs() < 0.015, "{counts:?}");
+        assert!((f64::from(counts[1]) / 2e4 - (-4.0_f64).exp() / total).abs() < 0.01, "{counts:?}");
+    }
+
+    #[test]
     fn strange_logits_do_not_panic() {
         for logits in [vec![f32::NAN; 4], vec![f32::NEG_INFINITY; 4], vec![f32::INFINITY, 0.0], vec![0.0]] {
             let id = Sampler::new(sampling()).sample(&logits);
@@ -200,6 +249,7 @@ mod tests {
             (Sampling { temperature: f32::NAN, ..sampling() }, "temperature"),
             (Sampling { top_p: 0.0, ..sampling() }, "top_p"),
             (Sampling { min_p: 1.0, ..sampling() }, "min_p"),
+            (Sampling { repetition_penalty: 0.5, ..sampling() }, "repetition_penalty"),
         ];
         for (sampling, name) in cases {
             match sampling.check() {

@@ -172,6 +172,7 @@ impl Turns {
             temperature: if temperature == 0.0 { 1.0 } else { temperature },
             top_p: options.top_p.unwrap_or(self.turn.top_p),
             min_p: options.min_p.unwrap_or(self.turn.min_p),
+            repetition_penalty: self.turn.repetition_penalty,
             seed: options.seed,
         };
         sampling.check()?;

@@ -8,7 +8,9 @@ use tokio::sync::mpsc;
 use super::state::TurnState;
 use super::{Say, TurnError, TurnEvent, Turns, prompt};
 use crate::config::OnOverload;
-use crate::engine::{EngineError, Event, FinishReason, Generate, Generation, Mix, Sampling, Usage};
+use crate::engine::{
+    EngineError, Event, FinishReason, Generate, Generation, MAX_STOPS, Mix, Sampling, Usage,
+};
 use crate::history::Exchange;
 use crate::npc::{Npc, Place};
 use crate::wire::{
@@ -95,7 +97,7 @@ impl Runner {
             prompt,
             mix: self.mix.clone(),
             sampling: self.sampling.clone(),
-            stop: self.say.generation.as_ref().map_or_else(Vec::new, |g| g.stop.clone()),
+            stop: self.stops(),
             max_tokens: self.max_tokens,
         };
         match self.turns.engine.generate(request) {
@@ -103,6 +105,12 @@ impl Runner {
             Err(error @ EngineError::Overloaded { .. }) => self.overloaded(error, progress, events).await,
             Err(error) => self.engine_failed(error, events).await,
         }
+    }
+
+    /// The request's stop texts and the server's own, as many as the engine takes.
+    fn stops(&self) -> Vec<String> {
+        let own = self.say.generation.iter().flat_map(|generation| generation.stop.iter());
+        own.chain(&self.turns.turn.stop).take(MAX_STOPS).cloned().collect()
     }
 
     async fn stream(

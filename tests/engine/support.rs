@@ -55,7 +55,7 @@ pub fn engine() -> &'static Engine {
 }
 
 pub fn greedy() -> Sampling {
-    Sampling { greedy: true, temperature: 1.0, top_p: 1.0, min_p: 0.0, seed: None }
+    Sampling { greedy: true, temperature: 1.0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, seed: None }
 }
 
 pub fn prompt(engine: &Engine, text: &str) -> Generate {

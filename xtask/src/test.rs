@@ -19,15 +19,28 @@ pub struct TestArgs {
 }
 
 pub fn run(args: &TestArgs) -> anyhow::Result<()> {
-    let assets = pull(&build()?)?;
+    let gateway = build()?;
+    let assets = pull(&gateway)?;
     let asset = |name: &str| assets.get(name).with_context(|| format!("`npc-gateway pull` named no {name}"));
     let mut test = cargo();
     test.args(["test", "--workspace"])
         .args(&args.rest)
         .env("ORT_DYLIB_PATH", asset("runtime")?)
         .env("NPC_GATEWAY_TEST_GGUF", asset("checkpoint")?)
-        .env("NPC_GATEWAY_TEST_MODEL", asset("model")?);
+        .env("NPC_GATEWAY_TEST_MODEL", asset("model")?)
+        .env("NPC_GATEWAY_TEST_MODEL_FP32", fp32_model(&gateway, asset("checkpoint")?)?);
     step(&mut test)
+}
+
+/// The default model in 32-bit floats, which the tests compare with; imported once.
+fn fp32_model(gateway: &Path, checkpoint: &str) -> anyhow::Result<PathBuf> {
+    let folder = root().join("target/test-models/smollm2-135m-instruct-fp32");
+    if !folder.join("model.toml").is_file() {
+        let mut import = Command::new(gateway);
+        import.args(["import", checkpoint, "--precision", "fp32", "--out"]).arg(&folder);
+        step(&mut import)?;
+    }
+    Ok(folder)
 }
 
 /// Builds all tests, and the gateway with them, and says where that is.

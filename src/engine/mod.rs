@@ -2,10 +2,10 @@
 
 mod error;
 mod request;
-mod tokenizer;
+pub mod tokenizer;
 
 pub use error::EngineError;
 pub use request::{
     Choice, Choose, Event, FinishReason, Generate, Generation, Mix, Sampling, Usage, Weighted,
 };
-pub use tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
+pub use tokenizer::Tokenizer;

@@ -1,6 +1,6 @@
 //! Metadata of the Llama architecture → the sizes of the decoder.
 
-use super::{Header, Value, rope};
+use super::{Array, Header, Value, rope};
 use crate::checkpoint::{Architecture, ModelConfig};
 use crate::error::Refusal;
 
@@ -139,6 +139,12 @@ pub(super) fn read(header: &Header, rope_freqs: Option<&[f32]>) -> Result<ModelC
         eos_tokens: end_tokens(header)?,
     };
     config.check()?;
+    let tokens = header.metadata.get("tokenizer.ggml.tokens").and_then(Value::as_array).map_or(0, Array::len);
+    if tokens > vocab_size {
+        return Refusal::invalid(format!(
+            "metadata `tokenizer.ggml.tokens` has {tokens} tokens; the embedding has {vocab_size}"
+        ));
+    }
     Ok(config)
 }
 

@@ -3,7 +3,6 @@
 //! Each folder is a room; imports run downward only, in the order of the list below
 //! (`tests/layers.rs` checks it).
 
-pub mod cli;
 pub mod app;
 pub mod archetype;
 pub mod cli;

@@ -22,16 +22,15 @@ use npc_onnx::ModelFile;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::adapter::{Adapter, AdapterInfo};
-pub use self::portable::Portable;
-pub use self::runtime::load as load_runtime;
 pub use self::decoder::{Decoder, ResolvedMix, Step, StepToken};
 pub use self::error::EngineError;
+pub use self::portable::Portable;
 pub use self::request::{
     Choice, Choose, Event, FinishReason, Generate, Generation, Mix, Sampling, Usage, Weighted,
 };
+pub use self::runtime::load as load_runtime;
 pub use self::scheduler::{MAX_STOP_CHARS, MAX_STOPS};
 pub use self::tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
-
 
 use self::sampler::Sampler;
 use self::scheduler::{ChooseWork, GenerateWork, Job, Limits, StopMatcher, Work};
@@ -298,8 +297,7 @@ impl Engine {
         slot: QueueSlot,
         work: Work,
     ) -> Result<(), EngineError> {
-        let job =
-            Job { prompt, mix: Arc::new(mix), submitted: Instant::now(), slot: Some(slot), work };
+        let job = Job { prompt, mix: Arc::new(mix), submitted: Instant::now(), slot: Some(slot), work };
         self.send(Command::Run(job))
     }
 
@@ -415,7 +413,9 @@ fn check_stops(stops: &[String]) -> Result<(), EngineError> {
         return Err(bad("stop", stops.len(), format!("at most {MAX_STOPS} texts")));
     }
     match stops.iter().find(|stop| stop.chars().count() > MAX_STOP_CHARS) {
-        Some(stop) => Err(bad("stop", stop.chars().count(), format!("texts of at most {MAX_STOP_CHARS} characters"))),
+        Some(stop) => {
+            Err(bad("stop", stop.chars().count(), format!("texts of at most {MAX_STOP_CHARS} characters")))
+        }
         None => Ok(()),
     }
 }

@@ -51,7 +51,13 @@ impl TestServer {
     /// Starts a server with the default settings and these (`section.key=value`) over them. `engine.…` has no
     /// effect: the engine is shared.
     pub async fn start(sets: &[&str]) -> Self {
-        let defaults = ["engine.rows=16", "engine.context=512", "turn.max_tokens=24"].map(str::to_owned);
+        let defaults = [
+            "engine.rows=16",
+            "engine.context=512",
+            "turn.max_tokens=24",
+            // The tests' clients send none, and sixteen answers at once take a while.
+            "session.heartbeat_ms=600000",
+        ].map(str::to_owned);
         let sets: Vec<_> = defaults.into_iter().chain(sets.iter().map(|&set| set.to_owned())).collect();
         let config = Arc::new(Config::load(None, std::iter::empty(), &sets).unwrap());
         let engine = engine(&config);

@@ -1,1 +1,121 @@
 //! Wires everything once.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::archetype::{PackError, Packs};
+use crate::config::Config;
+use crate::engine::{Engine, EngineError};
+use crate::history::{Hot, HotLimits};
+use crate::http::{self, Readiness};
+use crate::npc::Npcs;
+use crate::session::Gateway;
+use crate::turn::Turns;
+use crate::wire::EngineKind;
+
+/// Conversations in the hot tier: enough for every session with a few NPCs each.
+const HOT_CONVERSATIONS: usize = 50_000;
+
+/// Where the parts that are no settings lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// ONNX Runtime's shared library.
+    pub library: PathBuf,
+    /// The model folder.
+    pub model: PathBuf,
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Packs(#[from] PackError),
+    #[error("cannot listen on {address} (server.listen): {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("the model's reader stopped: {0}")]
+    Loader(String),
+}
+
+/// A server that is ready: its model is loaded and its port is open.
+#[derive(Debug)]
+pub struct App {
+    listener: TcpListener,
+    address: SocketAddr,
+    gateway: Arc<Gateway>,
+    engine: Engine,
+}
+
+impl App {
+    /// Loads everything and opens the port.
+    ///
+    /// # Errors
+    /// [`StartError`]. An adapter that cannot be loaded is no reason not to start: it is logged and left out.
+    pub async fn start(config: Config, paths: Paths) -> Result<Self, StartError> {
+        // First, so that a port in use is found before the model is read.
+        let address = config.server.listen;
+        let listen = |source| StartError::Listen { address, source };
+        let listener = http::bind(address).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let folder = &config.packs.path;
+        let packs = Packs::load((!folder.as_os_str().is_empty()).then_some(folder))?;
+        let engine_config = config.engine.clone();
+        let engine =
+            tokio::task::spawn_blocking(move || Engine::start(&paths.model, &paths.library, &engine_config))
+                .await
+                .map_err(|error| StartError::Loader(error.to_string()))??;
+        let packs = Arc::new(load_adapters(&engine, &packs).await);
+        let npcs = Arc::new(Npcs::new(packs, config.npc.clone()));
+        let hot = Arc::new(Hot::new(HotLimits {
+            conversations: HOT_CONVERSATIONS,
+            window_min: config.turn.window_min,
+            window_max: config.turn.window_max,
+        }));
+        let turns =
+            Turns::new(engine.clone(), Arc::clone(&npcs), hot, config.turn.clone(), config.npc.clone());
+        let gateway = Gateway::new(Arc::new(config), turns, npcs, EngineKind::Model);
+        Ok(Self { listener, address, gateway, engine })
+    }
+
+    /// Where it listens: the port that was given, or the one that the system chose for port 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The engine, for those who watch it.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Serves until `shutdown` is cancelled, then drains and stops the engine.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let engine = self.engine.clone();
+        let readiness = Readiness::new(move || engine.is_running());
+        if let Err(error) = http::serve(self.listener, self.gateway, readiness, shutdown).await {
+            tracing::error!(%error, "the server stopped");
+        }
+        self.engine.stop();
+    }
+}
+
+/// Loads the adapters of all packs; those that cannot be loaded are logged and left out of their packs.
+async fn load_adapters(engine: &Engine, packs: &Packs) -> Packs {
+    let mut loaded = HashSet::new();
+    for adapter in packs.iter().flat_map(|pack| pack.adapters.values()) {
+        let key = adapter.key();
+        match engine.load_adapter(&key, &adapter.dir).await {
+            Ok(info) => {
+                tracing::info!(adapter = key, rank = info.rank, bytes = info.bytes, "adapter loaded");
+                loaded.insert(key);
+            }
+            Err(error) => tracing::error!(adapter = key, %error, "adapter left out"),
+        }
+    }
+    packs.with_adapters(|adapter| loaded.contains(&adapter.key()))
+}

@@ -3,15 +3,15 @@
 //! Each folder is a room; imports run downward only, in the order of the list below
 //! (`tests/layers.rs` checks it).
 
-pub mod cli;
 pub mod app;
+pub mod archetype;
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod history;
 pub mod http;
+pub mod npc;
+pub mod pull;
 pub mod session;
 pub mod turn;
-pub mod npc;
-pub mod archetype;
-pub mod history;
-pub mod engine;
 pub mod wire;
-pub mod config;
-pub mod pull;

@@ -1,7 +1,32 @@
 //! Checkpoint (GGUF or safetensors) → the ONNX decoder that npc-gateway runs.
+//!
+//! ```text
+//! checkpoint   reading: one view of every kind of checkpoint
+//! weights      its tensors, quantized or not, into one file
+//! quant, rope  8-bit blocks; rotary tables
+//! graph        the decoder in ONNX operators over that file
+//! proto        ONNX's file format
+//! export       all of it into a folder, whole or not at all
+//! model_file   the folder's description
+//! ```
 
 mod checkpoint;
+mod dequant;
 mod error;
+mod export;
+mod gguf;
+mod graph;
+mod graph_info;
+mod model_file;
+mod proto;
+mod quant;
+mod rope;
+mod safetensors_dir;
+mod tokenizer_export;
+mod weights;
 
-pub use checkpoint::{Architecture, Llama3Rope, ModelConfig, RopeScaling, Tensor};
+pub use checkpoint::{Architecture, Checkpoint, Llama3Rope, ModelConfig, RopeScaling, Tensor};
 pub use error::ImportError;
+pub use export::{Progress, import};
+pub use graph_info::{AdapterGroup, GraphInfo, Projection};
+pub use model_file::{FORMAT_VERSION, ModelFile, Precision};

@@ -66,6 +66,19 @@ impl Packs {
     }
 }
 
+impl Packs {
+    /// The packs without the adapters for which `keep` is false.
+    #[must_use]
+    pub fn with_adapters(&self, keep: impl Fn(&PackAdapter) -> bool) -> Self {
+        let filtered = |pack: &Arc<Pack>| {
+            let mut pack = Pack::clone(pack);
+            pack.adapters.retain(|_, adapter| keep(adapter));
+            Arc::new(pack)
+        };
+        Self { by_name: self.by_name.iter().map(|(name, pack)| (name.clone(), filtered(pack))).collect() }
+    }
+}
+
 fn read_folder(dir: &Path) -> Result<Vec<Pack>, PackError> {
     let mut packs = Vec::new();
     let mut folders = Vec::new();

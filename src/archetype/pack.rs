@@ -46,6 +46,13 @@ pub struct PackAdapter {
     pub dir: PathBuf,
 }
 
+impl PackAdapter {
+    /// `ARCHETYPE.TASK@VERSION`: what the engine knows it by.
+    pub fn key(&self) -> String {
+        format!("{}@{}", self.id, self.version)
+    }
+}
+
 /// `pack.toml` as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,3 +1,143 @@
 //! The command line.
+//!
+//! Results go to standard output, logs and progress to standard error. Exit codes: 0 done, 1 failed, 2 asked
+//! for something that does not exist or cannot be.
 
-pub mod chat;
+mod adapters;
+mod chat;
+mod import;
+mod logging;
+mod pull;
+mod serve;
+mod signal;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{ConfigError, Log, LogFormat};
+
+/// A WebSocket gateway that gives game characters a voice.
+#[derive(Debug, Parser)]
+#[command(name = "npc-gateway", version, max_term_width = 100)]
+struct Cli {
+    /// Without one: `serve`.
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves game clients; fetches the runtime and the default model first if they are missing.
+    Serve(serve::ServeArgs),
+    /// Talks to an NPC from the terminal.
+    Chat(chat::ChatArgs),
+    /// Fetches ONNX Runtime and the default model into the cache.
+    Pull(pull::PullArgs),
+    /// Makes a model folder of a checkpoint (a GGUF file or a safetensors folder).
+    Import(import::ImportArgs),
+    /// Lists and checks the adapters of the packs.
+    Adapters(adapters::AdaptersArgs),
+    /// Measures the engine or the socket (not in this version).
+    #[command(hide = true)]
+    Bench(Later),
+    /// Plans servers and cost (not in this version).
+    #[command(hide = true)]
+    Plan(Later),
+    /// Brings the store up to date (not in this version).
+    #[command(hide = true)]
+    Migrate(Later),
+    /// Writes an NPC to a file (not in this version).
+    #[command(hide = true)]
+    Export(Later),
+    /// Reads an NPC from a file (not in this version).
+    #[command(hide = true)]
+    Restore(Later),
+    /// Plays a log of frames again (not in this version).
+    #[command(hide = true)]
+    Replay(Later),
+}
+
+/// The arguments of a command that does not exist yet: taken, so that the answer is about the command.
+#[derive(Debug, Args)]
+struct Later {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _arguments: Vec<String>,
+}
+
+/// The user asked for something that cannot be: exit code 2 instead of 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+impl Usage {
+    /// The answer to a command that is planned.
+    fn later(command: &str) -> anyhow::Error {
+        Self(format!("`{command}` is not available in this version")).into()
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let usage = error.is::<Usage>() || error.is::<ConfigError>();
+            ExitCode::from(if usage { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(command: Option<Command>) -> anyhow::Result<()> {
+    match command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default())) {
+        Command::Serve(args) => serve::run(args),
+        Command::Chat(args) => runtime()?.block_on(chat::run(args)),
+        Command::Pull(args) => tool(|| pull::run(&args)),
+        Command::Import(args) => tool(|| import::run(&args)),
+        Command::Adapters(args) => adapters::run(&args),
+        Command::Bench(_) => Err(Usage::later("bench")),
+        Command::Plan(_) => Err(Usage::later("plan")),
+        Command::Migrate(_) => Err(Usage::later("migrate")),
+        Command::Export(_) => Err(Usage::later("export")),
+        Command::Restore(_) => Err(Usage::later("restore")),
+        Command::Replay(_) => Err(Usage::later("replay")),
+    }
+}
+
+/// Runs a command that has no settings: its logs are for people.
+fn tool(run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    logging::start(&Log { level: "info".into(), format: LogFormat::Pretty })?;
+    run()
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_planned_is_known() {
+        for command in
+            ["bench engine --json x", "plan --npcs 5 --json", "migrate", "export v", "restore f", "replay l"]
+        {
+            let words = std::iter::once("npc-gateway").chain(command.split(' '));
+            let cli = Cli::try_parse_from(words).unwrap();
+            let error = run(cli.command).unwrap_err();
+            let name = command.split(' ').next().unwrap();
+            assert_eq!(error.to_string(), format!("`{name}` is not available in this version"));
+            assert!(error.is::<Usage>());
+        }
+    }
+}

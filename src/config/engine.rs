@@ -1,32 +1,54 @@
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The inference engine.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Engine {
     pub decoder: DecoderKind,
+    /// Tried in this order; never empty.
     pub providers: Vec<Provider>,
+    /// Whether a provider that cannot be loaded is skipped.
     pub fallback: bool,
+    /// 0: one per core.
     pub threads: usize,
+    /// Sequences computed at the same time.
     pub rows: usize,
+    /// Tokens of a prompt and its answer together.
     pub context: usize,
+    /// Requests that may wait for a row.
     pub queue: usize,
+    /// Prompt tokens in one step.
     pub prefill_budget: usize,
     pub max_adapters: usize,
+    /// MiB of all loaded adapters.
     pub adapter_memory_mb: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What computes the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DecoderKind {
+    /// The fastest that this machine can run.
     Auto,
+    /// Standard and `com.microsoft` operators only.
     Portable,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// An execution provider of ONNX Runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     Cpu,
     Cuda,
     TensorRt,
+}
+
+impl Provider {
+    /// Whether it needs the runtime that `pull --cuda` fetches.
+    pub fn needs_cuda(self) -> bool {
+        match self {
+            Self::Cpu => false,
+            Self::Cuda | Self::TensorRt => true,
+        }
+    }
 }

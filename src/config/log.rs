@@ -1,16 +1,20 @@
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
+    /// A filter of `tracing-subscriber`; [`super::Config::validate`] has parsed it once.
     pub level: String,
     pub format: LogFormat,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    /// For people.
     Pretty,
+    /// One object a line.
     Json,
 }

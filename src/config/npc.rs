@@ -1,18 +1,21 @@
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The NPCs held in memory.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Npc {
     pub max_npcs: usize,
+    /// Lines that wait for one NPC.
     pub mailbox: usize,
     pub on_overload: OnOverload,
 }
 
 /// What a player gets when the engine is overloaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnOverload {
+    /// A scripted line of the pack.
     Line,
+    /// `overloaded` with `retry_after_ms`.
     Error,
 }

@@ -1,30 +1,40 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-/// Where the server listens.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// Where the server listens and writes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
+    /// Port 0 takes any free port.
     pub listen: SocketAddr,
+    /// Origins besides the server's own: `scheme://host` with an optional port, nothing after it.
     pub allowed_origins: Vec<String>,
+    /// Folder for everything that the server writes.
+    pub data: PathBuf,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// The base model.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
+    /// A model folder or a checkpoint; empty: the default model.
     pub path: PathBuf,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// The archetype packs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Packs {
+    /// A folder of packs; empty: the ones built into the binary.
     pub path: PathBuf,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// The end of the server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shutdown {
+    /// Time that running turns get to finish.
     pub grace_ms: u64,
 }

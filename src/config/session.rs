@@ -1,7 +1,7 @@
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One socket's life and its limits.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Session {
     pub heartbeat_ms: u64,
@@ -10,7 +10,9 @@ pub struct Session {
     pub send_queue_bytes: usize,
     pub max_sessions: usize,
     pub max_sessions_per_player: usize,
+    /// NPCs joined by one session.
     pub max_npcs: usize,
+    /// Turns of one session that are running or waiting.
     pub max_turns: usize,
     pub max_text_chars: usize,
     pub max_context_chars: usize,

@@ -27,6 +27,9 @@ pub struct Sampling {
     pub top_p: f32,
     /// Drops tokens less likely than this share of the likeliest; in [0, 1).
     pub min_p: f32,
+    /// Makes the answer's own tokens less likely to come again: their logits are divided by it where they are
+    /// positive and multiplied where they are negative (Keskar et al. 2019, "CTRL"). In [1, 2]; 1: no change.
+    pub repetition_penalty: f32,
     /// Same seed, same draws. Absent: drawn at random.
     pub seed: Option<u64>,
 }
@@ -79,11 +82,22 @@ pub struct Usage {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The request has its row.
-    Started { prompt_tokens: u32, cached_tokens: u32 },
+    Started {
+        prompt_tokens: u32,
+        cached_tokens: u32,
+    },
     /// More text: whole characters only; `tokens` of the model went into it.
-    Text { text: String, tokens: u32 },
-    Finished { reason: FinishReason, usage: Usage },
-    Failed { error: super::EngineError },
+    Text {
+        text: String,
+        tokens: u32,
+    },
+    Finished {
+        reason: FinishReason,
+        usage: Usage,
+    },
+    Failed {
+        error: super::EngineError,
+    },
 }
 
 /// The distribution over the options of a [`Choose`].

@@ -1,1 +1,228 @@
-//! npc
+//! Who the NPCs are, and one mailbox for each: an NPC answers one line at a time, in the order of arrival.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::archetype::{Pack, Packs};
+use crate::config;
+use crate::wire::{ChainInfo, ChainTask, ErrorCode, NpcInfo, NpcJoin, NpcJoined};
+
+/// Why an NPC could not be joined.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct NpcError {
+    pub code: ErrorCode,
+    pub message: String,
+    pub field: Option<&'static str>,
+}
+
+/// An NPC.
+#[derive(Debug)]
+pub struct Npc {
+    pub info: NpcInfo,
+    pub pack: Arc<Pack>,
+    /// As the first join gave it; what it does comes with the NPC's mind.
+    personality: Option<BTreeMap<String, f32>>,
+    mailbox: Arc<Mutex<()>>,
+    waiting: AtomicUsize,
+    /// Sessions that have joined.
+    joined: AtomicUsize,
+    last_used: AtomicU64,
+}
+
+/// A line's place in the mailbox of an NPC, given back when it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    npc: Arc<Npc>,
+}
+
+impl Place {
+    /// Waits until every earlier line is answered.
+    pub async fn turn(&self) -> OwnedMutexGuard<()> {
+        // Tokio's mutex is fair: first come, first served.
+        Arc::clone(&self.npc.mailbox).lock_owned().await
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.npc.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Npc {
+    /// Takes a place in the mailbox; `None` if `limit` lines wait already.
+    pub fn take_place(self: &Arc<Self>, limit: usize) -> Option<Place> {
+        self.waiting
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1))
+            .ok()
+            .map(|_| Place { npc: Arc::clone(self) })
+    }
+
+    /// What its answers are made with.
+    pub fn chain(&self) -> ChainInfo {
+        let tasks: BTreeMap<_, _> = self
+            .pack
+            .adapters
+            .iter()
+            .map(|(task, adapter)| {
+                let chain = ChainTask { adapter: adapter.id.clone(), version: adapter.version.clone() };
+                (task.to_string(), chain)
+            })
+            .collect();
+        ChainInfo { archetype: self.pack.name.clone(), generic: tasks.is_empty(), tasks }
+    }
+
+    /// Checks that a join's definition, where it gives one, is this NPC's.
+    fn check(&self, join: &NpcJoin) -> Result<(), NpcError> {
+        let differs = |field| {
+            Err(NpcError {
+                code: ErrorCode::BadPayload,
+                message: format!("npc {:?} exists with another {field}", self.info.id),
+                field: Some(field),
+            })
+        };
+        if join.archetype.as_ref().is_some_and(|a| *a != self.info.archetype) {
+            return differs("archetype");
+        }
+        if join.name.as_ref().is_some_and(|n| *n != self.info.name) {
+            return differs("name");
+        }
+        if join.seed.is_some_and(|s| s != self.info.seed) {
+            return differs("seed");
+        }
+        if join.personality.is_some() && join.personality != self.personality {
+            return differs("personality");
+        }
+        Ok(())
+    }
+}
+
+/// Every NPC that is known. No reference into the map leaves a method.
+#[derive(Debug)]
+pub struct Npcs {
+    packs: Arc<Packs>,
+    config: config::Npc,
+    map: DashMap<String, Arc<Npc>>,
+    clock: AtomicU64,
+}
+
+impl Npcs {
+    pub fn new(packs: Arc<Packs>, config: config::Npc) -> Self {
+        Self { packs, config, map: DashMap::new(), clock: AtomicU64::new(0) }
+    }
+
+    /// Meets an NPC, and makes it if it is new.
+    ///
+    /// # Errors
+    /// `unknown_npc` for a new id without an archetype, `unknown_archetype`, `bad_payload` for a definition
+    /// that differs from the NPC's, `overloaded` when no more NPCs can be held.
+    pub fn join(&self, join: &NpcJoin) -> Result<NpcJoined, NpcError> {
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        if self.map.len() >= self.config.max_npcs && !self.map.contains_key(&join.npc) {
+            self.make_room()?;
+        }
+        let npc = match self.map.entry(join.npc.clone()) {
+            Entry::Occupied(entry) => {
+                entry.get().check(join)?;
+                // Counted while the entry is held, so that it cannot be forgotten in between.
+                entry.get().joined.fetch_add(1, Ordering::AcqRel);
+                Arc::clone(entry.get())
+            }
+            Entry::Vacant(entry) => {
+                let npc = Arc::new(self.create(join)?);
+                npc.joined.fetch_add(1, Ordering::AcqRel);
+                entry.insert(Arc::clone(&npc));
+                npc
+            }
+        };
+        npc.last_used.store(now, Ordering::Relaxed);
+        Ok(NpcJoined { npc: npc.info.clone(), chain: npc.chain() })
+    }
+
+    /// A session that had joined leaves.
+    pub fn leave(&self, id: &str) {
+        if let Some(npc) = self.map.get(id) {
+            let joined = &npc.joined;
+            // Never below zero, whatever the caller does.
+            let _ = joined.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+        }
+    }
+
+    /// The NPC with this id.
+    pub fn get(&self, id: &str) -> Option<Arc<Npc>> {
+        self.map.get(id).map(|npc| {
+            npc.last_used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+            Arc::clone(&npc)
+        })
+    }
+
+    fn create(&self, join: &NpcJoin) -> Result<Npc, NpcError> {
+        let Some(archetype) = &join.archetype else {
+            return Err(NpcError {
+                code: ErrorCode::UnknownNpc,
+                message: format!("there is no npc {:?}; a new one needs an archetype", join.npc),
+                field: Some("npc"),
+            });
+        };
+        let Some(pack) = self.packs.get(archetype) else {
+            return Err(NpcError {
+                code: ErrorCode::UnknownArchetype,
+                message: format!(
+                    "there is no pack for archetype {archetype:?}; there are: {}",
+                    self.packs.names().collect::<Vec<_>>().join(", ")
+                ),
+                field: Some("archetype"),
+            });
+        };
+        let seed = join.seed.unwrap_or_else(|| default_seed(&join.npc));
+        let name = match &join.name {
+            Some(name) => name.clone(),
+            None if pack.names.is_empty() => pack.title.clone(),
+            None => pack.names[(seed % pack.names.len() as u64) as usize].clone(),
+        };
+        Ok(Npc {
+            info: NpcInfo { id: join.npc.clone(), name, archetype: archetype.clone(), seed },
+            pack: Arc::clone(pack),
+            personality: join.personality.clone(),
+            mailbox: Arc::default(),
+            waiting: AtomicUsize::new(0),
+            joined: AtomicUsize::new(0),
+            last_used: AtomicU64::new(0),
+        })
+    }
+
+    /// Forgets the least recently used NPC that nobody has joined.
+    fn make_room(&self) -> Result<(), NpcError> {
+        let oldest = self
+            .map
+            .iter()
+            .filter(|npc| npc.joined.load(Ordering::Acquire) == 0)
+            .min_by_key(|npc| npc.last_used.load(Ordering::Relaxed))
+            .map(|npc| npc.key().clone());
+        let gone =
+            oldest.and_then(|id| self.map.remove_if(&id, |_, npc| npc.joined.load(Ordering::Acquire) == 0));
+        if gone.is_some() {
+            return Ok(());
+        }
+        Err(NpcError {
+            code: ErrorCode::Overloaded,
+            message: format!("{} NPCs are in use, as many as npc.max_npcs allows", self.config.max_npcs),
+            field: None,
+        })
+    }
+}
+
+/// The same id gives the same seed on every server. Below 2⁵³, so that JSON clients keep every digit.
+fn default_seed(id: &str) -> u64 {
+    let digest = Sha256::digest(id.as_bytes());
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    u64::from_le_bytes(bytes) & ((1 << 53) - 1)
+}

@@ -1,2 +1,242 @@
 //! One player line: from `say` to a timeline of events.
 
+mod clock;
+mod error;
+mod prompt;
+mod registry;
+mod run;
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+pub use self::error::TurnError;
+
+use self::registry::{Registry, Start};
+use self::run::Runner;
+use self::state::TurnState;
+use crate::archetype::Task;
+use crate::config;
+use crate::engine::{Engine, Mix, Sampling, Weighted};
+use crate::history::Hot;
+use crate::npc::{Npc, Npcs};
+use crate::wire::{
+    Action, AdapterUse, DialogueDelta, ErrorCode, ErrorPayload, GenerationOptions, TurnCancelled, TurnDone,
+    TurnStarted,
+};
+
+/// A player's line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Say {
+    pub player: String,
+    pub npc: String,
+    /// The client's id of the turn.
+    pub turn: String,
+    pub text: String,
+    /// What is around.
+    pub context: Option<String>,
+    pub generation: Option<GenerationOptions>,
+    /// Task → weight, over the pack's defaults.
+    pub mix: Option<BTreeMap<String, f32>>,
+    pub audience: Option<Vec<String>>,
+    /// What the NPC may do. Decisions come later; the list is not used yet.
+    pub actions: Vec<Action>,
+}
+
+/// What a turn streams: `Started`, any number of `Delta`, then `Done`; `Cancelled` or `Error` right before
+/// `Done` if that is how it ended. An `Error` without `Started` is the only event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TurnEvent {
+    Started(TurnStarted),
+    Delta(DialogueDelta),
+    Cancelled(TurnCancelled),
+    Error(ErrorPayload),
+    Done(TurnDone),
+}
+
+/// Runs turns.
+#[derive(Debug)]
+pub struct Turns {
+    engine: Engine,
+    npcs: Arc<Npcs>,
+    hot: Arc<Hot>,
+    turn: config::Turn,
+    npc: config::Npc,
+    registry: Registry,
+    /// Every turn's task, so that a shutdown can wait for them.
+    tasks: TaskTracker,
+}
+
+/// Events of one turn that wait for its session; the turn pauses while they are not taken.
+const CHANNEL: usize = 64;
+
+impl Turns {
+    pub fn new(
+        engine: Engine,
+        npcs: Arc<Npcs>,
+        hot: Arc<Hot>,
+        turn: config::Turn,
+        npc: config::Npc,
+    ) -> Arc<Self> {
+        let registry = Registry::default();
+        Arc::new(Self { engine, npcs, hot, turn, npc, registry, tasks: TaskTracker::new() })
+    }
+
+    /// Waits until every turn has ended; new ones can still start.
+    pub async fn idle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Starts a turn, or queues it behind the NPC's earlier lines. A turn that ended already yields its
+    /// stored `Done`. If the receiver is dropped the turn ends as cancelled.
+    ///
+    /// # Errors
+    /// `unknown_npc`, `duplicate_turn` while it runs, `bad_payload`, `text_too_long` if the line does not
+    /// fit into the model's context, `overloaded` if the NPC's mailbox is full and no scripted line is wanted.
+    pub fn say(self: &Arc<Self>, say: Say) -> Result<mpsc::Receiver<TurnEvent>, TurnError> {
+        let npc = self.npcs.get(&say.npc).ok_or_else(|| {
+            TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {:?}", say.npc)).field("npc")
+        })?;
+        let state = Arc::new(TurnState::new(&say.npc, &say.player, &say.turn, self.turn.speech_rate));
+        if let Start::Known(known) = self.registry.start(&state) {
+            return known_turn(&known);
+        }
+        let prepared = self.prepare(&npc, &say);
+        let runner = match prepared {
+            Ok((mix, used, sampling, max_tokens)) => {
+                Runner { turns: Arc::clone(self), npc, say, state, mix, used, sampling, max_tokens }
+            }
+            Err(error) => {
+                self.registry.remove(&state);
+                return Err(error);
+            }
+        };
+        let place = runner.npc.take_place(self.npc.mailbox);
+        let (sender, receiver) = mpsc::channel(CHANNEL);
+        self.tasks.spawn(runner.run(place, sender));
+        Ok(receiver)
+    }
+
+    /// Cancels a turn. While it runs, `Cancelled` and `Done` come through its own channel and `None` is
+    /// returned; within 120 s after its end the answer is returned and history keeps only what was heard.
+    ///
+    /// # Errors
+    /// `unknown_turn`.
+    pub fn cancel(
+        &self,
+        player: &str,
+        turn: &str,
+        heard_offset: Option<u64>,
+    ) -> Result<Option<TurnCancelled>, TurnError> {
+        let state = self.find(player, turn)?;
+        let (cancelled, ended) = state.cut(heard_offset);
+        state.cancelled.cancel();
+        if !ended {
+            return Ok(None);
+        }
+        self.hot.amend(&state.npc, player, turn, &state.heard_text());
+        Ok(Some(cancelled))
+    }
+
+    /// The player heard the line up to an offset.
+    ///
+    /// # Errors
+    /// `unknown_turn`.
+    pub fn playback(&self, player: &str, turn: &str, heard_offset: u64) -> Result<(), TurnError> {
+        let state = self.find(player, turn)?;
+        state.hear(heard_offset);
+        if state.done().is_some() {
+            self.hot.amend(&state.npc, player, turn, &state.heard_text());
+        }
+        Ok(())
+    }
+
+    fn find(&self, player: &str, turn: &str) -> Result<Arc<TurnState>, TurnError> {
+        self.registry.find(player, turn).ok_or_else(|| {
+            let message = format!("no turn {turn:?} runs or ended in the last 120 s");
+            TurnError::new(ErrorCode::UnknownTurn, message).field("turn")
+        })
+    }
+
+    /// Checks a line and settles how it is generated.
+    #[allow(clippy::type_complexity)] // Taken apart at once by the only caller.
+    fn prepare(&self, npc: &Npc, say: &Say) -> Result<(Mix, Vec<AdapterUse>, Sampling, u32), TurnError> {
+        let options = say.generation.clone().unwrap_or_default();
+        let temperature = options.temperature.unwrap_or(self.turn.temperature);
+        let sampling = Sampling {
+            greedy: options.greedy || temperature == 0.0,
+            temperature: if temperature == 0.0 { 1.0 } else { temperature },
+            top_p: options.top_p.unwrap_or(self.turn.top_p),
+            min_p: options.min_p.unwrap_or(self.turn.min_p),
+            repetition_penalty: self.turn.repetition_penalty,
+            seed: options.seed,
+        };
+        sampling.check()?;
+        let max_tokens = options.max_tokens.unwrap_or(self.turn.max_tokens).max(1);
+        let (mix, used) = mix(npc, say.mix.as_ref())?;
+        // The line alone must fit; what of the past fits beside it is settled when its turn comes.
+        self.tokens(npc, say, &[], max_tokens)?;
+        Ok((mix, used, sampling, max_tokens))
+    }
+
+    /// The prompt's tokens: at least a quarter of the context, or `max_tokens` if that is less, stays free
+    /// for the answer.
+    fn tokens(
+        &self,
+        npc: &Npc,
+        say: &Say,
+        window: &[crate::history::Exchange],
+        max_tokens: u32,
+    ) -> Result<Vec<u32>, TurnError> {
+        let context = self.engine.context();
+        let limit = context - (max_tokens as usize).min(context / 4).max(1);
+        let system = prompt::system_message(&npc.pack, &npc.info.name);
+        let message = prompt::player_message(say.context.as_deref(), &say.text);
+        Ok(prompt::tokens(self.engine.tokenizer(), &system, window, &message, limit)?)
+    }
+}
+
+/// The answer to a turn id that was used before.
+fn known_turn(known: &TurnState) -> Result<mpsc::Receiver<TurnEvent>, TurnError> {
+    let Some(done) = known.done() else {
+        let message = format!("turn {:?} is still running", known.turn);
+        return Err(TurnError::new(ErrorCode::DuplicateTurn, message).field("turn"));
+    };
+    let (sender, receiver) = mpsc::channel(1);
+    // A fresh channel of one has room for one.
+    drop(sender.try_send(TurnEvent::Done(done)));
+    Ok(receiver)
+}
+
+/// The adapters of a line: the pack's weights, with those of the request over them.
+fn mix(npc: &Npc, weights: Option<&BTreeMap<String, f32>>) -> Result<(Mix, Vec<AdapterUse>), TurnError> {
+    for task in weights.into_iter().flat_map(BTreeMap::keys) {
+        if task.parse::<Task>().is_err() {
+            let message = format!("mix names {task:?}, which is no task");
+            return Err(TurnError::new(ErrorCode::BadPayload, message).field(&format!("mix.{task}")));
+        }
+    }
+    let mut mix = Mix::new();
+    let mut used = Vec::new();
+    for task in Task::SPOKEN {
+        let Some(adapter) = npc.pack.adapters.get(&task) else { continue };
+        let name = task.to_string();
+        let weight = weights.and_then(|w| w.get(&name).copied());
+        let weight = weight.or_else(|| npc.pack.mix.get(&task).copied()).unwrap_or(1.0);
+        if weight == 0.0 {
+            continue;
+        }
+        mix.push(Weighted { adapter: Arc::from(adapter.key()), weight });
+        used.push(AdapterUse {
+            id: adapter.id.clone(),
+            task: name,
+            version: adapter.version.clone(),
+            weight,
+        });
+    }
+    Ok((mix, used))
+}

@@ -8,7 +8,7 @@ use super::payload::{
     Playback, Resume, SayFrame,
 };
 use super::value::{Map, Value, get};
-use super::{ErrorCode, TASKS};
+use super::{ErrorCode, PROTOCOL, TASKS};
 
 /// Longest id of an NPC, a turn or a player.
 pub const MAX_ID_CHARS: usize = 64;
@@ -142,8 +142,12 @@ fn turn(d: &Fields<'_, '_>) -> Parsed<String> {
 }
 
 fn identify(d: &Fields<'_, '_>) -> Parsed<Identify> {
-    // First, so that a client of another version learns about that before anything else.
     let protocol = d.optional("protocol").map(|field| field.uint()).transpose()?;
+    if protocol.is_some_and(|version| version != PROTOCOL) {
+        // What another version puts beside it is not for us to judge: the version alone is the answer.
+        let client = ClientInfo { name: String::new(), version: String::new() };
+        return Ok(Identify { token: String::new(), client, protocol });
+    }
     let client = d.required("client")?.fields()?;
     Ok(Identify {
         token: d.required("token")?.str()?.to_owned(),

@@ -1,1 +1,63 @@
-fn main() {}
+//! Chores of the workspace, one command each: `cargo xtask test`, `cargo xtask lint`.
+
+mod lint;
+mod test;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Chores of the npc-gateway workspace")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Fetches what the tests need, then runs them all.
+    Test(test::TestArgs),
+    /// Format, clippy, unused dependencies, licences and sources.
+    Lint(lint::LintArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().chore {
+        Chore::Test(args) => test::run(&args),
+        Chore::Lint(args) => lint::run(&args),
+    }
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_owned()
+}
+
+/// The cargo that runs this program.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Runs a step, showing the command before and its time after.
+fn step(command: &mut Command) -> anyhow::Result<()> {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_owned();
+    let words: Vec<_> =
+        std::iter::once(program.as_os_str()).chain(command.get_args()).map(OsStr::to_string_lossy).collect();
+    let words = words.join(" ");
+    eprintln!("==> {words}");
+    let start = Instant::now();
+    let status = command.status().with_context(|| format!("cannot run `{words}`"))?;
+    if !status.success() {
+        bail!("`{words}` failed: {status}");
+    }
+    eprintln!("==> {words}: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}

@@ -8,8 +8,8 @@ use super::{Message, Role, Tokenizer, tests::config};
 
 /// The default model's tokenizer.
 fn tokenizer() -> Tokenizer {
-    let dir = std::env::var_os("NPC_GATEWAY_TEST_TOKENIZER").map(PathBuf::from);
-    let dir = dir.expect("NPC_GATEWAY_TEST_TOKENIZER names a folder with the default model's tokenizer.json");
+    let dir = std::env::var_os("NPC_GATEWAY_TEST_MODEL").map(PathBuf::from);
+    let dir = dir.expect("NPC_GATEWAY_TEST_MODEL is not set: run the tests with `cargo xtask test`");
     Tokenizer::load(&dir, &config(49_152, Some(1), &[2])).unwrap()
 }
 

@@ -53,6 +53,14 @@ fn unfinished(bytes: &[u8]) -> usize {
 }
 
 #[cfg(test)]
+impl TextStream {
+    /// A stream over a vocabulary whose token ids are bytes.
+    pub(in crate::engine) fn of_bytes() -> Self {
+        Self::new(Arc::new(Pieces::new((0..=255u8).map(|b| (u32::from(b), vec![b])))))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

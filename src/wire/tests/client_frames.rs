@@ -186,6 +186,16 @@ fn a_text_may_be_as_long_as_the_limit_says_in_characters() {
 }
 
 #[test]
+fn another_version_is_seen_whatever_stands_beside_it() {
+    let ClientFrame::Identify(identify) =
+        parse(&json!({"op": "identify", "d": {"protocol": 2, "token": {}}}))
+    else {
+        panic!()
+    };
+    assert_eq!(identify.protocol, Some(2));
+}
+
+#[test]
 fn an_error_names_the_turn_and_the_npc_of_its_frame() {
     let error = error(&say(json!({"mix": 1})));
     assert_eq!((error.turn.as_deref(), error.npc.as_deref()), (Some("t"), Some("n")));

@@ -131,7 +131,7 @@ fn any_client_frame() -> impl Strategy<Value = ClientFrame> {
             ClientFrame::NpcJoin(NpcJoin { npc, archetype, name, seed, personality })
         });
     prop_oneof![
-        (any::<String>(), proptest::option::of(any::<u64>())).prop_map(|(token, protocol)| {
+        (any::<String>(), proptest::option::of(Just(PROTOCOL))).prop_map(|(token, protocol)| {
             let client = ClientInfo { name: "c".into(), version: "1".into() };
             ClientFrame::Identify(Identify { token, client, protocol })
         }),

@@ -1,0 +1,98 @@
+//! `adapters`: what adapters the packs have, and whether a PEFT folder fits the model.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use npc_onnx::{ModelFile, Precision};
+
+use super::Usage;
+use crate::archetype::Packs;
+use crate::config::Config;
+use crate::engine::Adapter;
+use crate::pull::{Cache, PullOptions, Reporter, ensure, model_folder};
+
+#[derive(Debug, Args)]
+pub(super) struct AdaptersArgs {
+    #[command(subcommand)]
+    command: Command,
+    /// The folder of packs [default: `adapters`, or the built-in packs if there is no such folder].
+    #[arg(long, global = true)]
+    packs: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lists the adapters of the packs, one a line.
+    List,
+    /// Checks that a PEFT adapter can be loaded on the model.
+    Check {
+        /// The folder with adapter_config.json and adapter_model.safetensors.
+        dir: PathBuf,
+        /// The model to check against [default: setting model.path, else the default model].
+        #[arg(long)]
+        model: Option<PathBuf>,
+    },
+    /// Trains an adapter (not in this version).
+    #[command(hide = true)]
+    Train(super::Later),
+    /// Measures an adapter (not in this version).
+    #[command(hide = true)]
+    Eval(super::Later),
+    /// Makes a version of an adapter the one in use (not in this version).
+    #[command(hide = true)]
+    Promote(super::Later),
+    /// Goes back to the version before (not in this version).
+    #[command(hide = true)]
+    Rollback(super::Later),
+}
+
+pub(super) fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
+    match &args.command {
+        Command::List => list(args.packs.as_deref()),
+        Command::Check { dir, model } => super::tool(|| check(dir, model.as_deref())),
+        Command::Train(_) => Err(Usage::later("adapters train")),
+        Command::Eval(_) => Err(Usage::later("adapters eval")),
+        Command::Promote(_) => Err(Usage::later("adapters promote")),
+        Command::Rollback(_) => Err(Usage::later("adapters rollback")),
+    }
+}
+
+fn list(packs: Option<&Path>) -> anyhow::Result<()> {
+    let default = Path::new("adapters");
+    let packs = Packs::load(packs.or_else(|| default.is_dir().then_some(default)))?;
+    for pack in packs.iter() {
+        if pack.adapters.is_empty() {
+            println!("{:<12} no adapters: runs on the base model alone", pack.name);
+        }
+        for adapter in pack.adapters.values() {
+            println!("{:<12} {:<32} {:<4} {}", pack.name, adapter.id, adapter.version, adapter.dir.display());
+        }
+    }
+    Ok(())
+}
+
+fn check(dir: &Path, model: Option<&Path>) -> anyhow::Result<()> {
+    let (cache, report) = (Cache::from_env()?, Reporter::new());
+    let config = Config::load(None, env_vars(), &[])?;
+    let source = match model {
+        Some(model) => model.to_owned(),
+        None if !config.model.path.as_os_str().is_empty() => config.model.path,
+        None => ensure(&cache, &PullOptions::from_env(false), report)?.model_gguf,
+    };
+    let model = ModelFile::read(&model_folder(&cache, &source, Precision::Int8, report)?)?;
+    let adapter = Adapter::load("check", dir, &model.graph, model.model.layers)?;
+    println!(
+        "fits {}: rank {}, {}, {:.1} MiB in memory",
+        model.name,
+        adapter.info.rank,
+        adapter.info.targets.join(" "),
+        adapter.info.bytes as f64 / f64::from(1 << 20)
+    );
+    Ok(())
+}
+
+/// The environment's variables that are text; a setting can be no other.
+pub(super) fn env_vars() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}

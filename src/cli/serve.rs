@@ -1,0 +1,89 @@
+//! `serve`: settings, then what is missing, then the server.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use npc_onnx::Precision;
+
+use super::adapters::env_vars;
+use crate::app::{App, Paths};
+use crate::config::{Config, ConfigError, Loader};
+use crate::pull::{Cache, PullError, PullOptions, Reporter, ensure, model_folder, runtime};
+
+#[derive(Debug, Default, Args)]
+pub(super) struct ServeArgs {
+    /// Address and port to listen on [setting server.listen].
+    #[arg(long)]
+    listen: Option<String>,
+    /// Folder for everything that the server writes [setting server.data].
+    #[arg(long)]
+    data: Option<String>,
+    /// A model folder, or a checkpoint to import [setting model.path].
+    #[arg(long)]
+    model: Option<String>,
+    /// A TOML file of settings.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// One setting; may be given again.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+impl ServeArgs {
+    /// A flag of its own wins over `--set`.
+    fn config(&self) -> Result<Config, ConfigError> {
+        let mut loader = Loader::new()?;
+        if let Some(file) = &self.config {
+            loader = loader.file(file)?;
+        }
+        loader = loader.env(env_vars())?;
+        for set in &self.sets {
+            loader = loader.assignment("--set", set)?;
+        }
+        let flags = [
+            ("--listen", "server.listen", &self.listen),
+            ("--data", "server.data", &self.data),
+            ("--model", "model.path", &self.model),
+        ];
+        for (flag, name, value) in flags {
+            if let Some(value) = value {
+                loader = loader.value(flag, name, value)?;
+            }
+        }
+        loader.finish()
+    }
+}
+
+pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let config = args.config()?;
+    drop(args);
+    super::logging::start(&config.log)?;
+    let paths = paths(&config)?;
+    super::runtime()?.block_on(async {
+        let shutdown = super::signal::shutdown()?;
+        let app = App::start(config, paths).await?;
+        // Scripts wait for this line. A server whose output nobody reads serves all the same.
+        let _ = writeln!(std::io::stdout(), "listening on {}", app.address());
+        tracing::info!(address = %app.address(), seconds = start.elapsed().as_secs_f32(), "ready");
+        app.run(shutdown).await;
+        Ok(())
+    })
+}
+
+/// Finds, and fetches and imports if need be, what the server runs on.
+fn paths(config: &Config) -> Result<Paths, PullError> {
+    let (cache, report) = (Cache::from_env()?, Reporter::new());
+    let gpu = config.engine.providers.iter().any(|provider| provider.needs_cuda());
+    let options = PullOptions::from_env(gpu);
+    let (library, source) = if config.model.path.as_os_str().is_empty() {
+        let assets = ensure(&cache, &options, report)?;
+        (assets.runtime_lib, assets.model_gguf)
+    } else {
+        (runtime(&cache, &options, report)?, config.model.path.clone())
+    };
+    let precision = if gpu { Precision::Fp16 } else { Precision::Int8 };
+    Ok(Paths { library, model: model_folder(&cache, &source, precision, report)? })
+}

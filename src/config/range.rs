@@ -1,0 +1,72 @@
+//! The values that numeric settings may take, in one place; the comments of `config/default.toml` quote them.
+
+use std::fmt;
+
+/// A closed or half-open interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Range {
+    /// Both ends included.
+    Closed(f64, f64),
+    /// The lower end excluded.
+    Above(f64, f64),
+    /// The upper end excluded.
+    Below(f64, f64),
+}
+
+impl Range {
+    pub(super) fn contains(self, value: f64) -> bool {
+        match self {
+            Self::Closed(low, high) => value >= low && value <= high,
+            Self::Above(low, high) => value > low && value <= high,
+            Self::Below(low, high) => value >= low && value < high,
+        }
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(low, high) => write!(f, "{low} to {high}"),
+            Self::Above(low, high) => write!(f, "above {low}, at most {high}"),
+            Self::Below(low, high) => write!(f, "at least {low}, below {high}"),
+        }
+    }
+}
+
+/// Every numeric setting by its full name.
+pub(super) const RANGES: &[(&str, Range)] = &[
+    ("engine.threads", Range::Closed(0.0, 256.0)),
+    ("engine.rows", Range::Closed(1.0, 256.0)),
+    ("engine.context", Range::Closed(64.0, 131_072.0)),
+    ("engine.queue", Range::Closed(1.0, 65_536.0)),
+    ("engine.prefill_budget", Range::Closed(1.0, 8192.0)),
+    ("engine.max_adapters", Range::Closed(1.0, 4096.0)),
+    ("engine.adapter_memory_mb", Range::Closed(1.0, 65_536.0)),
+    ("turn.max_tokens", Range::Closed(1.0, 4096.0)),
+    ("turn.temperature", Range::Above(0.0, 2.0)),
+    ("turn.top_p", Range::Above(0.0, 1.0)),
+    ("turn.min_p", Range::Below(0.0, 1.0)),
+    ("turn.repetition_penalty", Range::Closed(1.0, 2.0)),
+    ("turn.speech_rate", Range::Closed(1.0, 1000.0)),
+    ("turn.window_min", Range::Closed(1.0, 10.0)),
+    ("turn.window_max", Range::Closed(1.0, 10.0)),
+    ("npc.max_npcs", Range::Closed(1.0, 1_000_000.0)),
+    ("npc.mailbox", Range::Closed(1.0, 1024.0)),
+    ("session.heartbeat_ms", Range::Closed(100.0, 600_000.0)),
+    ("session.identify_timeout_ms", Range::Closed(100.0, 600_000.0)),
+    ("session.max_frame_bytes", Range::Closed(1024.0, 16_777_216.0)),
+    ("session.send_queue_bytes", Range::Closed(4096.0, 268_435_456.0)),
+    ("session.max_sessions", Range::Closed(1.0, 1_000_000.0)),
+    ("session.max_sessions_per_player", Range::Closed(1.0, 1_000_000.0)),
+    ("session.max_npcs", Range::Closed(1.0, 10_000.0)),
+    ("session.max_turns", Range::Closed(1.0, 10_000.0)),
+    ("session.max_text_chars", Range::Closed(1.0, 1_000_000.0)),
+    ("session.max_context_chars", Range::Closed(1.0, 1_000_000.0)),
+    ("session.max_actions", Range::Closed(1.0, 256.0)),
+    ("shutdown.grace_ms", Range::Closed(0.0, 600_000.0)),
+];
+
+/// The range of a setting; `None` if it is no number.
+pub(super) fn of(name: &str) -> Option<Range> {
+    RANGES.iter().find(|(key, _)| *key == name).map(|(_, range)| *range)
+}

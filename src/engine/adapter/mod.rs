@@ -1,0 +1,63 @@
+//! LoRA adapters: read from PEFT folders, checked against the model, held as plain floats.
+
+mod config;
+mod peft;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use npc_onnx::GraphInfo;
+
+use super::EngineError;
+
+/// The factors of one projection: ΔW = s·B·A.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Factors {
+    /// The first of the projection's columns in its group's output.
+    pub offset: usize,
+    /// The projection's columns.
+    pub outputs: usize,
+    /// r, the inner dimension.
+    pub rank: usize,
+    /// A, `[rank, inputs]`, row-major.
+    pub a: Vec<f32>,
+    /// s·B, `[outputs, rank]`, row-major, the scale already multiplied in.
+    pub b: Vec<f32>,
+}
+
+/// What is known of a loaded adapter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterInfo {
+    pub id: Arc<str>,
+    pub path: PathBuf,
+    /// The largest rank of any projection.
+    pub rank: usize,
+    /// Projections targeted, for example `q_proj`, in the graph's order.
+    pub targets: Vec<String>,
+    /// Bytes that its factors take in memory.
+    pub bytes: usize,
+}
+
+/// An adapter, checked against the model and ready for any decoder.
+#[derive(Debug)]
+pub struct Adapter {
+    pub info: AdapterInfo,
+    /// `[layer][group]`: the factors of each targeted projection of the group, in the graph's order.
+    pub layers: Vec<Vec<Vec<Factors>>>,
+    /// Per group: the largest sum of its projections' ranks over the layers; 0 if none is targeted.
+    pub group_ranks: Vec<usize>,
+}
+
+impl Adapter {
+    /// Reads the PEFT adapter in `dir` for the model that `graph` and `layers` describe.
+    ///
+    /// # Errors
+    /// [`EngineError::BadAdapter`] if a file is missing or damaged, a tensor's shape is not the model's, a
+    /// number is not finite, or the adapter is of a kind that is not plain LoRA.
+    pub fn load(id: &str, dir: &Path, graph: &GraphInfo, layers: usize) -> Result<Self, EngineError> {
+        peft::load(id, dir, graph, layers)
+            .map_err(|reason| EngineError::BadAdapter { path: dir.to_owned(), reason })
+    }
+}

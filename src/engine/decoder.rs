@@ -1,0 +1,53 @@
+//! The contract between the scheduler and whatever computes logits.
+
+use std::sync::Arc;
+
+use super::EngineError;
+use super::adapter::Adapter;
+
+/// One token of a [`Step`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepToken {
+    /// Which sequence it belongs to: below [`Decoder::sequences`].
+    pub sequence: usize,
+    /// Where it stands in its sequence: below [`Decoder::context`].
+    pub position: usize,
+    pub token: u32,
+    pub wants_logits: bool,
+}
+
+/// The adapters of one sequence: y = Wx + Σᵢ gᵢ·sᵢ·Bᵢ(Aᵢx).
+pub type ResolvedMix = Vec<(Arc<Adapter>, f32)>;
+
+/// A flat list of tokens to compute at once: prefill chunks and single decode tokens side by side.
+///
+/// The tokens of one sequence stand together, in ascending and gapless positions; the first continues what
+/// the sequence holds, or starts anywhere before that: what stood at the later positions is then forgotten.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    pub tokens: &'a [StepToken],
+    /// The mix of each sequence, by sequence number; read only for sequences that have tokens here.
+    pub mixes: &'a [Arc<ResolvedMix>],
+}
+
+/// Computes steps. Not shared: one thread owns it.
+pub trait Decoder: Send {
+    /// How many sequences it can hold.
+    fn sequences(&self) -> usize;
+
+    /// How many tokens a sequence can hold.
+    fn context(&self) -> usize;
+
+    /// How many logits a position has.
+    fn vocab_size(&self) -> usize;
+
+    /// Makes exactly these adapters usable in mixes. Costs time in proportion to their size.
+    fn set_adapters(&mut self, resident: &[Arc<Adapter>]) -> Result<(), EngineError>;
+
+    /// Forgets a sequence.
+    fn release(&mut self, sequence: usize);
+
+    /// Computes a step and writes the logits of the tokens that want them into `logits`, in their order,
+    /// [`Decoder::vocab_size`] each. After an error the sequences of the step hold nothing that can be used.
+    fn step(&mut self, step: Step<'_>, logits: &mut Vec<f32>) -> Result<(), EngineError>;
+}

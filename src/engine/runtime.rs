@@ -1,0 +1,102 @@
+//! ONNX Runtime: the library, its environment, its execution providers.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider};
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+
+use super::EngineError;
+use crate::config::{self, Provider};
+
+/// One library and one environment serve a whole process: ONNX Runtime cannot be loaded twice.
+static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+
+impl From<ort::Error> for EngineError {
+    fn from(error: ort::Error) -> Self {
+        Self::Runtime(error.message().to_owned())
+    }
+}
+
+/// Loads the library, once in a process.
+///
+/// # Errors
+/// [`EngineError::Runtime`] if the file is missing, is no ONNX Runtime, or is older than needed.
+pub fn load(library: &Path) -> Result<Environment, EngineError> {
+    // Checked here because a wrong path must name itself, not a symbol that the loader misses.
+    if !library.is_file() {
+        return Err(EngineError::Runtime(format!(
+            "there is no library at {}; run `npc-gateway pull`, or set ORT_DYLIB_PATH to an ONNX Runtime of \
+             version 1.{} or newer",
+            library.display(),
+            ort::MINOR_VERSION
+        )));
+    }
+    let mut environment = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(environment) = &*environment {
+        return Ok(environment.clone());
+    }
+    let created = ort::init_from(library)
+        .map_err(|error| EngineError::Runtime(error.to_string()))?
+        .with_name("npc-gateway")
+        .with_telemetry(false)
+        .build()?;
+    Ok(environment.insert(created).clone())
+}
+
+/// Opens a graph with the providers that the configuration names.
+///
+/// # Errors
+/// [`EngineError::Provider`] if a provider cannot be loaded and `engine.fallback` is off, otherwise
+/// [`EngineError::Runtime`].
+pub fn open(
+    environment: &Environment,
+    graph: &Path,
+    config: &config::Engine,
+) -> Result<(Session, Provider), EngineError> {
+    let threads = match config.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let mut builder = Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .and_then(|b| b.with_intra_threads(threads))
+        // Every step has another shape, so a plan of one step's memory serves no other.
+        .and_then(|b| b.with_memory_pattern(false))
+        .map_err(|error| EngineError::Runtime(error.message().to_owned()))?;
+    let mut device = None;
+    for provider in &config.providers {
+        let result = match provider {
+            Provider::Cpu => Ok(()),
+            Provider::Cuda => ep::CUDA::default().register(&mut builder),
+            Provider::TensorRt => ep::TensorRT::default().register(&mut builder),
+        };
+        match result {
+            Ok(()) => device = device.or(Some(*provider)),
+            Err(error) if config.fallback => {
+                tracing::warn!(?provider, error = error.message(), "execution provider skipped");
+            }
+            Err(error) => {
+                return Err(EngineError::Provider {
+                    provider: format!("{provider:?}").to_lowercase(),
+                    reason: error.message().to_owned(),
+                    found: found().join(", "),
+                });
+            }
+        }
+    }
+    let session = builder.commit_from_file(graph)?;
+    Ok((session, device.unwrap_or(Provider::Cpu)))
+}
+
+/// The providers that this build of the library knows.
+fn found() -> Vec<&'static str> {
+    let known = [
+        ("cpu", ep::CPU::is_available()),
+        ("cuda", ep::CUDA::is_available()),
+        ("tensorrt", ep::TensorRT::is_available()),
+    ];
+    known.into_iter().filter(|(_, available)| matches!(available, Ok(true))).map(|(name, _)| name).collect()
+}

@@ -1,0 +1,294 @@
+//! One request that has a row: what it computes next, and what its logits mean.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::stop::StopMatcher;
+use crate::engine::decoder::ResolvedMix;
+use crate::engine::sampler::{Sampler, log_sum_exp};
+use crate::engine::tokenizer::TextStream;
+use crate::engine::worker::QueueSlot;
+use crate::engine::{Choice, EngineError, Event, FinishReason, Usage};
+
+/// A request as it waits in the queue.
+#[derive(Debug)]
+pub struct Job {
+    pub prompt: Vec<u32>,
+    pub mix: Arc<ResolvedMix>,
+    pub submitted: Instant,
+    /// Its place in the bounded queue, until it has a row.
+    pub slot: Option<QueueSlot>,
+    pub work: Work,
+}
+
+/// What a request wants.
+#[derive(Debug)]
+pub enum Work {
+    Generate(Box<GenerateWork>),
+    Choose(ChooseWork),
+}
+
+#[derive(Debug)]
+pub struct GenerateWork {
+    pub sampler: Sampler,
+    pub text: TextStream,
+    pub stop: StopMatcher,
+    pub max_tokens: u32,
+    /// Has room for every event of the request: sending never waits.
+    pub events: mpsc::Sender<Event>,
+}
+
+#[derive(Debug)]
+pub struct ChooseWork {
+    /// The tokens of each option; none is empty.
+    pub options: Vec<Vec<u32>>,
+    pub reply: Option<oneshot::Sender<Result<Choice, EngineError>>>,
+}
+
+impl Job {
+    /// The caller is gone: nobody waits for the answer.
+    pub fn abandoned(&self) -> bool {
+        match &self.work {
+            Work::Generate(work) => work.events.is_closed(),
+            Work::Choose(work) => work.reply.as_ref().is_none_or(oneshot::Sender::is_closed),
+        }
+    }
+
+    pub fn fail(&mut self, error: EngineError) {
+        match &mut self.work {
+            // Fails only if the caller is gone.
+            Work::Generate(work) => drop(work.events.try_send(Event::Failed { error })),
+            Work::Choose(work) => {
+                if let Some(reply) = work.reply.take() {
+                    drop(reply.send(Err(error)));
+                }
+            }
+        }
+    }
+}
+
+/// What a row wants to compute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// The prompt, of which `computed` tokens are done.
+    Prompt,
+    /// The token drawn last.
+    Token(u32),
+    /// The tokens of an option, all but the last, after the prompt.
+    Option(usize),
+}
+
+/// A request in its row.
+#[derive(Debug)]
+pub struct Row {
+    pub job: Job,
+    phase: Phase,
+    /// Tokens of the sequence that the decoder holds.
+    computed: usize,
+    generated: u32,
+    /// Tokens since the last piece of text.
+    unreported: u32,
+    /// ln of each option's probability so far (the unnormalized one).
+    scores: Vec<f64>,
+    usage: Usage,
+}
+
+/// What became of a row after its logits came.
+#[derive(Debug, PartialEq, Eq)]
+pub enum After {
+    Continues,
+    Finished,
+}
+
+impl Row {
+    pub fn new(mut job: Job, now: Instant) -> Self {
+        job.slot = None;
+        let usage = Usage {
+            prompt_tokens: job.prompt.len() as u32,
+            queue_ms: millis(job.submitted, now),
+            ..Usage::default()
+        };
+        if let Work::Generate(work) = &job.work {
+            let started = Event::Started { prompt_tokens: usage.prompt_tokens, cached_tokens: 0 };
+            // Fails only if the caller is gone; the next step notices.
+            drop(work.events.try_send(started));
+        }
+        Self {
+            job,
+            phase: Phase::Prompt,
+            computed: 0,
+            generated: 0,
+            unreported: 0,
+            scores: Vec::new(),
+            usage,
+        }
+    }
+
+    /// A single token: decoding, which goes before any prefill.
+    pub fn decodes(&self) -> bool {
+        matches!(self.phase, Phase::Token(_))
+    }
+
+    /// The next tokens, at most `budget`, with their position and whether their logits are wanted.
+    pub fn next_tokens(&self, budget: usize, mut push: impl FnMut(usize, u32, bool)) {
+        match self.phase {
+            Phase::Prompt => {
+                let end = self.job.prompt.len().min(self.computed + budget);
+                for position in self.computed..end {
+                    push(position, self.job.prompt[position], position + 1 == self.job.prompt.len());
+                }
+            }
+            Phase::Token(token) => push(self.computed, token, true),
+            Phase::Option(option) => {
+                let Work::Choose(work) = &self.job.work else { return };
+                // An option is scored whole, whatever the budget: it is a few tokens.
+                let tokens = &work.options[option];
+                for (i, token) in tokens[..tokens.len() - 1].iter().enumerate() {
+                    push(self.job.prompt.len() + i, *token, true);
+                }
+            }
+        }
+    }
+
+    /// Takes what came of the tokens of [`Self::next_tokens`]: how many they were, and the logits of those
+    /// that wanted them, `vocab` each.
+    pub fn advance(
+        &mut self,
+        count: usize,
+        logits: &[f32],
+        vocab: usize,
+        context: usize,
+        is_end: &dyn Fn(u32) -> bool,
+        now: Instant,
+    ) -> After {
+        match self.phase {
+            Phase::Prompt => {
+                self.computed += count;
+                if self.computed < self.job.prompt.len() {
+                    return After::Continues;
+                }
+                match &self.job.work {
+                    Work::Generate(_) => self.draw(logits, context, is_end, now),
+                    Work::Choose(_) => self.score_first(logits, now),
+                }
+            }
+            Phase::Token(_) => {
+                self.computed += count;
+                self.draw(logits, context, is_end, now)
+            }
+            Phase::Option(option) => {
+                if let Work::Choose(work) = &self.job.work {
+                    for (row, token) in logits.chunks_exact(vocab).zip(&work.options[option][1..]) {
+                        self.scores[option] += f64::from(row[*token as usize]) - log_sum_exp(row);
+                    }
+                }
+                self.next_option(option + 1, now)
+            }
+        }
+    }
+
+    /// Draws the next token and sends its text.
+    fn draw(&mut self, logits: &[f32], context: usize, is_end: &dyn Fn(u32) -> bool, now: Instant) -> After {
+        let Work::Generate(work) = &mut self.job.work else { return After::Finished };
+        let token = work.sampler.sample(logits);
+        if self.generated == 0 {
+            self.usage.first_token_ms = millis(self.job.submitted, now);
+        }
+        if is_end(token) {
+            return self.finish(FinishReason::Stop);
+        }
+        self.generated += 1;
+        self.unreported += 1;
+        if let Some(text) = work.text.push(token) {
+            let (text, stopped) = work.stop.push(&text);
+            self.send_text(text);
+            if stopped {
+                // What the stream still holds comes after the stop text.
+                return self.close(FinishReason::Stop);
+            }
+        }
+        let Work::Generate(work) = &self.job.work else { return After::Finished };
+        if self.generated >= work.max_tokens || self.computed + 1 >= context {
+            return self.finish(FinishReason::Length);
+        }
+        self.phase = Phase::Token(token);
+        After::Continues
+    }
+
+    fn send_text(&mut self, text: String) {
+        if text.is_empty() {
+            return;
+        }
+        if let Work::Generate(work) = &self.job.work {
+            // Fails only if the caller is gone; the next step notices.
+            drop(work.events.try_send(Event::Text { text, tokens: self.unreported }));
+            self.unreported = 0;
+        }
+    }
+
+    /// Sends what was held back, then ends.
+    fn finish(&mut self, reason: FinishReason) -> After {
+        let mut reason = reason;
+        if let Work::Generate(work) = &mut self.job.work {
+            let rest = work.text.flush();
+            let (mut text, stopped) = work.stop.push(&rest);
+            if stopped {
+                reason = FinishReason::Stop;
+            } else {
+                text += &work.stop.flush();
+            }
+            self.send_text(text);
+        }
+        self.close(reason)
+    }
+
+    fn close(&mut self, reason: FinishReason) -> After {
+        self.usage.generated_tokens = self.generated;
+        if let Work::Generate(work) = &self.job.work {
+            drop(work.events.try_send(Event::Finished { reason, usage: self.usage }));
+        }
+        After::Finished
+    }
+
+    /// The first token of every option comes from the prompt's last position.
+    fn score_first(&mut self, logits: &[f32], now: Instant) -> After {
+        self.usage.first_token_ms = millis(self.job.submitted, now);
+        let Work::Choose(work) = &self.job.work else { return After::Finished };
+        let normalizer = log_sum_exp(logits);
+        self.scores =
+            work.options.iter().map(|option| f64::from(logits[option[0] as usize]) - normalizer).collect();
+        self.next_option(0, now)
+    }
+
+    /// Goes on with the first option from `option` on that has more than one token.
+    fn next_option(&mut self, option: usize, _now: Instant) -> After {
+        let Work::Choose(work) = &mut self.job.work else { return After::Finished };
+        if let Some(next) = (option..work.options.len()).find(|o| work.options[*o].len() > 1) {
+            self.phase = Phase::Option(next);
+            return After::Continues;
+        }
+        let choice = Choice { probs: softmax(&self.scores), usage: self.usage };
+        if let Some(reply) = work.reply.take() {
+            // Fails only if the caller is gone.
+            drop(reply.send(Ok(choice)));
+        }
+        After::Finished
+    }
+}
+
+fn millis(from: Instant, to: Instant) -> f64 {
+    to.saturating_duration_since(from).as_secs_f64() * 1e3
+}
+
+/// Probabilities from logarithms; equal ones if none is a number.
+fn softmax(scores: &[f64]) -> Vec<f32> {
+    let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if !highest.is_finite() {
+        return vec![1.0 / scores.len() as f32; scores.len()];
+    }
+    let weights: Vec<f64> = scores.iter().map(|s| (s - highest).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    weights.iter().map(|w| (w / total) as f32).collect()
+}

@@ -1,0 +1,172 @@
+//! The last exchanges of every NPC with every player.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+
+/// What a player said to an NPC, and what the player heard of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// The client's id of the turn.
+    pub turn: String,
+    /// The player's message as the model saw it, context included: prompts only ever grow at their end.
+    pub message: String,
+    pub reply: String,
+}
+
+/// Bounds of the tier.
+#[derive(Debug, Clone, Copy)]
+pub struct HotLimits {
+    /// Conversations held; past it the least recently used tenth is forgotten.
+    pub conversations: usize,
+    /// The window of a prompt grows to `window_max` exchanges, then drops to `window_min` at once, so that
+    /// most prompts begin like the one before.
+    pub window_min: usize,
+    pub window_max: usize,
+}
+
+/// NPC and player.
+type Key = (Arc<str>, Arc<str>);
+
+#[derive(Debug, Default)]
+struct Conversation {
+    /// At most `window_max`, oldest first.
+    exchanges: VecDeque<Exchange>,
+    /// How many of them the next prompt shows.
+    window: usize,
+    last_used: u64,
+}
+
+/// The hot tier. No method waits, and no reference into it leaves a method.
+#[derive(Debug)]
+pub struct Hot {
+    limits: HotLimits,
+    conversations: DashMap<Key, Conversation>,
+    clock: AtomicU64,
+}
+
+impl Hot {
+    pub fn new(limits: HotLimits) -> Self {
+        Self { limits, conversations: DashMap::new(), clock: AtomicU64::new(0) }
+    }
+
+    /// The exchanges that the next prompt shows, oldest first.
+    pub fn window(&self, npc: &str, player: &str) -> Vec<Exchange> {
+        let now = self.tick();
+        self.conversations.get_mut(&key(npc, player)).map_or_else(Vec::new, |mut conversation| {
+            conversation.last_used = now;
+            let skip = conversation.exchanges.len().saturating_sub(conversation.window);
+            conversation.exchanges.iter().skip(skip).cloned().collect()
+        })
+    }
+
+    /// Adds an exchange.
+    pub fn push(&self, npc: &str, player: &str, exchange: Exchange) {
+        let now = self.tick();
+        {
+            let mut conversation = self.conversations.entry(key(npc, player)).or_default();
+            conversation.last_used = now;
+            conversation.exchanges.push_back(exchange);
+            while conversation.exchanges.len() > self.limits.window_max {
+                conversation.exchanges.pop_front();
+            }
+            conversation.window += 1;
+            if conversation.window > self.limits.window_max {
+                conversation.window = self.limits.window_min;
+            }
+        }
+        if self.conversations.len() > self.limits.conversations {
+            self.forget_oldest();
+        }
+    }
+
+    /// Shortens the reply of an exchange to what was heard.
+    pub fn amend(&self, npc: &str, player: &str, turn: &str, reply: &str) {
+        if let Some(mut conversation) = self.conversations.get_mut(&key(npc, player))
+            && let Some(exchange) = conversation.exchanges.iter_mut().rev().find(|e| e.turn == turn)
+        {
+            reply.clone_into(&mut exchange.reply);
+        }
+    }
+
+    /// Forgets the conversations of an NPC that was itself forgotten.
+    pub fn forget_npc(&self, npc: &str) {
+        self.conversations.retain(|(n, _), _| &**n != npc);
+    }
+
+    fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A tenth at once, so that a full tier does not search for its oldest on every exchange.
+    fn forget_oldest(&self) {
+        let mut ages: Vec<u64> = self.conversations.iter().map(|c| c.last_used).collect();
+        let tenth = (ages.len() / 10).max(1).min(ages.len().saturating_sub(1));
+        let (_, newest_to_go, _) = ages.select_nth_unstable(tenth);
+        let newest_to_go = *newest_to_go;
+        self.conversations.retain(|_, c| c.last_used >= newest_to_go);
+    }
+}
+
+fn key(npc: &str, player: &str) -> Key {
+    (Arc::from(npc), Arc::from(player))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HotLimits = HotLimits { conversations: 20, window_min: 5, window_max: 10 };
+
+    fn exchange(turn: usize) -> Exchange {
+        Exchange { turn: turn.to_string(), message: format!("m{turn}"), reply: format!("reply {turn}") }
+    }
+
+    #[test]
+    fn the_window_grows_to_ten_and_drops_to_five() {
+        let hot = Hot::new(LIMITS);
+        let mut sizes = Vec::new();
+        for turn in 0..18 {
+            sizes.push(hot.window("npc", "player").len());
+            hot.push("npc", "player", exchange(turn));
+        }
+        assert_eq!(sizes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 5, 6, 7, 8, 9, 10, 5]);
+        let window = hot.window("npc", "player");
+        assert_eq!(window.first().map(|e| e.turn.as_str()), Some("12"));
+        assert_eq!(window.last().map(|e| e.turn.as_str()), Some("17"));
+    }
+
+    #[test]
+    fn players_and_npcs_are_kept_apart() {
+        let hot = Hot::new(LIMITS);
+        hot.push("npc", "anna", exchange(1));
+        assert!(hot.window("npc", "ben").is_empty());
+        assert!(hot.window("other", "anna").is_empty());
+    }
+
+    #[test]
+    fn an_amended_reply_is_what_was_heard() {
+        let hot = Hot::new(LIMITS);
+        hot.push("npc", "anna", exchange(1));
+        hot.push("npc", "anna", exchange(2));
+        hot.amend("npc", "anna", "1", "re");
+        let replies: Vec<_> = hot.window("npc", "anna").into_iter().map(|e| e.reply).collect();
+        assert_eq!(replies, ["re", "reply 2"]);
+    }
+
+    #[test]
+    fn the_least_recently_used_are_forgotten() {
+        let hot = Hot::new(LIMITS);
+        for player in 0..20 {
+            hot.push("npc", &player.to_string(), exchange(0));
+        }
+        hot.window("npc", "0");
+        hot.push("npc", "new", exchange(0));
+        assert!(!hot.window("npc", "0").is_empty());
+        assert!(!hot.window("npc", "new").is_empty());
+        assert!(hot.window("npc", "1").is_empty());
+        assert!(hot.conversations.len() <= 20);
+    }
+}

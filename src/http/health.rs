@@ -1,0 +1,56 @@
+//! Whether the server lives, and whether it takes players.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use super::AppState;
+
+/// What decides `readyz`, besides the shutdown.
+#[derive(Clone)]
+pub struct Readiness {
+    model: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Readiness {
+    /// `model`: whether the model is loaded and answers. Asked at every request, so it must be quick.
+    pub fn new(model: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { model: Arc::new(model) }
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness").field("model", &(self.model)()).finish()
+    }
+}
+
+/// The body of `readyz`.
+#[derive(Debug, Serialize)]
+pub(super) struct Ready {
+    ready: bool,
+    /// The model is loaded.
+    model: bool,
+    /// The server is going down.
+    draining: bool,
+    sessions: usize,
+    sockets: usize,
+}
+
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
+    let model = (state.readiness.model)();
+    let draining = state.gateway.is_draining();
+    let ready = model && !draining;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let sessions = state.gateway.session_count();
+    let sockets = state.gateway.socket_count();
+    (status, Json(Ready { ready, model, draining, sessions, sockets }))
+}

@@ -1,0 +1,102 @@
+//! `GET /ws`: from HTTP to a socket.
+
+use axum::extract::State;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::AppState;
+use super::guard::origin_is_allowed;
+use crate::session;
+use crate::wire::Subprotocol;
+
+/// Bytes of a socket's read buffer, which is held as long as the socket. Frames of clients are far smaller.
+const READ_BUFFER: usize = 4096;
+/// Bytes that are gathered before they are handed to the connection; a flush does not wait for them.
+const WRITE_BUFFER: usize = 4096;
+
+pub(super) async fn upgrade(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let gateway = state.gateway;
+    if !origin_is_allowed(&headers, &gateway.config().server.allowed_origins) {
+        let message = "this Origin may not connect; server.allowed_origins lists those that may\n";
+        return (StatusCode::FORBIDDEN, message).into_response();
+    }
+    let mut upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
+    };
+    let Ok(chosen) = choose(&headers) else {
+        let message = "none of the offered subprotocols is known; there are npc.v1.msgpack and npc.v1.json\n";
+        return (StatusCode::BAD_REQUEST, message).into_response();
+    };
+    if !gateway.has_room() {
+        let retry = [(header::RETRY_AFTER, "1")];
+        return (StatusCode::SERVICE_UNAVAILABLE, retry, "as many sockets are open as may be\n")
+            .into_response();
+    }
+    if let Some(offered) = chosen {
+        upgrade.set_selected_protocol(HeaderValue::from_static(offered.name()));
+    }
+    let max_frame_bytes = gateway.config().session.max_frame_bytes;
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(max_frame_bytes)
+        .max_frame_size(max_frame_bytes)
+        .on_failed_upgrade(|error| tracing::debug!(%error, "an upgrade failed"))
+        .on_upgrade(move |socket| session::run(socket, gateway, chosen.unwrap_or(Subprotocol::Msgpack)))
+}
+
+/// Only subprotocols that this server does not know were offered.
+#[derive(Debug, PartialEq, Eq)]
+struct AllUnknown;
+
+/// The first subprotocol of the client's list that is known; `None` if the client offers none, and then the
+/// answer must not name one.
+fn choose(headers: &HeaderMap) -> Result<Option<Subprotocol>, AllUnknown> {
+    let mut offered = headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.is_empty())
+        .peekable();
+    if offered.peek().is_none() {
+        return Ok(None);
+    }
+    offered
+        .find_map(|name| std::str::from_utf8(name).ok().and_then(Subprotocol::from_name))
+        .map(Some)
+        .ok_or(AllUnknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_known_offer_is_taken() {
+        let chosen = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::SEC_WEBSOCKET_PROTOCOL, line.parse().unwrap());
+            }
+            choose(&headers)
+        };
+        let (json, msgpack) = (Ok(Some(Subprotocol::Json)), Ok(Some(Subprotocol::Msgpack)));
+        assert_eq!(chosen(&[]), Ok(None));
+        assert_eq!(chosen(&["npc.v1.json"]), json);
+        assert_eq!(chosen(&["npc.v1.msgpack"]), msgpack);
+        assert_eq!(chosen(&["npc.v1.json, npc.v1.msgpack"]), json);
+        assert_eq!(chosen(&["npc.v1.msgpack,npc.v1.json"]), msgpack);
+        assert_eq!(chosen(&["npc.v9.json, ,npc.v1.json"]), json);
+        assert_eq!(chosen(&["chat", "npc.v1.msgpack"]), msgpack);
+        assert_eq!(chosen(&["chat"]), Err(AllUnknown));
+        assert_eq!(chosen(&["NPC.V1.JSON", "chat"]), Err(AllUnknown));
+    }
+}

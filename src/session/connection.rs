@@ -1,0 +1,182 @@
+//! Takes the frames of one socket: the handshake first, then a session's.
+
+use std::sync::Arc;
+
+use super::auth::authenticate;
+use super::gateway::Gateway;
+use super::handle;
+use super::outbox::Outbox;
+use super::state::{Session, send_unnumbered};
+use crate::wire::{
+    Cid, ClientFrame, CloseCode, ErrorCode, ErrorPayload, HeartbeatAck, Identify, PROTOCOL, RawFrame, Ready,
+    ResumeFailReason, ResumeFailed, ServerFrame, Subprotocol,
+};
+
+/// The protocol's state of one socket.
+#[derive(Debug)]
+pub struct Connection {
+    gateway: Arc<Gateway>,
+    subprotocol: Subprotocol,
+    outbox: Arc<Outbox>,
+    /// `None` before `ready`.
+    presence: Option<Presence>,
+}
+
+/// What a frame did to the clocks of the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// The client showed that it lives: by `identify` or by a `heartbeat`.
+    Alive,
+    /// Nothing.
+    Still,
+}
+
+impl Connection {
+    pub fn new(gateway: Arc<Gateway>, subprotocol: Subprotocol, outbox: Arc<Outbox>) -> Self {
+        Self { gateway, subprotocol, outbox, presence: None }
+    }
+
+    /// Sends `hello`.
+    pub fn greet(&self) {
+        self.send_unnumbered(&ServerFrame::Hello(self.gateway.hello()), None);
+    }
+
+    /// The session, once there is one.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        self.presence.as_ref().map(|presence| &presence.session)
+    }
+
+    /// Takes one message of the socket's kind.
+    ///
+    /// # Errors
+    /// The code to close the socket with.
+    pub fn take(&mut self, message: &[u8]) -> Result<Beat, CloseCode> {
+        let frame = RawFrame::decode(self.subprotocol, message).map_err(|error| {
+            tracing::debug!(%error, "not a frame");
+            CloseCode::BadFrame
+        })?;
+        let session = self.session().cloned();
+        if session.is_none() && !matches!(frame.op(), "identify" | "resume") {
+            return Err(CloseCode::BadFrame);
+        }
+        let cid = match frame.cid() {
+            Ok(cid) => cid,
+            Err(error) => {
+                self.refuse(error, None);
+                return Ok(Beat::Still);
+            }
+        };
+        match (frame.parse(&self.gateway.frame_limits()), session) {
+            (Err(error), _) => {
+                self.refuse(error, cid.as_ref());
+                Ok(Beat::Still)
+            }
+            (Ok(frame), Some(session)) => Ok(self.take_as(&session, frame, cid)),
+            (Ok(frame), None) => self.shake_hands(frame, cid.as_ref()),
+        }
+    }
+
+    /// A frame before `ready`.
+    fn shake_hands(&mut self, frame: ClientFrame, cid: Option<&Cid>) -> Result<Beat, CloseCode> {
+        match frame {
+            ClientFrame::Identify(identify) => self.identify(&identify, cid),
+            ClientFrame::Resume(_) => {
+                // Sessions end with their socket, so whichever is asked for is not there.
+                let failed = ResumeFailed { reason: ResumeFailReason::UnknownSession, recovered: false };
+                self.send_unnumbered(&ServerFrame::ResumeFailed(failed), cid);
+                Ok(Beat::Still)
+            }
+            _ => Err(CloseCode::BadFrame),
+        }
+    }
+
+    fn identify(&mut self, identify: &Identify, cid: Option<&Cid>) -> Result<Beat, CloseCode> {
+        if identify.protocol.is_some_and(|version| version != PROTOCOL) {
+            return Err(CloseCode::UnsupportedProtocol);
+        }
+        let gateway = &self.gateway;
+        let player =
+            authenticate(gateway.config.auth.mode, &identify.token).ok_or(CloseCode::Unauthenticated)?;
+        if gateway.is_draining() {
+            return Err(CloseCode::Draining);
+        }
+        let session = Session::new(player, self.subprotocol, Arc::clone(&self.outbox));
+        gateway.sessions.add(&session).map_err(|_| CloseCode::SessionLimit)?;
+        self.presence = Some(Presence { gateway: Arc::clone(gateway), session: Arc::clone(&session) });
+        tracing::debug!(
+            session = session.id,
+            client = identify.client.name,
+            version = identify.client.version,
+            "session started"
+        );
+        let ready = Ready {
+            session: session.id.clone(),
+            resume_token: uuid::Uuid::new_v4().simple().to_string(),
+            epoch: gateway.epoch.clone(),
+            player: session.player.name.clone(),
+            scopes: session.player.scopes.clone(),
+            // Sessions end with their socket.
+            resume_window_ms: 0,
+            limits: gateway.ready_limits(),
+        };
+        session.send(&ServerFrame::Ready(ready), cid);
+        Ok(Beat::Alive)
+    }
+
+    /// A frame of a session.
+    fn take_as(&self, session: &Arc<Session>, frame: ClientFrame, cid: Option<Cid>) -> Beat {
+        let gateway = &self.gateway;
+        let mark = cid.as_ref();
+        let done = match frame {
+            ClientFrame::Heartbeat(heartbeat) => {
+                let ack = HeartbeatAck { seq: heartbeat.seq };
+                self.send_unnumbered(&ServerFrame::HeartbeatAck(ack), mark);
+                return Beat::Alive;
+            }
+            ClientFrame::NpcJoin(join) => handle::join(gateway, session, join, mark),
+            ClientFrame::NpcLeave(leave) => handle::leave(gateway, session, leave, mark),
+            ClientFrame::Say(say) => handle::say(gateway, session, *say, mark),
+            ClientFrame::Cancel(cancel) => handle::cancel(gateway, session, &cancel, cid.clone()),
+            ClientFrame::Playback(playback) => handle::playback(gateway, session, &playback),
+            // The session goes on as it is: a second handshake is a slip, not an attack.
+            ClientFrame::Identify(_) | ClientFrame::Resume(_) => Err(Box::new(ErrorPayload::new(
+                ErrorCode::BadPayload,
+                "this socket has a session already; open another one for another session",
+            ))),
+        };
+        if let Err(error) = done {
+            self.refuse(*error, mark);
+        }
+        Beat::Still
+    }
+
+    /// Sends an `error`; before `ready` it has no `s`.
+    fn refuse(&self, error: ErrorPayload, cid: Option<&Cid>) {
+        let frame = ServerFrame::Error(error);
+        match self.session() {
+            Some(session) => session.send(&frame, cid),
+            None => self.send_unnumbered(&frame, cid),
+        }
+    }
+
+    fn send_unnumbered(&self, frame: &ServerFrame, cid: Option<&Cid>) {
+        send_unnumbered(&self.outbox, self.subprotocol, frame, cid);
+    }
+}
+
+/// A session's place among the others, given back when it is dropped, whatever ended the socket.
+#[derive(Debug)]
+struct Presence {
+    gateway: Arc<Gateway>,
+    session: Arc<Session>,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.session.gone.cancel();
+        for npc in self.session.take_joined() {
+            self.gateway.npcs.leave(&npc);
+        }
+        self.gateway.sessions.remove(&self.session);
+    }
+}

@@ -1,0 +1,173 @@
+//! What a session does with each frame of its client.
+
+use std::sync::Arc;
+
+use super::gateway::Gateway;
+use super::relay::{Carried, Relay};
+use super::state::Session;
+use crate::npc::NpcError;
+use crate::turn::Say;
+use crate::wire::{
+    Cancel, Cid, ErrorCode, ErrorPayload, NpcJoin, NpcLeave, NpcLeft, Playback, SayFrame, ServerFrame,
+};
+
+/// When a session whose turns are all taken may try again.
+const TURNS_RETRY_MS: u64 = 1000;
+
+/// The answer to a frame that could not be done. Boxed: it is large and rare.
+type Refused = Box<ErrorPayload>;
+
+/// C `npc.join`. Joining again is answered again and changes nothing.
+pub fn join(
+    gateway: &Gateway,
+    session: &Arc<Session>,
+    join: NpcJoin,
+    cid: Option<&Cid>,
+) -> Result<(), Refused> {
+    let known = session.has_joined(&join.npc);
+    let limit = gateway.config.session.max_npcs;
+    if !known && session.joined_count() >= limit {
+        let message = format!("this session has joined {limit} NPCs, as many as it may");
+        return Err(Box::new(ErrorPayload {
+            npc: Some(join.npc),
+            limit: Some(limit.into()),
+            ..ErrorPayload::new(ErrorCode::TooManyNpcs, message)
+        }));
+    }
+    let joined = gateway.npcs.join(&join).map_err(|error| npc_refused(error, &join.npc))?;
+    if known {
+        // The NPC counts every join; this session is counted already.
+        gateway.npcs.leave(&join.npc);
+    } else {
+        session.joined(join.npc);
+    }
+    session.send(&ServerFrame::NpcJoined(joined), cid);
+    Ok(())
+}
+
+fn npc_refused(error: NpcError, npc: &str) -> Refused {
+    Box::new(ErrorPayload {
+        temporary: error.code == ErrorCode::Overloaded,
+        retry_after_ms: (error.code == ErrorCode::Overloaded).then_some(TURNS_RETRY_MS),
+        npc: Some(npc.to_owned()),
+        field: error.field.map(str::to_owned),
+        ..ErrorPayload::new(error.code, error.message)
+    })
+}
+
+/// C `npc.leave`. A turn that runs goes on to its end.
+pub fn leave(
+    gateway: &Gateway,
+    session: &Arc<Session>,
+    leave: NpcLeave,
+    cid: Option<&Cid>,
+) -> Result<(), Refused> {
+    let NpcLeave { npc } = leave;
+    if !session.left(&npc) {
+        return Err(not_joined(npc));
+    }
+    gateway.npcs.leave(&npc);
+    session.send(&ServerFrame::NpcLeft(NpcLeft { npc }), cid);
+    Ok(())
+}
+
+fn not_joined(npc: String) -> Refused {
+    Box::new(ErrorPayload {
+        field: Some("npc".into()),
+        npc: Some(npc),
+        ..ErrorPayload::new(ErrorCode::UnknownNpc, "this session has not joined that NPC")
+    })
+}
+
+/// C `say`. The turn's first frame is the answer.
+pub fn say(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
+    say: SayFrame,
+    cid: Option<&Cid>,
+) -> Result<(), Refused> {
+    let SayFrame { npc, turn, text, actions, context, generation, mix, audience } = say;
+    let overloaded = |message, retry_after_ms, limit: Option<usize>| {
+        Box::new(ErrorPayload {
+            temporary: true,
+            retry_after_ms: Some(retry_after_ms),
+            turn: Some(turn.clone()),
+            npc: Some(npc.clone()),
+            limit: limit.map(Into::into),
+            ..ErrorPayload::new(ErrorCode::Overloaded, message)
+        })
+    };
+    if !session.has_joined(&npc) {
+        return Err(Box::new(ErrorPayload { turn: Some(turn), ..*not_joined(npc) }));
+    }
+    if gateway.is_draining() {
+        let message = "the server is going down and takes no new lines".to_owned();
+        return Err(overloaded(message, gateway.config.shutdown.grace_ms, None));
+    }
+    let limit = gateway.config.session.max_turns;
+    let Some(place) = session.take_turn(limit) else {
+        let message = format!("{limit} turns of this session run or wait, as many as it may have");
+        return Err(overloaded(message, TURNS_RETRY_MS, Some(limit)));
+    };
+    let line = Say {
+        player: session.player.name.clone(),
+        npc: npc.clone(),
+        turn: turn.clone(),
+        text,
+        context,
+        generation,
+        mix,
+        audience: audience.clone(),
+        actions,
+    };
+    let events = gateway.turns.say(line).map_err(|error| Box::new(error.payload(&turn, Some(&npc))))?;
+    let carried = Carried {
+        speaker: Arc::clone(session),
+        npc,
+        turn,
+        audience: audience.unwrap_or_default(),
+        cid: cid.cloned(),
+    };
+    Relay::start(gateway, carried, place, events);
+    Ok(())
+}
+
+/// C `cancel`. While the turn runs, its own `turn.cancelled` is the answer.
+pub fn cancel(
+    gateway: &Gateway,
+    session: &Arc<Session>,
+    cancel: &Cancel,
+    cid: Option<Cid>,
+) -> Result<(), Refused> {
+    let player = &session.player.name;
+    let relay = gateway.relays.find(player, &cancel.turn);
+    if let Some(relay) = &relay {
+        relay.cancelling(session, cid.clone());
+    }
+    match (gateway.turns.cancel(player, &cancel.turn, cancel.heard_offset), relay) {
+        (Ok(None), _) => Ok(()),
+        (Ok(answer), Some(relay)) => {
+            relay.not_cancelling(session, answer);
+            Ok(())
+        }
+        (Ok(Some(answer)), None) => {
+            session.send(&ServerFrame::TurnCancelled(answer), cid.as_ref());
+            Ok(())
+        }
+        (Err(error), relay) => {
+            if let Some(relay) = relay {
+                relay.not_cancelling(session, None);
+            }
+            Err(Box::new(error.payload(&cancel.turn, None)))
+        }
+    }
+}
+
+/// C `playback`. Not answered.
+pub fn playback(gateway: &Gateway, session: &Session, playback: &Playback) -> Result<(), Refused> {
+    let player = &session.player.name;
+    gateway
+        .turns
+        .playback(player, &playback.turn, playback.heard_offset)
+        .map_err(|error| Box::new(error.payload(&playback.turn, None)))
+}

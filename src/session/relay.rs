@@ -1,0 +1,193 @@
+//! Carries the events of one turn to every session that hears it.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::gateway::Gateway;
+use super::state::{Session, TurnPlace};
+use crate::turn::TurnEvent;
+use crate::wire::{Cid, ServerFrame, TurnCancelled};
+
+/// The turns that are being carried, by player and turn id. One id may name a turn with each of several NPCs.
+#[derive(Debug, Default)]
+pub struct Relays {
+    by_turn: DashMap<(String, String), Vec<Arc<Relay>>>,
+}
+
+impl Relays {
+    /// The turn that a client means by its id: the newest.
+    pub fn find(&self, player: &str, turn: &str) -> Option<Arc<Relay>> {
+        self.by_turn.view(&(player.to_owned(), turn.to_owned()), |_, relays| relays.last().cloned())?
+    }
+
+    fn add(&self, relay: &Arc<Relay>) {
+        self.by_turn.entry(relay.key()).or_default().push(Arc::clone(relay));
+    }
+
+    fn remove(&self, relay: &Arc<Relay>) {
+        self.by_turn.remove_if_mut(&relay.key(), |_, relays| {
+            relays.retain(|other| !Arc::ptr_eq(other, relay));
+            relays.is_empty()
+        });
+    }
+}
+
+/// One turn on its way.
+#[derive(Debug)]
+pub struct Relay {
+    speaker: Arc<Session>,
+    npc: String,
+    turn: String,
+    cancels: Mutex<Cancels>,
+}
+
+/// The `cancel` frames of a turn that are still to be answered.
+#[derive(Debug, Default)]
+struct Cancels {
+    /// Answered by the turn's `Cancelled`.
+    waiting: Vec<Reply>,
+    /// Came after the turn's end, but before everything of the turn was sent: answered after that.
+    late: Vec<(Reply, TurnCancelled)>,
+    /// Everything of the turn was sent.
+    finished: bool,
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+struct Reply {
+    session: Arc<Session>,
+    cid: Option<Cid>,
+}
+
+impl Relay {
+    /// Starts to carry a turn. The first frame to the speaker has `cid`.
+    pub fn start(gateway: &Arc<Gateway>, say: Carried, place: TurnPlace, events: mpsc::Receiver<TurnEvent>) {
+        let Carried { speaker, npc, turn, audience, cid } = say;
+        let relay = Arc::new(Self { speaker, npc, turn, cancels: Mutex::default() });
+        gateway.relays.add(&relay);
+        let carried = Arc::clone(gateway);
+        gateway.turn_tasks.spawn(async move {
+            relay.carry(&carried, &audience, cid, events).await;
+            carried.relays.remove(&relay);
+            // Given back first, so that the answer to `turn.done` finds it free.
+            drop(place);
+            relay.finish();
+        });
+    }
+
+    /// Notes a `cancel` before the turn hears of it, so that its answer cannot come too early.
+    pub fn cancelling(&self, session: &Arc<Session>, cid: Option<Cid>) {
+        self.cancels.lock().waiting.push(Reply { session: Arc::clone(session), cid });
+    }
+
+    /// The `cancel` that was noted last by this session will not be answered by the turn. With an `answer` it
+    /// is answered once everything of the turn was sent.
+    pub fn not_cancelling(&self, session: &Arc<Session>, answer: Option<TurnCancelled>) {
+        let mut cancels = self.cancels.lock();
+        let position = cancels.waiting.iter().rposition(|reply| Arc::ptr_eq(&reply.session, session));
+        let Some(position) = position else { return };
+        let reply = cancels.waiting.remove(position);
+        let Some(answer) = answer else { return };
+        if cancels.finished {
+            drop(cancels);
+            reply.session.send(&ServerFrame::TurnCancelled(answer), reply.cid.as_ref());
+        } else {
+            cancels.late.push((reply, answer));
+        }
+    }
+
+    fn key(&self) -> (String, String) {
+        (self.speaker.player.name.clone(), self.turn.clone())
+    }
+
+    async fn carry(
+        &self,
+        gateway: &Gateway,
+        audience: &[String],
+        mut cid: Option<Cid>,
+        mut events: mpsc::Receiver<TurnEvent>,
+    ) {
+        let mut listeners = Vec::new();
+        let mut speaker_gone = false;
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.speaker.gone.cancelled(), if !speaker_gone => {
+                    speaker_gone = true;
+                    if listeners.is_empty() {
+                        // Nobody hears it: dropping the channel ends the turn.
+                        return;
+                    }
+                    // The others hear how it ends. That it has just ended by itself is no error.
+                    drop(gateway.turns.cancel(&self.speaker.player.name, &self.turn, None));
+                    continue;
+                }
+                event = events.recv() => event,
+            };
+            match event {
+                None => return,
+                Some(TurnEvent::Started(started)) => {
+                    // Chosen once: who comes later has missed the beginning, and gets nothing.
+                    listeners = gateway.sessions.hearing(audience, &self.npc, &self.speaker);
+                    self.send_all(&listeners, &ServerFrame::TurnStarted(started), cid.take().as_ref());
+                }
+                Some(TurnEvent::Delta(delta)) => {
+                    self.send_all(&listeners, &ServerFrame::DialogueDelta(delta), None);
+                }
+                Some(TurnEvent::Error(error)) => {
+                    self.send_all(&listeners, &ServerFrame::Error(error), cid.take().as_ref());
+                }
+                Some(TurnEvent::Cancelled(cancelled)) => self.send_cancelled(&listeners, cancelled),
+                Some(TurnEvent::Done(done)) => {
+                    self.send_all(&listeners, &ServerFrame::TurnDone(done), cid.take().as_ref());
+                }
+            }
+        }
+    }
+
+    fn send_all(&self, listeners: &[Arc<Session>], frame: &ServerFrame, cid: Option<&Cid>) {
+        self.speaker.send(frame, cid);
+        for session in listeners.iter().filter(|session| session.has_joined(&self.npc)) {
+            session.send(frame, None);
+        }
+    }
+
+    /// Every session that hears the turn gets the frame once, and every `cancel` its answer.
+    fn send_cancelled(&self, listeners: &[Arc<Session>], cancelled: TurnCancelled) {
+        let frame = ServerFrame::TurnCancelled(cancelled);
+        let mut waiting = std::mem::take(&mut self.cancels.lock().waiting);
+        let hearing = listeners.iter().filter(|session| session.has_joined(&self.npc));
+        for session in std::iter::once(&self.speaker).chain(hearing) {
+            let own = waiting.iter().position(|reply| Arc::ptr_eq(&reply.session, session));
+            let cid = own.and_then(|position| waiting.remove(position).cid);
+            session.send(&frame, cid.as_ref());
+        }
+        for reply in waiting {
+            reply.session.send(&frame, reply.cid.as_ref());
+        }
+    }
+
+    fn finish(&self) {
+        let late = {
+            let mut cancels = self.cancels.lock();
+            cancels.finished = true;
+            std::mem::take(&mut cancels.late)
+        };
+        for (reply, answer) in late {
+            reply.session.send(&ServerFrame::TurnCancelled(answer), reply.cid.as_ref());
+        }
+    }
+}
+
+/// What a relay has to know of a `say`.
+#[derive(Debug)]
+pub struct Carried {
+    pub speaker: Arc<Session>,
+    pub npc: String,
+    pub turn: String,
+    pub audience: Vec<String>,
+    pub cid: Option<Cid>,
+}

@@ -1,0 +1,336 @@
+//! The task of one turn.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::state::TurnState;
+use super::{Say, TurnError, TurnEvent, Turns, prompt};
+use crate::config::OnOverload;
+use crate::engine::{
+    EngineError, Event, FinishReason, Generate, Generation, MAX_STOPS, Mix, Sampling, Usage,
+};
+use crate::history::Exchange;
+use crate::npc::{Npc, Place};
+use crate::wire::{AdapterUse, DialogueDelta, DoneReason, TimingInfo, TurnDone, TurnStarted, UsageInfo};
+
+/// Everything that one turn needs.
+pub(super) struct Runner {
+    pub turns: Arc<Turns>,
+    pub npc: Arc<Npc>,
+    pub say: Say,
+    pub state: Arc<TurnState>,
+    pub mix: Mix,
+    pub used: Vec<AdapterUse>,
+    pub sampling: Sampling,
+    pub max_tokens: u32,
+}
+
+/// How a turn ended.
+enum Ending {
+    /// With text, all of it or a part.
+    Line { reason: DoneReason, fallback: bool },
+    /// Cancelled by the client.
+    Cancelled,
+    /// With an error, which was sent.
+    Failed,
+    /// Nobody takes the turn's events any more.
+    Gone,
+}
+
+/// What is counted while a turn runs.
+struct Progress {
+    arrived: Instant,
+    /// When `turn.started` was sent; `None`: it was not.
+    started: Option<Instant>,
+    usage: Usage,
+}
+
+/// Nobody takes the turn's events any more.
+struct Gone;
+
+impl From<Result<Ending, Gone>> for Ending {
+    fn from(result: Result<Ending, Gone>) -> Self {
+        result.unwrap_or(Self::Gone)
+    }
+}
+
+impl Runner {
+    /// Runs the turn to its end. `place`: its place in the NPC's mailbox; `None`: the mailbox is full.
+    pub async fn run(self, place: Option<Place>, events: mpsc::Sender<TurnEvent>) {
+        let mut progress = Progress { arrived: Instant::now(), started: None, usage: Usage::default() };
+        // Held until the line is answered and remembered: the NPC's next line builds on it.
+        let mut guard = None;
+        let ending = if let Some(place) = &place {
+            tokio::select! {
+                biased;
+                () = self.state.cancelled.cancelled() => Ending::Cancelled,
+                () = events.closed() => Ending::Gone,
+                lock = place.turn() => {
+                    guard = Some(lock);
+                    self.answer(&mut progress, &events).await.into()
+                }
+            }
+        } else {
+            let error = EngineError::Overloaded { retry_after_ms: 1000 };
+            self.overloaded(error, &mut progress, &events).await.into()
+        };
+        self.conclude(ending, &progress, &events).await;
+        drop(guard);
+    }
+
+    /// Generates the line and streams it.
+    async fn answer(
+        &self,
+        progress: &mut Progress,
+        events: &mpsc::Sender<TurnEvent>,
+    ) -> Result<Ending, Gone> {
+        let window = self.turns.hot.window(&self.say.npc, &self.say.player);
+        let prompt = match self.turns.tokens(&self.npc, &self.say, &window, self.max_tokens) {
+            Ok(prompt) => prompt,
+            Err(error) => return self.failed(&error, events).await,
+        };
+        let request = Generate {
+            prompt,
+            mix: self.mix.clone(),
+            sampling: self.sampling.clone(),
+            stop: self.stops(),
+            max_tokens: self.max_tokens,
+        };
+        match self.turns.engine.generate(request) {
+            Ok(generation) => self.stream(generation, progress, events).await,
+            Err(error @ EngineError::Overloaded { .. }) => self.overloaded(error, progress, events).await,
+            Err(error) => self.engine_failed(error, events).await,
+        }
+    }
+
+    /// The request's stop texts and the server's own, as many as the engine takes.
+    fn stops(&self) -> Vec<String> {
+        let own = self.say.generation.iter().flat_map(|generation| generation.stop.iter());
+        own.chain(&self.turns.turn.stop).take(MAX_STOPS).cloned().collect()
+    }
+
+    async fn stream(
+        &self,
+        mut generation: Generation,
+        progress: &mut Progress,
+        events: &mpsc::Sender<TurnEvent>,
+    ) -> Result<Ending, Gone> {
+        let mut line = Trimmer::default();
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.state.cancelled.cancelled() => return Ok(Ending::Cancelled),
+                () = events.closed() => return Err(Gone),
+                event = generation.next() => event,
+            };
+            match event {
+                Some(Event::Started { prompt_tokens, cached_tokens }) => {
+                    progress.usage.prompt_tokens = prompt_tokens;
+                    progress.usage.cached_tokens = cached_tokens;
+                    self.start(progress, &self.used, events).await?;
+                }
+                Some(Event::Text { text, tokens }) => {
+                    if progress.usage.generated_tokens == 0 {
+                        progress.usage.first_token_ms = progress.arrived.elapsed().as_secs_f64() * 1e3;
+                    }
+                    progress.usage.generated_tokens += tokens;
+                    if let Some(text) = line.push(&text, tokens) {
+                        self.delta(&text, line.take_tokens(), progress, events).await?;
+                    }
+                }
+                Some(Event::Finished { reason, usage }) => {
+                    progress.usage = usage;
+                    let reason = match reason {
+                        FinishReason::Stop => DoneReason::Stop,
+                        FinishReason::Length => DoneReason::Length,
+                    };
+                    return Ok(Ending::Line { reason, fallback: false });
+                }
+                Some(Event::Failed { error }) => return self.engine_failed(error, events).await,
+                None => return self.engine_failed(EngineError::Stopped, events).await,
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        progress: &mut Progress,
+        used: &[AdapterUse],
+        events: &mpsc::Sender<TurnEvent>,
+    ) -> Result<(), Gone> {
+        progress.started = Some(Instant::now());
+        let frame = TurnStarted {
+            turn: self.say.turn.clone(),
+            npc: self.say.npc.clone(),
+            player: self.say.player.clone(),
+            text: self.say.text.clone(),
+            generic: used.is_empty(),
+            adapters: used.to_vec(),
+            prompt_tokens: progress.usage.prompt_tokens,
+            cached_tokens: progress.usage.cached_tokens,
+        };
+        send(events, TurnEvent::Started(frame)).await
+    }
+
+    async fn delta(
+        &self,
+        text: &str,
+        tokens: u32,
+        progress: &Progress,
+        events: &mpsc::Sender<TurnEvent>,
+    ) -> Result<(), Gone> {
+        let now_ms = progress.started.map_or(0, millis);
+        let Some((offset, t_ms)) = self.state.add_text(text, now_ms) else { return Ok(()) };
+        let frame = DialogueDelta {
+            turn: self.say.turn.clone(),
+            player: self.say.player.clone(),
+            text: text.to_owned(),
+            offset,
+            t_ms,
+            tokens,
+        };
+        send(events, TurnEvent::Delta(frame)).await
+    }
+
+    /// A scripted line of the pack, or the error.
+    async fn overloaded(
+        &self,
+        error: EngineError,
+        progress: &mut Progress,
+        events: &mpsc::Sender<TurnEvent>,
+    ) -> Result<Ending, Gone> {
+        let lines = &self.npc.pack.overload_lines;
+        if self.turns.npc.on_overload == OnOverload::Error || lines.is_empty() {
+            return self.failed(&error.into(), events).await;
+        }
+        tracing::warn!(npc = self.say.npc, %error, "answered with a scripted line");
+        // Another line for another turn, the same for the same one.
+        let pick =
+            self.say.turn.bytes().fold(0_usize, |hash, b| hash.wrapping_mul(31).wrapping_add(b.into()));
+        self.start(progress, &[], events).await?;
+        self.delta(&lines[pick % lines.len()], 0, progress, events).await?;
+        Ok(Ending::Line { reason: DoneReason::Stop, fallback: true })
+    }
+
+    async fn engine_failed(
+        &self,
+        error: EngineError,
+        events: &mpsc::Sender<TurnEvent>,
+    ) -> Result<Ending, Gone> {
+        // Logged here, where it is handled; what is the client's own fault is only answered.
+        if !matches!(error, EngineError::BadRequest { .. } | EngineError::UnknownAdapter(_)) {
+            tracing::error!(%error, npc = self.say.npc, turn = self.say.turn, "a line could not be generated");
+        }
+        self.failed(&error.into(), events).await
+    }
+
+    async fn failed(&self, error: &TurnError, events: &mpsc::Sender<TurnEvent>) -> Result<Ending, Gone> {
+        let frame = error.payload(&self.say.turn, Some(&self.say.npc));
+        send(events, TurnEvent::Error(frame)).await?;
+        Ok(Ending::Failed)
+    }
+
+    /// Remembers the turn and sends its last frames.
+    async fn conclude(&self, ending: Ending, progress: &Progress, events: &mpsc::Sender<TurnEvent>) {
+        if matches!(ending, Ending::Failed) && progress.started.is_none() {
+            // It never began: the same id may be tried again.
+            self.turns.registry.remove(&self.state);
+            return;
+        }
+        if matches!(ending, Ending::Gone) {
+            // What was sent counts as heard, unless the client said otherwise.
+            self.state.cut(None);
+        }
+        let (reason, fallback) = match ending {
+            Ending::Line { reason, fallback } => (reason, fallback),
+            Ending::Cancelled | Ending::Gone => (DoneReason::Cancelled, false),
+            Ending::Failed => (DoneReason::Error, false),
+        };
+        self.remember(reason);
+        let usage = &progress.usage;
+        let (cancelled, done) = self.state.finish(TurnDone {
+            turn: self.say.turn.clone(),
+            player: self.say.player.clone(),
+            npc: self.say.npc.clone(),
+            reason,
+            text: String::new(),
+            fallback,
+            usage: UsageInfo {
+                prompt_tokens: usage.prompt_tokens,
+                cached_tokens: usage.cached_tokens,
+                generated_tokens: usage.generated_tokens,
+            },
+            timing: TimingInfo {
+                queue_ms: usage.queue_ms as u64,
+                ttft_ms: usage.first_token_ms as u64,
+                total_ms: millis(progress.arrived),
+            },
+            interaction: None,
+        });
+        self.turns.registry.ended(&self.state);
+        tracing::debug!(npc = self.say.npc, turn = self.say.turn, reason = ?done.reason, ?usage, "turn ended");
+        if let Some(cancelled) = cancelled {
+            // A cancel may have come between the record and the end: the record follows it.
+            self.turns.hot.amend(&self.say.npc, &self.say.player, &self.say.turn, &self.state.heard_text());
+            if send(events, TurnEvent::Cancelled(cancelled)).await.is_err() {
+                return;
+            }
+        }
+        // Fails only if the client is gone, and then nobody waits for it.
+        let _ = send(events, TurnEvent::Done(done)).await;
+    }
+
+    /// Adds the exchange to the conversation.
+    fn remember(&self, reason: DoneReason) {
+        let reply = self.state.heard_text();
+        if reason == DoneReason::Error || reply.is_empty() {
+            return;
+        }
+        let message = prompt::player_message(self.say.context.as_deref(), &self.say.text);
+        let exchange = Exchange { turn: self.say.turn.clone(), message, reply };
+        self.turns.hot.push(&self.say.npc, &self.say.player, exchange);
+    }
+}
+
+async fn send(events: &mpsc::Sender<TurnEvent>, event: TurnEvent) -> Result<(), Gone> {
+    events.send(event).await.map_err(|_| Gone)
+}
+
+fn millis(since: Instant) -> u64 {
+    since.elapsed().as_millis() as u64
+}
+
+/// Takes the white space off both ends of a line while it streams.
+#[derive(Default)]
+struct Trimmer {
+    began: bool,
+    held: String,
+    tokens: u32,
+}
+
+impl Trimmer {
+    /// Adds text; returns what is sure to stay.
+    fn push(&mut self, text: &str, tokens: u32) -> Option<String> {
+        self.tokens += tokens;
+        self.held.push_str(text);
+        if !self.began {
+            self.held.drain(..self.held.len() - self.held.trim_start().len());
+        }
+        let end = self.held.trim_end().len();
+        if end == 0 {
+            // White space inside a line is a few characters; a model that writes nothing else is not
+            // kept in memory.
+            self.held.truncate(self.held.char_indices().nth(256).map_or(self.held.len(), |(i, _)| i));
+            return None;
+        }
+        self.began = true;
+        let rest = self.held.split_off(end);
+        Some(std::mem::replace(&mut self.held, rest))
+    }
+
+    fn take_tokens(&mut self) -> u32 {
+        std::mem::take(&mut self.tokens)
+    }
+}

@@ -1,0 +1,209 @@
+//! What is known of a turn while it runs, and for a while after.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::clock::SpeechClock;
+use crate::wire::{DoneReason, TurnCancelled, TurnDone, ValidThrough};
+
+/// How long after `turn.done` a turn can still be cancelled or heard.
+pub const AFTERLIFE: Duration = Duration::from_secs(120);
+
+/// One turn.
+#[derive(Debug)]
+pub struct TurnState {
+    pub npc: String,
+    pub player: String,
+    pub turn: String,
+    /// Cancelled by the client: the task that runs the turn ends it.
+    pub cancelled: CancellationToken,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    clock: SpeechClock,
+    /// The line so far.
+    text: String,
+    /// What the player said to have heard; `None`: nothing was said about it.
+    heard: Option<u64>,
+    /// Nothing after this offset is valid any more.
+    cut: Option<u64>,
+    done: Option<(Instant, TurnDone)>,
+}
+
+impl TurnState {
+    pub fn new(npc: &str, player: &str, turn: &str, speech_rate: f32) -> Self {
+        Self {
+            npc: npc.to_owned(),
+            player: player.to_owned(),
+            turn: turn.to_owned(),
+            cancelled: CancellationToken::new(),
+            inner: Mutex::new(Inner {
+                clock: SpeechClock::new(speech_rate),
+                text: String::new(),
+                heard: None,
+                cut: None,
+                done: None,
+            }),
+        }
+    }
+
+    /// Adds text; returns its offset and time, or `None` if the turn was cut already.
+    pub fn add_text(&self, text: &str, now_ms: u64) -> Option<(u64, u64)> {
+        let mut inner = self.inner.lock();
+        if inner.cut.is_some() {
+            return None;
+        }
+        inner.text.push_str(text);
+        Some(inner.clock.place(text, now_ms))
+    }
+
+    /// `heard_offset` only grows, and never beyond what was sent.
+    pub fn hear(&self, offset: u64) {
+        let mut inner = self.inner.lock();
+        let offset = offset.min(inner.clock.chars());
+        inner.heard = Some(inner.heard.unwrap_or(0).max(offset));
+    }
+
+    /// Cuts the turn after what was heard: `heard`, else what `playback` said, else all that was sent. A
+    /// second cut can only shorten it further. Also tells whether the turn had ended already; if not, its
+    /// end ([`Self::finish`]) will find the cut.
+    pub fn cut(&self, heard: Option<u64>) -> (TurnCancelled, bool) {
+        let mut inner = self.inner.lock();
+        let sent = inner.clock.chars();
+        let offset = heard.or(inner.heard).unwrap_or(sent).min(inner.cut.unwrap_or(sent)).min(sent);
+        inner.cut = Some(offset);
+        if let Some((_, done)) = &mut inner.done {
+            done.text = prefix(&done.text, offset).to_owned();
+        }
+        (self.cancelled_frame(&inner, offset), inner.done.is_some())
+    }
+
+    fn cancelled_frame(&self, inner: &Inner, offset: u64) -> TurnCancelled {
+        TurnCancelled {
+            turn: self.turn.clone(),
+            player: self.player.clone(),
+            valid_through: ValidThrough { text_offset: offset, t_ms: inner.clock.time_of(offset) },
+            retracted: Vec::new(),
+        }
+    }
+
+    /// Ends the turn: completes `done` with the text and, if the turn was cut, with the reason, and keeps it.
+    /// Returns it, behind the `turn.cancelled` that goes before it if the turn was cut.
+    pub fn finish(&self, mut done: TurnDone) -> (Option<TurnCancelled>, TurnDone) {
+        let mut inner = self.inner.lock();
+        let cancelled = inner.cut.map(|offset| self.cancelled_frame(&inner, offset));
+        if cancelled.is_some() {
+            done.reason = DoneReason::Cancelled;
+        }
+        prefix(&inner.text, inner.cut.unwrap_or(u64::MAX)).clone_into(&mut done.text);
+        inner.done = Some((Instant::now(), done.clone()));
+        (cancelled, done)
+    }
+
+    /// What history keeps: up to the cut, else what was heard, else everything.
+    pub fn heard_text(&self) -> String {
+        let inner = self.inner.lock();
+        prefix(&inner.text, inner.cut.or(inner.heard).unwrap_or(u64::MAX)).to_owned()
+    }
+
+    /// The stored `turn.done`; `None` while the turn runs.
+    pub fn done(&self) -> Option<TurnDone> {
+        self.inner.lock().done.as_ref().map(|(_, done)| done.clone())
+    }
+
+    /// Whether the turn ended too long ago to be changed.
+    pub fn expired(&self, now: Instant) -> bool {
+        self.inner.lock().done.as_ref().is_some_and(|(at, _)| now.saturating_duration_since(*at) > AFTERLIFE)
+    }
+}
+
+/// The first `chars` characters.
+fn prefix(text: &str, chars: u64) -> &str {
+    usize::try_from(chars)
+        .ok()
+        .and_then(|chars| text.char_indices().nth(chars))
+        .map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> TurnState {
+        let state = TurnState::new("npc", "anna", "t1", 10.0);
+        state.add_text("Good évening", 0);
+        state.add_text(", traveller.", 0);
+        state
+    }
+
+    #[test]
+    fn a_cut_keeps_what_was_heard() {
+        let state = state();
+        let (cancelled, ended) = state.cut(Some(6));
+        assert_eq!(cancelled.valid_through, ValidThrough { text_offset: 6, t_ms: 600 });
+        assert!(!ended);
+        assert_eq!(state.heard_text(), "Good é");
+        assert_eq!(state.add_text("more", 0), None);
+    }
+
+    #[test]
+    fn without_an_offset_playback_counts_and_without_playback_everything() {
+        let heard = state();
+        heard.hear(4);
+        heard.hear(2);
+        assert_eq!(heard.cut(None).0.valid_through.text_offset, 4);
+        assert_eq!(state().cut(None).0.valid_through.text_offset, 24);
+    }
+
+    #[test]
+    fn offsets_beyond_the_text_are_its_end() {
+        let state = state();
+        state.hear(u64::MAX);
+        assert_eq!(state.heard_text().chars().count(), 24);
+        assert_eq!(state.cut(Some(u64::MAX)).0.valid_through.text_offset, 24);
+    }
+
+    #[test]
+    fn a_second_cut_only_shortens() {
+        let state = state();
+        state.cut(Some(5));
+        assert_eq!(state.cut(Some(9)).0.valid_through.text_offset, 5);
+        assert_eq!(state.cut(Some(3)).0.valid_through.text_offset, 3);
+    }
+
+    fn done() -> TurnDone {
+        TurnDone {
+            turn: "t1".into(),
+            player: "anna".into(),
+            npc: "npc".into(),
+            reason: DoneReason::Stop,
+            text: String::new(),
+            fallback: false,
+            usage: crate::wire::UsageInfo::default(),
+            timing: crate::wire::TimingInfo::default(),
+            interaction: None,
+        }
+    }
+
+    #[test]
+    fn a_cut_before_the_end_is_found_by_it() {
+        let state = state();
+        state.cut(Some(4));
+        let (cancelled, done) = state.finish(done());
+        assert_eq!(cancelled.map(|c| c.valid_through.text_offset), Some(4));
+        assert_eq!((done.reason, done.text.as_str()), (DoneReason::Cancelled, "Good"));
+    }
+
+    #[test]
+    fn a_cut_after_the_end_shortens_the_stored_answer() {
+        let state = state();
+        let (cancelled, ended) = state.finish(done());
+        assert_eq!((cancelled, ended.text.as_str()), (None, "Good évening, traveller."));
+        assert!(state.cut(Some(4)).1);
+        assert_eq!(state.done().map(|d| (d.reason, d.text)), Some((DoneReason::Stop, "Good".into())));
+    }
+}

@@ -1,0 +1,8 @@
+//! The engine on the real model and the real ONNX Runtime.
+
+mod support;
+
+mod adapters;
+mod generation;
+mod limits;
+mod mixes;

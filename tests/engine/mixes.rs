@@ -1,0 +1,244 @@
+//! Mixes are exact: y = Wx + Σᵢ gᵢ·sᵢ·Bᵢ(Aᵢx), whatever the neighbours in the batch.
+//!
+//! The reference merges the deltas into the base weights and runs in candle, from the same GGUF.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use npc_gateway::engine::{Adapter, Decoder, Portable, ResolvedMix, Step, StepToken};
+use npc_onnx::ModelFile;
+use npc_reference::Reference;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::support::{config, fp32_model_dir, gguf, runtime};
+
+/// An adapter as PEFT knows it, kept to merge it into the reference.
+struct Source {
+    rank: usize,
+    alpha: f32,
+    rslora: bool,
+    targets: &'static [&'static str],
+    tensors: Vec<Factor>,
+}
+
+struct Factor {
+    /// `model.layers.3.self_attn.q_proj`
+    module: String,
+    a: Vec<f32>,
+    b: Vec<f32>,
+    shape: (usize, usize),
+}
+
+impl Source {
+    /// Random factors, large enough to change what the model says.
+    fn random(
+        seed: u64,
+        rank: usize,
+        rslora: bool,
+        targets: &'static [&'static str],
+        reference: &Reference,
+    ) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut tensors = Vec::new();
+        for layer in 0..reference.layers() {
+            for target in targets {
+                let module = format!("model.layers.{layer}.{target}");
+                let shape = reference.shape(&module).unwrap();
+                let mut numbers = |n: usize, scale: f32| -> Vec<f32> {
+                    (0..n).map(|_| (rng.random::<f32>() * 2.0 - 1.0) * scale).collect()
+                };
+                let (a, b) = (numbers(rank * shape.1, 0.05), numbers(shape.0 * rank, 0.02));
+                tensors.push(Factor { module, a, b, shape });
+            }
+        }
+        Self { rank, alpha: 16.0, rslora, targets, tensors }
+    }
+
+    /// Writes it as PEFT does.
+    fn write(&self, dir: &Path) {
+        let names: Vec<&str> = self.targets.iter().filter_map(|t| t.rsplit('.').next()).collect();
+        let config = serde_json::json!({
+            "peft_type": "LORA", "r": self.rank, "lora_alpha": self.alpha, "use_rslora": self.rslora,
+            "target_modules": names, "bias": "none", "fan_in_fan_out": false, "task_type": "CAUSAL_LM",
+        });
+        std::fs::write(dir.join("adapter_config.json"), config.to_string()).unwrap();
+        let views: HashMap<String, TensorView<'_>> = self
+            .tensors
+            .iter()
+            .flat_map(|factor| {
+                let view = |data, shape| TensorView::new(Dtype::F32, shape, data).unwrap();
+                let (out, input) = factor.shape;
+                let name = |which| format!("base_model.model.{}.lora_{which}.weight", factor.module);
+                [
+                    (name("A"), view(bytemuck::cast_slice(&factor.a), vec![self.rank, input])),
+                    (name("B"), view(bytemuck::cast_slice(&factor.b), vec![out, self.rank])),
+                ]
+            })
+            .collect();
+        safetensors::serialize_to_file(views, None, &dir.join("adapter_model.safetensors")).unwrap();
+    }
+
+    /// gᵢ·sᵢ of this adapter.
+    fn scale(&self, weight: f32) -> f32 {
+        let rank = self.rank as f32;
+        weight * if self.rslora { self.alpha / rank.sqrt() } else { self.alpha / rank }
+    }
+}
+
+/// Feeds each row its tokens in one step; returns each row's logits after its last one.
+fn feed(
+    decoder: &mut Portable,
+    starts: &[usize],
+    chunks: &[&[u32]],
+    mixes: &[Arc<ResolvedMix>],
+) -> Vec<Vec<f32>> {
+    let mut tokens = Vec::new();
+    for (sequence, (start, chunk)) in starts.iter().zip(chunks).enumerate() {
+        for (i, token) in chunk.iter().enumerate() {
+            let wants_logits = i + 1 == chunk.len();
+            tokens.push(StepToken { sequence, position: start + i, token: *token, wants_logits });
+        }
+    }
+    let mut logits = Vec::new();
+    decoder.step(Step { tokens: &tokens, mixes }, &mut logits).unwrap();
+    logits.chunks_exact(decoder.vocab_size()).map(<[f32]>::to_vec).collect()
+}
+
+/// Largest difference over the largest magnitude.
+fn relative(got: &[f32], wanted: &[f32]) -> f32 {
+    let scale = wanted.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+    let difference = got.iter().zip(wanted).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()));
+    difference / scale
+}
+
+const ATTENTION: &[&str] = &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"];
+const QUERY_KEY: &[&str] = &["self_attn.q_proj", "self_attn.k_proj"];
+const EVERYTHING: &[&str] = &[
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+];
+
+#[test]
+fn a_batch_of_mixes_equals_merged_weights() {
+    let base = Reference::from_gguf(&gguf()).unwrap();
+    let sources = [
+        Source::random(1, 4, false, ATTENTION, &base),
+        Source::random(2, 8, false, EVERYTHING, &base),
+        Source::random(3, 16, true, QUERY_KEY, &base),
+        Source::random(4, 8, false, &["self_attn.v_proj", "mlp.down_proj"], &base),
+    ];
+    // Eight rows, each with a mix of its own; the first has none.
+    let weights: [&[(usize, f32)]; 8] = [
+        &[],
+        &[(0, 1.0)],
+        &[(1, 0.5)],
+        &[(2, -1.0)],
+        &[(0, 2.0), (1, -0.5)],
+        &[(0, 0.7), (1, 0.3), (2, 1.1), (3, -0.9)],
+        &[(3, 2.0), (2, 0.25)],
+        &[(1, -1.0), (3, 1.5)],
+    ];
+    let dir = fp32_model_dir();
+    let model = Arc::new(ModelFile::read(&dir).unwrap());
+    let environment = runtime();
+    let mut decoder = Portable::open(&environment, &dir, Arc::clone(&model), &config()).unwrap();
+    let adapters: Vec<Arc<Adapter>> = sources
+        .iter()
+        .enumerate()
+        .map(|(i, source)| {
+            let dir = tempfile::tempdir().unwrap();
+            source.write(dir.path());
+            Arc::new(Adapter::load(&i.to_string(), dir.path(), &model.graph, model.model.layers).unwrap())
+        })
+        .collect();
+
+    // Each row says something else, of another length; then two more tokens, one at a time.
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let prompts: Vec<Vec<u32>> =
+        (0..8).map(|row| (0..3 + row).map(|_| rng.random_range(100..40_000)).collect()).collect();
+    let more: Vec<[u32; 2]> =
+        (0..8).map(|_| [rng.random_range(100..40_000), rng.random_range(100..40_000)]).collect();
+    let mixes: Vec<Arc<ResolvedMix>> = weights
+        .iter()
+        .map(|mix| Arc::new(mix.iter().map(|(i, g)| (Arc::clone(&adapters[*i]), *g)).collect()))
+        .collect();
+    let none = vec![Arc::new(ResolvedMix::new()); 8];
+    let run = |decoder: &mut Portable, mixes: &[Arc<ResolvedMix>]| -> Vec<Vec<Vec<f32>>> {
+        let prompt_slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+        let mut lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
+        let mut steps = vec![feed(decoder, &[0; 8], &prompt_slices, mixes)];
+        for i in 0..2 {
+            let next: Vec<&[u32]> = more.iter().map(|m| &m[i..=i]).collect();
+            steps.push(feed(decoder, &lengths, &next, mixes));
+            lengths.iter_mut().for_each(|length| *length += 1);
+        }
+        for row in 0..8 {
+            decoder.release(row);
+        }
+        steps
+    };
+
+    let without_adapters = run(&mut decoder, &none);
+    decoder.set_adapters(&adapters).unwrap();
+    let mixed = run(&mut decoder, &mixes);
+
+    for step in 0..3 {
+        assert!(
+            mixed[step][0] == without_adapters[step][0],
+            "step {step}: the row without adapters is not the base model's, bit for bit"
+        );
+    }
+    for (row, mix) in weights.iter().enumerate() {
+        let mut merged = base.clone();
+        for (i, g) in *mix {
+            for factor in &sources[*i].tensors {
+                merged.merge(&factor.module, &factor.a, &factor.b, sources[*i].scale(*g)).unwrap();
+            }
+        }
+        let mut reference = merged.run().unwrap();
+        let mut unmixed_difference = 0.0_f32;
+        for step in 0..3 {
+            let fed = if step == 0 { &prompts[row][..] } else { &more[row][step - 1..step] };
+            let wanted = reference.push(fed).unwrap();
+            let error = relative(&mixed[step][row], &wanted);
+            println!("row {row} step {step}: relative error {error:.2e}");
+            assert!(error < 1e-3, "row {row}, step {step}: relative error {error}");
+            unmixed_difference = unmixed_difference.max(relative(&without_adapters[step][row], &wanted));
+        }
+        // The mixes must matter, or the comparison above would prove nothing.
+        assert!(mix.is_empty() || unmixed_difference > 0.01, "row {row}: {unmixed_difference}");
+    }
+}
+
+#[test]
+fn weights_zero_and_dropped_adapters_leave_the_base() {
+    let base = Reference::from_gguf(&gguf()).unwrap();
+    let dir = fp32_model_dir();
+    let model = Arc::new(ModelFile::read(&dir).unwrap());
+    let mut decoder = Portable::open(&runtime(), &dir, Arc::clone(&model), &config()).unwrap();
+    let peft = tempfile::tempdir().unwrap();
+    Source::random(5, 8, false, ATTENTION, &base).write(peft.path());
+    let adapter = Arc::new(Adapter::load("a", peft.path(), &model.graph, model.model.layers).unwrap());
+    let none = vec![Arc::new(ResolvedMix::new())];
+    let used = vec![Arc::new(vec![(Arc::clone(&adapter), 1.0)])];
+    let tokens: &[u32] = &[500, 600, 700, 800];
+    let before = feed(&mut decoder, &[0], &[tokens], &none);
+    decoder.set_adapters(&[Arc::clone(&adapter)]).unwrap();
+    let with = feed(&mut decoder, &[0], &[tokens], &used);
+    let beside = feed(&mut decoder, &[0], &[tokens], &none);
+    decoder.set_adapters(&[]).unwrap();
+    let after = feed(&mut decoder, &[0], &[tokens], &none);
+    assert!(before != with && before == beside && before == after);
+    // A mix that names an adapter which is not resident is an error, not a silent base model.
+    let mut logits = Vec::new();
+    let token = StepToken { sequence: 0, position: 0, token: 5, wants_logits: true };
+    assert!(decoder.step(Step { tokens: &[token], mixes: &used }, &mut logits).is_err());
+}

@@ -1,0 +1,156 @@
+//! Real servers, started by the tests.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use npc_gateway::archetype::Packs;
+use npc_gateway::config::Config;
+use npc_gateway::engine::{Engine, EngineStats};
+use npc_gateway::history::{Hot, HotLimits};
+use npc_gateway::http::{self, Readiness};
+use npc_gateway::npc::Npcs;
+use npc_gateway::session::Gateway;
+use npc_gateway::turn::Turns;
+use npc_gateway::wire::EngineKind;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Client, Encoding};
+
+fn path(variable: &str) -> PathBuf {
+    let value = std::env::var_os(variable);
+    value.unwrap_or_else(|| panic!("{variable} is not set: run the tests with `cargo xtask test`")).into()
+}
+
+/// One engine for all servers of this binary: a model in memory is enough.
+static ENGINE: OnceLock<Engine> = OnceLock::new();
+
+fn engine(config: &Config) -> Engine {
+    let start = || Engine::start(&path("NPC_GATEWAY_TEST_MODEL"), &path("ORT_DYLIB_PATH"), &config.engine);
+    ENGINE.get_or_init(|| start().expect("the engine starts")).clone()
+}
+
+/// What the engine of all servers is doing.
+pub fn engine_stats() -> EngineStats {
+    ENGINE.get().map(Engine::stats).unwrap_or_default()
+}
+
+/// A server with its own sessions, NPCs and turns.
+pub struct TestServer {
+    pub address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl TestServer {
+    /// Starts a server with the default settings and these (`section.key=value`) over them. `engine.…` has no
+    /// effect: the engine is shared.
+    pub async fn start(sets: &[&str]) -> Self {
+        let defaults = ["engine.rows=16", "engine.context=512", "turn.max_tokens=24"].map(str::to_owned);
+        let sets: Vec<_> = defaults.into_iter().chain(sets.iter().map(|&set| set.to_owned())).collect();
+        let config = Arc::new(Config::load(None, std::iter::empty(), &sets).unwrap());
+        let engine = engine(&config);
+        let npcs = Arc::new(Npcs::new(Arc::new(Packs::load(None).unwrap()), config.npc.clone()));
+        let hot = Arc::new(Hot::new(HotLimits {
+            conversations: 1000,
+            window_min: config.turn.window_min,
+            window_max: config.turn.window_max,
+        }));
+        let turns = Turns::new(engine, Arc::clone(&npcs), hot, config.turn.clone(), config.npc.clone());
+        let gateway = Gateway::new(config, turns, npcs, EngineKind::Model);
+
+        let listener = http::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(http::serve(listener, gateway, Readiness::new(|| true), shutdown.clone()));
+        Self { address, shutdown, task }
+    }
+
+    /// Begins the shutdown.
+    pub fn shut_down(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Waits until the server has ended.
+    pub async fn ended(self) {
+        tokio::time::timeout(Duration::from_secs(30), self.task).await.unwrap().unwrap().unwrap();
+    }
+
+    /// A client that has read `hello`.
+    pub async fn connect(&self, encoding: Encoding) -> Client {
+        let (mut client, hello) = Client::connect(self.address, encoding).await;
+        assert_eq!(hello["op"], "hello");
+        client.hello = hello;
+        client
+    }
+
+    /// A client with a session.
+    pub async fn identified(&self, encoding: Encoding, player: &str) -> Client {
+        let mut client = self.connect(encoding).await;
+        let ready = client.identify(player).await;
+        assert_eq!((&ready["op"], &ready["s"]), (&"ready".into(), &1.into()), "{ready}");
+        client
+    }
+
+    /// A client that has joined a vampire.
+    pub async fn joined(&self, encoding: Encoding, player: &str, npc: &str) -> Client {
+        let mut client = self.identified(encoding, player).await;
+        let joined = client.ask("npc.join", serde_json::json!({"npc": npc, "archetype": "vampire"})).await;
+        assert_eq!(joined["op"], "npc.joined", "{joined}");
+        client
+    }
+
+    /// An HTTP answer: its status and its text, head and body.
+    pub async fn http(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut request = format!("GET {path} HTTP/1.1\r\n");
+        for (name, value) in [("Host", self.address.to_string()), ("Connection", "close".into())] {
+            if !headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)) {
+                request += &format!("{name}: {value}\r\n");
+            }
+        }
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        request += "\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // An upgrade that worked keeps the connection open; its head is all that is wanted.
+        while !answer.windows(4).any(|window| window == b"\r\n\r\n") || !answer.starts_with(b"HTTP/1.1 101") {
+            let mut chunk = [0; 4096];
+            match stream.read(&mut chunk).await.unwrap() {
+                0 => break,
+                bytes => answer.extend(&chunk[..bytes]),
+            }
+        }
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+        (status.unwrap_or_else(|| panic!("no answer: {answer:?}")), answer)
+    }
+
+    /// `readyz`: its status and its body.
+    pub async fn readyz(&self) -> (u16, Value) {
+        let (status, answer) = self.http("/readyz", &[]).await;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        (status, serde_json::from_str(body).unwrap())
+    }
+
+    /// Waits until `readyz` says this.
+    pub async fn until(&self, what: &str, value: impl Into<Value>) {
+        let value = value.into();
+        let start = Instant::now();
+        loop {
+            let (_, state) = self.readyz().await;
+            if state[what] == value {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "{what} is not {value}: {state}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Lines and their answers.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::client::{BOTH, Client, Encoding};
+use crate::server::TestServer;
+
+fn say(npc: &str, turn: &str, max_tokens: u32) -> Value {
+    let generation = json!({"max_tokens": max_tokens, "greedy": true});
+    json!({"npc": npc, "turn": turn, "text": "Who are you?", "generation": generation})
+}
+
+/// Checks the frames of one turn against each other; returns its text.
+fn check_turn(frames: &[Value], turn: &str, player: &str) -> String {
+    let (started, rest) = frames.split_first().unwrap();
+    let (done, deltas) = rest.split_last().unwrap();
+    assert_eq!((&started["op"], &done["op"]), (&json!("turn.started"), &json!("turn.done")));
+    for frame in frames {
+        assert_eq!((&frame["d"]["turn"], &frame["d"]["player"]), (&json!(turn), &json!(player)), "{frame}");
+    }
+    let mut text = String::new();
+    let mut t_ms = 0;
+    for delta in deltas {
+        assert_eq!(delta["op"], "dialogue.delta", "{delta}");
+        let d = &delta["d"];
+        assert_eq!(d["offset"], text.chars().count(), "{d}");
+        assert!(d["t_ms"].as_u64().unwrap() >= t_ms, "{d}");
+        assert!(d["tokens"].is_u64());
+        t_ms = d["t_ms"].as_u64().unwrap();
+        text += d["text"].as_str().unwrap();
+    }
+    assert_eq!(done["d"]["text"], text);
+    text
+}
+
+#[tokio::test]
+async fn a_line_is_answered() {
+    let server = TestServer::start(&[]).await;
+    for encoding in BOTH {
+        let mut client = server.identified(encoding, "mina").await;
+        let joined =
+            client.ask("npc.join", json!({"npc": "vlad", "archetype": "vampire", "name": "Vlad"})).await;
+        let d = &joined["d"];
+        assert_eq!(d["npc"]["id"], "vlad");
+        assert_eq!((&d["npc"]["name"], &d["npc"]["archetype"]), (&json!("Vlad"), &json!("vampire")));
+        assert!(d["npc"]["seed"].is_u64(), "{d}");
+        assert_eq!(d["chain"]["archetype"], "vampire");
+        assert!(d["chain"]["generic"].is_boolean() && d["chain"]["tasks"].is_object(), "{d}");
+        for later in ["relationship", "face"] {
+            assert_eq!(d.get(later), None, "{d}");
+        }
+
+        client.send(&json!({"op": "say", "cid": 5, "d": say("vlad", "t1", 12)})).await;
+        let frames = client.until("turn.done").await;
+        let text = check_turn(&frames, "t1", "mina");
+        assert!(!text.is_empty());
+        let started = &frames[0];
+        assert_eq!(started["cid"], 5);
+        assert!(frames[1..].iter().all(|frame| frame.get("cid").is_none()));
+        assert_eq!((&started["d"]["npc"], &started["d"]["text"]), (&json!("vlad"), &json!("Who are you?")));
+        assert!(started["d"]["generic"].is_boolean() && started["d"]["adapters"].is_array(), "{started}");
+        assert!(started["d"]["prompt_tokens"].as_u64().unwrap() > 0);
+        let done = &frames.last().unwrap()["d"];
+        assert!(done["reason"] == "stop" || done["reason"] == "length", "{done}");
+        assert_eq!((&done["npc"], &done["fallback"]), (&json!("vlad"), &json!(false)));
+        let generated = done["usage"]["generated_tokens"].as_u64().unwrap();
+        assert!((1..=12).contains(&generated), "{done}");
+        for time in ["queue_ms", "ttft_ms", "total_ms"] {
+            assert!(done["timing"][time].is_u64(), "{done}");
+        }
+        assert_eq!(done.get("interaction"), None);
+
+        // The id is a key: the same answer again, and nothing runs.
+        client.send(&json!({"op": "say", "cid": "again", "d": say("vlad", "t1", 12)})).await;
+        let again = client.recv().await;
+        assert_eq!((&again["op"], &again["cid"]), (&json!("turn.done"), &json!("again")));
+        assert_eq!(again["d"], *done);
+        client.ask("npc.leave", json!({"npc": "vlad"})).await;
+    }
+}
+
+/// Starts a long turn and reads until some of it was said.
+async fn start_long_turn(client: &mut Client, npc: &str, turn: &str) {
+    client.send(&json!({"op": "say", "d": say(npc, turn, 200)})).await;
+    client.until("dialogue.delta").await;
+}
+
+#[tokio::test]
+async fn duplicate_turn_while_it_runs() {
+    let server = TestServer::start(&[]).await;
+    let mut client = server.joined(Encoding::Msgpack, "a", "n").await;
+    start_long_turn(&mut client, "n", "t").await;
+    client.send(&json!({"op": "say", "cid": "twice", "d": say("n", "t", 200)})).await;
+    let error = client.until("error").await.pop().unwrap();
+    assert_eq!((&error["cid"], &error["d"]["code"]), (&json!("twice"), &json!("duplicate_turn")));
+    assert_eq!(error["d"]["turn"], "t");
+    client.send(&json!({"op": "cancel", "d": {"turn": "t"}})).await;
+    client.until("turn.done").await;
+}
+
+#[tokio::test]
+async fn a_cancel_ends_the_turn_at_what_was_heard() {
+    let server = TestServer::start(&[]).await;
+    for encoding in BOTH {
+        let mut client = server.joined(encoding, "a", "n").await;
+        let turn = format!("t-{encoding:?}");
+        start_long_turn(&mut client, "n", &turn).await;
+        client.send(&json!({"op": "cancel", "cid": "stop", "d": {"turn": turn, "heard_offset": 2}})).await;
+        let frames = client.until("turn.cancelled").await;
+        let cancelled = frames.last().unwrap();
+        assert_eq!(cancelled["cid"], "stop");
+        let d = &cancelled["d"];
+        assert_eq!((&d["turn"], &d["player"]), (&json!(turn), &json!("a")));
+        assert_eq!(d["valid_through"]["text_offset"], 2);
+        assert!(d["valid_through"]["t_ms"].is_u64());
+        assert_eq!(d["retracted"], json!([]));
+        // Nothing comes in between.
+        let done = client.recv().await;
+        assert_eq!((&done["op"], &done["d"]["reason"]), (&json!("turn.done"), &json!("cancelled")));
+        assert_eq!(done["d"]["text"].as_str().unwrap().chars().count(), 2);
+
+        // Afterwards the record can still be shortened, and there is no second end.
+        let again = client.ask("cancel", json!({"turn": turn, "heard_offset": 1})).await;
+        assert_eq!(
+            (&again["op"], &again["d"]["valid_through"]["text_offset"]),
+            (&json!("turn.cancelled"), &json!(1))
+        );
+        client.is_alive().await;
+    }
+}
+
+#[tokio::test]
+async fn a_turn_that_waits_can_be_cancelled() {
+    let server = TestServer::start(&[]).await;
+    let mut client = server.joined(Encoding::Json, "a", "n").await;
+    start_long_turn(&mut client, "n", "first").await;
+    client.send(&json!({"op": "say", "cid": "w", "d": say("n", "second", 200)})).await;
+    client.send(&json!({"op": "cancel", "cid": "c", "d": {"turn": "second"}})).await;
+    let frames = client.until("turn.cancelled").await;
+    assert_eq!(frames.last().unwrap()["cid"], "c");
+    let done = client.until("turn.done").await.pop().unwrap();
+    assert_eq!((&done["d"]["turn"], &done["cid"]), (&json!("second"), &json!("w")));
+    client.send(&json!({"op": "cancel", "d": {"turn": "first"}})).await;
+    client.until("turn.done").await;
+}
+
+#[tokio::test]
+async fn two_cancels_get_two_answers_and_one_end() {
+    let server = TestServer::start(&[]).await;
+    let mut client = server.joined(Encoding::Msgpack, "a", "n").await;
+    start_long_turn(&mut client, "n", "t").await;
+    for cid in [1, 2] {
+        client.send(&json!({"op": "cancel", "cid": cid, "d": {"turn": "t"}})).await;
+    }
+    let mut answered = Vec::new();
+    let mut ends = 0;
+    while answered.len() < 2 || ends < 1 {
+        let frame = client.recv().await;
+        match frame["op"].as_str().unwrap() {
+            "turn.cancelled" => answered.push(frame["cid"].as_u64().unwrap()),
+            "turn.done" => ends += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((answered, ends), (vec![1, 2], 1));
+    client.is_alive().await;
+}
+
+#[tokio::test]
+async fn another_session_of_the_player_can_cancel_and_is_answered() {
+    let server = TestServer::start(&[]).await;
+    let mut speaking = server.joined(Encoding::Msgpack, "a", "n").await;
+    let mut other = server.identified(Encoding::Json, "a").await;
+    let mut stranger = server.identified(Encoding::Json, "b").await;
+    start_long_turn(&mut speaking, "n", "t").await;
+    stranger.refused("cancel", json!({"turn": "t"}), "unknown_turn").await;
+    other.send(&json!({"op": "cancel", "cid": "o", "d": {"turn": "t"}})).await;
+    let cancelled = other.recv().await;
+    assert_eq!((&cancelled["op"], &cancelled["cid"]), (&json!("turn.cancelled"), &json!("o")));
+    let cancelled = speaking.until("turn.cancelled").await.pop().unwrap();
+    assert_eq!(cancelled.get("cid"), None);
+    speaking.until("turn.done").await;
+}
+
+#[tokio::test]
+async fn playback_is_not_answered_and_bounds_a_cancel() {
+    let server = TestServer::start(&[]).await;
+    let mut client = server.joined(Encoding::Json, "a", "n").await;
+    client.send(&json!({"op": "say", "d": say("n", "t", 8)})).await;
+    client.until("turn.done").await;
+    client.send(&json!({"op": "playback", "cid": 1, "d": {"turn": "t", "heard_offset": 3}})).await;
+    client.is_alive().await;
+    let cancelled = client.ask("cancel", json!({"turn": "t"})).await;
+    assert_eq!(cancelled["d"]["valid_through"]["text_offset"], 3);
+}
+
+#[tokio::test]
+async fn leaving_an_npc_does_not_end_its_line() {
+    let server = TestServer::start(&[]).await;
+    let mut client = server.joined(Encoding::Json, "a", "n").await;
+    client.send(&json!({"op": "say", "d": say("n", "t", 10)})).await;
+    client.send(&json!({"op": "npc.leave", "d": {"npc": "n"}})).await;
+    let frames = client.until("turn.done").await;
+    assert!(frames.iter().any(|frame| frame["op"] == "npc.left"));
+    client.refused("say", say("n", "t2", 10), "unknown_npc").await;
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_ends_its_turn_and_frees_the_npc() {
+    let server = TestServer::start(&[]).await;
+    let mut gone = server.joined(Encoding::Msgpack, "a", "n").await;
+    start_long_turn(&mut gone, "n", "t").await;
+    drop(gone);
+    server.until("sessions", 0).await;
+    server.until("sockets", 0).await;
+    // 200 tokens would take far longer than this one waits.
+    let mut next = server.joined(Encoding::Json, "b", "n").await;
+    next.send(&json!({"op": "say", "d": say("n", "t", 4)})).await;
+    let started = tokio::time::timeout(Duration::from_secs(8), next.recv()).await.expect("the NPC is free");
+    assert_eq!(started["op"], "turn.started");
+    next.until("turn.done").await;
+}
+
+#[tokio::test]
+async fn turns_that_run_get_the_grace_of_a_shutdown_and_new_ones_none() {
+    let server = TestServer::start(&["shutdown.grace_ms=60000"]).await;
+    let mut client = server.joined(Encoding::Json, "a", "n").await;
+    let mut late = server.connect(Encoding::Msgpack).await;
+    client.send(&json!({"op": "say", "d": say("n", "t", 24)})).await;
+    client.until("turn.started").await;
+    server.shut_down();
+    server.until("draining", true).await;
+    assert_eq!(server.readyz().await.0, 503);
+    assert_eq!(server.http("/healthz", &[]).await.0, 200);
+    late.send(&json!({"op": "identify", "d": {"token": "l", "client": {"name": "l", "version": "1"}}})).await;
+    late.closed(4001, "draining").await;
+    client.send(&json!({"op": "say", "cid": "no", "d": say("n", "t2", 24)})).await;
+    let frames = client.closed(4001, "draining").await;
+    let refused = frames.iter().find(|frame| frame["op"] == "error").unwrap();
+    assert_eq!((&refused["cid"], &refused["d"]["code"]), (&json!("no"), &json!("overloaded")));
+    assert!(refused["d"]["retry_after_ms"].is_u64());
+    assert_eq!(frames.last().unwrap()["op"], "turn.done");
+    server.ended().await;
+}

@@ -1,0 +1,84 @@
+//! `cargo xtask test`: everything that the tests need, then the tests.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::Value;
+
+use crate::{cargo, root, step};
+
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Passed on to `cargo test`; after a second `--`, to the tests.
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+pub fn run(args: &TestArgs) -> anyhow::Result<()> {
+    let gateway = build()?;
+    let assets = pull(&gateway)?;
+    let asset = |name: &str| assets.get(name).with_context(|| format!("`npc-gateway pull` named no {name}"));
+    let mut test = cargo();
+    test.args(["test", "--workspace"])
+        .args(&args.rest)
+        .env("ORT_DYLIB_PATH", asset("runtime")?)
+        .env("NPC_GATEWAY_TEST_GGUF", asset("checkpoint")?)
+        .env("NPC_GATEWAY_TEST_MODEL", asset("model")?)
+        .env("NPC_GATEWAY_TEST_MODEL_FP32", fp32_model(&gateway, asset("checkpoint")?)?);
+    step(&mut test)
+}
+
+/// The default model in 32-bit floats, which the tests compare with; imported once.
+fn fp32_model(gateway: &Path, checkpoint: &str) -> anyhow::Result<PathBuf> {
+    let folder = root().join("target/test-models/smollm2-135m-instruct-fp32");
+    if !folder.join("model.toml").is_file() {
+        let mut import = Command::new(gateway);
+        import.args(["import", checkpoint, "--precision", "fp32", "--out"]).arg(&folder);
+        step(&mut import)?;
+    }
+    Ok(folder)
+}
+
+/// Builds all tests, and the gateway with them, and says where that is.
+///
+/// `cargo run` would choose other features of the dependencies than the tests do, and compile them again.
+fn build() -> anyhow::Result<PathBuf> {
+    let words = "cargo test --workspace --no-run";
+    eprintln!("==> {words}");
+    let start = Instant::now();
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
+    let output = command.stderr(Stdio::inherit()).output().context(words)?;
+    if !output.status.success() {
+        bail!("`{words}` failed: {}", output.status);
+    }
+    eprintln!("==> {words}: {:.1} s", start.elapsed().as_secs_f64());
+    let messages = output.stdout.split(|&byte| byte == b'\n');
+    let gateway = messages.filter_map(|line| serde_json::from_slice::<Value>(line).ok()).find(|message| {
+        let target = &message["target"];
+        target["name"] == "npc-gateway" && target["kind"][0] == "bin" && message["executable"].is_string()
+            // The one that the integration tests start, not the one that holds the binary's own unit tests.
+            && message["profile"]["test"] == false
+    });
+    let path = gateway.as_ref().and_then(|message| message["executable"].as_str());
+    Ok(path.context("cargo built no npc-gateway")?.into())
+}
+
+/// Runs the product's own `pull`; its answer is one `name path` a line.
+fn pull(gateway: &Path) -> anyhow::Result<HashMap<String, String>> {
+    eprintln!("==> npc-gateway pull");
+    let mut command = Command::new(gateway);
+    // What is pinned, not what happens to be set, is what the tests are about.
+    command.arg("pull").env_remove("ORT_DYLIB_PATH").current_dir(root()).stderr(Stdio::inherit());
+    let output = command.output().with_context(|| gateway.display().to_string())?;
+    if !output.status.success() {
+        bail!("`npc-gateway pull` failed: {}", output.status);
+    }
+    let text = String::from_utf8(output.stdout).context("the answer of `npc-gateway pull`")?;
+    let pairs = text.lines().filter_map(|line| line.split_once(char::is_whitespace));
+    Ok(pairs.map(|(name, path)| (name.to_owned(), path.trim().to_owned())).collect())
+}

@@ -42,10 +42,13 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Starts a server with the default settings and these (`section.key=value`) over them. `engine.…` has no
-    /// effect: the engine is shared.
+    /// Starts a server with these settings (`section.key=value`) over its defaults. `engine.…` has no effect:
+    /// the engine is shared.
     pub async fn start(sets: &[&str]) -> Self {
-        let defaults = ["engine.rows=8", "engine.context=512", "turn.max_tokens=24"].map(str::to_owned);
+        // A busy machine may take longer for a line than a client may be silent, and these clients are.
+        let silence = "session.heartbeat_ms=600000";
+        let defaults =
+            ["engine.rows=8", "engine.context=512", "turn.max_tokens=24", silence].map(str::to_owned);
         let sets: Vec<_> = defaults.into_iter().chain(sets.iter().map(|&set| set.to_owned())).collect();
         let config = Arc::new(Config::load(None, std::iter::empty(), &sets).unwrap());
         let engine = engine(&config);

@@ -22,6 +22,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, Encoding};
 
+/// A busy machine may take longer for a line than a client may be silent, and these clients are, unless a test
+/// says otherwise.
+fn patient(mut sets: Vec<String>) -> Vec<String> {
+    sets.insert(0, "session.heartbeat_ms=600000".into());
+    sets
+}
+
 fn path(variable: &str) -> PathBuf {
     let value = std::env::var_os(variable);
     value.unwrap_or_else(|| panic!("{variable} is not set: run the tests with `cargo xtask test`")).into()
@@ -59,7 +66,7 @@ impl TestServer {
             "session.heartbeat_ms=600000",
         ].map(str::to_owned);
         let sets: Vec<_> = defaults.into_iter().chain(sets.iter().map(|&set| set.to_owned())).collect();
-        let config = Arc::new(Config::load(None, std::iter::empty(), &sets).unwrap());
+        let config = Arc::new(Config::load(None, std::iter::empty(), &patient(sets)).unwrap());
         let engine = engine(&config);
         let npcs = Arc::new(Npcs::new(Arc::new(Packs::load(None).unwrap()), config.npc.clone()));
         let hot = Arc::new(Hot::new(HotLimits {

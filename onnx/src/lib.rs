@@ -7,6 +7,8 @@ mod export;
 mod gguf;
 mod model_file;
 mod safetensors_dir;
+#[cfg(test)]
+mod testing;
 mod tokenizer_export;
 
 pub use checkpoint::{Architecture, Checkpoint, Llama3Rope, ModelConfig, RopeScaling, Tensor};

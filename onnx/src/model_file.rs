@@ -78,8 +78,8 @@ impl ModelFile {
     /// Reads and checks `model.toml` in the folder `dir`. Errors name the key that is wrong.
     pub fn read(dir: &Path) -> Result<Self, ImportError> {
         let path = dir.join("model.toml");
-        let text =
-            std::fs::read_to_string(&path).map_err(|source| ImportError::Io { path: path.clone(), source })?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ImportError::Io { path: path.clone(), source })?;
         toml::from_str(&text).map_err(|error| ImportError::Invalid { path, reason: error.to_string() })
     }
 }

@@ -104,8 +104,7 @@ fn attention_scores_do_not_change() {
     for (q_at, k_at) in [(0.0, 0.0), (5.0, 2.0), (200.0, 13.0)] {
         let neighbours = |i| (2 * i, 2 * i + 1);
         let halves = |i| (i, i + HEAD_DIM / 2);
-        let expected =
-            score(&turned(&q_stored, q_at, &neighbours), &turned(&k_stored, k_at, &neighbours));
+        let expected = score(&turned(&q_stored, q_at, &neighbours), &turned(&k_stored, k_at, &neighbours));
         let found = score(&turned(&q_ours, q_at, &halves), &turned(&k_ours, k_at, &halves));
         assert!((expected - found).abs() <= 1e-4 * expected.abs().max(1.0), "{found} for {expected}");
     }

@@ -54,10 +54,7 @@ fn other_kinds_of_model() {
     refuses(|d| d.tensor("blk.0.attn_q.bias", &[64], GgmlDType::F32), "tensor `blk.0.attn_q.bias`");
     refuses(|d| d.tensor("blk.0.ffn_up.weight", &[INNER, 256], GgmlDType::Q2K), "element type Q2_K");
     refuses(|d| d.tensor("rope_freqs.weight", &[HEAD_DIM / 2], GgmlDType::F32), "`rope_freqs.weight`");
-    refuses(
-        |d| d.set("llama.attention.causal", Value::Bool(false)),
-        "only causal decoders",
-    );
+    refuses(|d| d.set("llama.attention.causal", Value::Bool(false)), "only causal decoders");
 }
 
 #[test]
@@ -67,9 +64,15 @@ fn parts_that_do_not_fit() {
     is_invalid(|d| d.set("llama.block_count", Value::I32(-1)), "`llama.block_count`: a whole number");
     is_invalid(|d| d.set("llama.block_count", Value::U32(0)), "layers: must be from 1");
     is_invalid(|d| d.set("llama.block_count", Value::U32(u32::MAX)), "layers: must be from 1");
-    is_invalid(|d| d.set("llama.block_count", Value::U32(3)), "`model.layers.2.input_layernorm.weight` is missing");
+    is_invalid(
+        |d| d.set("llama.block_count", Value::U32(3)),
+        "`model.layers.2.input_layernorm.weight` is missing",
+    );
     is_invalid(|d| d.set("llama.attention.head_count", Value::U32(0)), "head_count");
-    is_invalid(|d| d.set("llama.attention.head_count_kv", Value::U32(3)), "heads: 4 is no multiple of kv_heads 3");
+    is_invalid(
+        |d| d.set("llama.attention.head_count_kv", Value::U32(3)),
+        "heads: 4 is no multiple of kv_heads 3",
+    );
     is_invalid(|d| d.set("llama.rope.freq_base", Value::F32(f32::NAN)), "rope_theta");
     is_invalid(|d| d.set("llama.rope.scaling.factor", Value::F32(-2.0)), "rope scaling factor");
     is_invalid(|d| d.set("llama.attention.layer_norm_rms_epsilon", Value::F32(0.0)), "rms_norm_eps");

@@ -1,5 +1,7 @@
 //! The sizes and constants of a decoder, whatever kind of checkpoint they were read from.
 
+use crate::error::Refusal;
+
 /// The families of decoder that can be exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,4 +59,79 @@ pub struct ModelConfig {
     pub bos_token: Option<u32>,
     /// Any of these ends an answer.
     pub eos_tokens: Vec<u32>,
+}
+
+/// Largest sizes that are believed: several times those of the biggest open models, and small enough that no
+/// product of two overflows.
+const MAX_VOCAB: usize = 1 << 22;
+const MAX_WIDTH: usize = 1 << 20;
+const MAX_LAYERS: usize = 1024;
+const MAX_HEADS: usize = 1024;
+const MAX_HEAD_DIM: usize = 1024;
+const MAX_POSITION: usize = 1 << 24;
+
+impl ModelConfig {
+    /// Checks that the sizes are in range and fit together. The answer names the size.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        let sizes = [
+            ("vocab_size", self.vocab_size, MAX_VOCAB),
+            ("hidden_size", self.hidden_size, MAX_WIDTH),
+            ("intermediate_size", self.intermediate_size, MAX_WIDTH),
+            ("layers", self.layers, MAX_LAYERS),
+            ("heads", self.heads, MAX_HEADS),
+            ("kv_heads", self.kv_heads, MAX_HEADS),
+            ("head_dim", self.head_dim, MAX_HEAD_DIM),
+            ("max_position", self.max_position, MAX_POSITION),
+            ("sliding_window", self.sliding_window.unwrap_or(1), usize::MAX),
+        ];
+        for (name, size, limit) in sizes {
+            if size == 0 || size > limit {
+                return Refusal::invalid(format!("{name}: must be from 1 to {limit}, found {size}"));
+            }
+        }
+        if self.heads % self.kv_heads != 0 {
+            return Refusal::invalid(format!(
+                "heads: {} is no multiple of kv_heads {}",
+                self.heads, self.kv_heads
+            ));
+        }
+        if self.head_dim % 2 != 0 {
+            return Refusal::invalid(format!("head_dim: must be even, found {}", self.head_dim));
+        }
+        self.check_numbers()?;
+        for token in self.bos_token.iter().chain(&self.eos_tokens) {
+            if *token as usize >= self.vocab_size {
+                return Refusal::invalid(format!(
+                    "bos or eos token {token} is outside of the vocabulary of {}",
+                    self.vocab_size
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<(), Refusal> {
+        let mut numbers = vec![("rms_norm_eps", self.rms_norm_eps), ("rope_theta", self.rope_theta)];
+        match self.rope_scaling {
+            None => {}
+            Some(RopeScaling::Linear { factor }) => numbers.push(("rope scaling factor", factor)),
+            Some(RopeScaling::Llama3(rope)) => {
+                numbers.push(("rope scaling factor", rope.factor));
+                numbers.push(("rope scaling low_freq_factor", rope.low_freq_factor));
+                // The formula divides by the difference of the two.
+                numbers.push((
+                    "rope scaling high_freq_factor − low_freq_factor",
+                    rope.high_freq_factor - rope.low_freq_factor,
+                ));
+                numbers
+                    .push(("rope scaling original_max_position", rope.original_max_position as f32));
+            }
+        }
+        for (name, number) in numbers {
+            if !(number > 0.0 && number.is_finite()) {
+                return Refusal::invalid(format!("{name}: must be above 0, found {number}"));
+            }
+        }
+        Ok(())
+    }
 }

@@ -2,10 +2,14 @@
 //!
 //! ```text
 //! config        the sizes of a decoder
+//! layout        which tensors a decoder of those sizes has, and their shapes
 //! source        what a kind of checkpoint must offer
+//! files         reading, mapping and hashing
 //! ```
 
 mod config;
+pub(crate) mod files;
+mod layout;
 mod source;
 mod tensor;
 
@@ -15,7 +19,7 @@ pub use config::{Architecture, Llama3Rope, ModelConfig, RopeScaling};
 pub(crate) use source::Source;
 pub use tensor::Tensor;
 
-use crate::ImportError;
+use crate::{ImportError, gguf, safetensors_dir};
 
 /// An opened checkpoint: a GGUF file or a Hugging Face folder.
 ///
@@ -35,7 +39,9 @@ impl Checkpoint {
     /// Opens a GGUF file or a Hugging Face folder and checks that every tensor of the architecture is there
     /// with the right shape, so that a broken checkpoint is refused before any work is done.
     pub fn open(path: &Path) -> Result<Self, ImportError> {
-        Err(ImportError::Unsupported { path: path.to_owned(), reason: "not read yet".into() })
+        let checkpoint = if path.is_dir() { safetensors_dir::open(path)? } else { gguf::open(path)? };
+        layout::check(&checkpoint.config, checkpoint.source.as_ref()).map_err(|refusal| refusal.of(path))?;
+        Ok(checkpoint)
     }
 
     /// What was opened.

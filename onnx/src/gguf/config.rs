@@ -72,7 +72,9 @@ impl<'f> Settings<'_, 'f> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.as_float() {
             Some(x) => Ok(Some(x)),
-            None => Refusal::invalid(format!("metadata `llama.{key}`: a number with a fraction was expected")),
+            None => {
+                Refusal::invalid(format!("metadata `llama.{key}`: a number with a fraction was expected"))
+            }
         }
     }
 }
@@ -161,7 +163,9 @@ fn check_kind(header: &Header) -> Result<(), Refusal> {
         ));
     }
     if metadata.get("split.count").and_then(Value::as_unsigned).is_some_and(|n| n > 1) {
-        return Refusal::unsupported("one part of a split GGUF file; merge the parts with `llama-gguf-split`");
+        return Refusal::unsupported(
+            "one part of a split GGUF file; merge the parts with `llama-gguf-split`",
+        );
     }
     let settings = Settings { header };
     for key in metadata.keys().filter_map(|key| key.strip_prefix("llama.")) {
@@ -173,7 +177,9 @@ fn check_kind(header: &Header) -> Result<(), Refusal> {
         return Refusal::unsupported("metadata `llama.expert_count`: mixtures of experts cannot be exported");
     }
     if settings.get("attention.causal").is_some_and(|value| value.as_bool() != Some(true)) {
-        return Refusal::unsupported("metadata `llama.attention.causal`: only causal decoders can be exported");
+        return Refusal::unsupported(
+            "metadata `llama.attention.causal`: only causal decoders can be exported",
+        );
     }
     Ok(())
 }
@@ -189,13 +195,12 @@ fn token_id(header: &Header, key: &str) -> Result<Option<u32>, Refusal> {
 /// The tokens that end an answer, in ascending order.
 fn end_tokens(header: &Header) -> Result<Vec<u32>, Refusal> {
     let mut ids = Vec::new();
-    for key in
-        ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"]
-    {
+    for key in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
         ids.extend(token_id(header, key)?);
     }
     let array = |key| header.metadata.get(key).and_then(Value::as_array);
-    if let (Some(tokens), Some(types)) = (array("tokenizer.ggml.tokens"), array("tokenizer.ggml.token_type")) {
+    if let (Some(tokens), Some(types)) = (array("tokenizer.ggml.tokens"), array("tokenizer.ggml.token_type"))
+    {
         for (id, (token, kind)) in tokens.iter().zip(types.iter()).enumerate() {
             if kind.as_unsigned() == Some(CONTROL)
                 && token.as_text().is_some_and(|text| END_TOKENS.contains(&text))

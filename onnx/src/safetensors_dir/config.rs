@@ -177,7 +177,9 @@ fn rope(raw: &Raw) -> Result<(f32, Option<RopeScaling>), Refusal> {
     let rope = raw.rope_parameters.as_ref().or(raw.rope_scaling.as_ref());
     let theta = match rope.and_then(|rope| rope.rope_theta).or(raw.rope_theta) {
         Some(theta) => theta,
-        None if raw.rope_parameters.is_some() => return Refusal::invalid("rope_parameters: `rope_theta` is missing"),
+        None if raw.rope_parameters.is_some() => {
+            return Refusal::invalid("rope_parameters: `rope_theta` is missing");
+        }
         // What it was before there was a key for it.
         None => 10_000.0,
     };

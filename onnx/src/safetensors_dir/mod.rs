@@ -41,7 +41,8 @@ pub(crate) fn open(path: &Path) -> Result<Checkpoint, ImportError> {
     let config = parts.finish(weights.has("lm_head.weight")).map_err(|r| r.of(&path.join("config.json")))?;
     let weights = weights.without_copies(config.tie_word_embeddings);
     let sha256 = sha256(path, &weights, &extras)?;
-    let name = path.canonicalize().ok().and_then(|full| Some(full.file_name()?.to_string_lossy().into_owned()));
+    let name =
+        path.canonicalize().ok().and_then(|full| Some(full.file_name()?.to_string_lossy().into_owned()));
     Ok(Checkpoint {
         path: path.to_owned(),
         name: name.unwrap_or_default(),

@@ -68,8 +68,9 @@ struct Parts {
 /// Loads the result and compares every id. A token that nothing can produce would show only as a model that
 /// talks strangely.
 fn check(json: &str, vocabulary: &Vocabulary) -> Result<(), Refusal> {
-    let tokenizer = Tokenizer::from_str(json)
-        .map_err(|error| Refusal::Invalid(format!("the tokenizer's vocabulary does not fit together: {error}")))?;
+    let tokenizer = Tokenizer::from_str(json).map_err(|error| {
+        Refusal::Invalid(format!("the tokenizer's vocabulary does not fit together: {error}"))
+    })?;
     for (id, token) in vocabulary.tokens.iter().enumerate() {
         let found = tokenizer.token_to_id(token.text);
         if found != Some(id as u32) {

@@ -90,7 +90,7 @@ fn each_row_gets_its_own_exact_sum() {
         let parent = dir.path().join(format!("merged{row}"));
         let source = tiny.write(&parent.join("checkpoint"), &merged);
         let mut reference = Runner::open(&import(&source, &parent, Precision::Fp32), 1, 32);
-        let expected = reference.run(&Run { first_row: 0, tokens: &[&tokens], past: &[0], gates: &[] });
+        let expected = reference.run(&Run::plain(0, &[&tokens], &[0]));
         let found = prefill[row].iter().chain([&decoded[row]]);
         for (position, (found, expected)) in found.zip(&expected).enumerate() {
             let off = relative(found, expected);
@@ -113,9 +113,9 @@ fn no_adapters_and_closed_gates_are_the_same_bits() {
         let lora = adapters(&tiny, &runner.file.graph.groups);
         let tokens = Random(1).tokens(12, tiny.vocab);
         let both = [&tokens[..10], &tokens[2..]];
-        let mut bare = runner.run(&Run { first_row: 0, tokens: &both, past: &[0, 0], gates: &[] });
+        let mut bare = runner.run(&Run::plain(0, &both, &[0, 0]));
         let next = [&tokens[3..4], &tokens[4..5]];
-        bare.extend(runner.run(&Run { first_row: 0, tokens: &next, past: &[10, 10], gates: &[] }));
+        bare.extend(runner.run(&Run::plain(0, &next, &[10, 10])));
 
         runner.set_adapters(Some(&lora));
         let gate = |value: f32| -> Vec<Vec<f32>> { RANKS.iter().map(|&r| vec![value; r]).collect() };

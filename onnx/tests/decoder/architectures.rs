@@ -23,14 +23,13 @@ fn agrees(tiny: &Tiny) {
         let off = difference(logits, &expected[position]);
         assert!(off <= TOLERANCE, "{}: {what}, position {position}: off by {off}", tiny.model_type);
     };
-    let run = |first_row, tokens, past| Run { first_row, tokens, past, gates: &[] as &[Vec<Vec<f32>>] };
 
-    for (i, logits) in runner.run(&run(0, &[&tokens[..]], &[0])).iter().enumerate() {
+    for (i, logits) in runner.run(&Run::plain(0, &[&tokens[..]], &[0])).iter().enumerate() {
         check("whole", i, logits);
     }
     let mut start = 0;
     for end in [7, 8, 20, 29] {
-        let chunk = runner.run(&run(1, &[&tokens[start..end]], &[start]));
+        let chunk = runner.run(&Run::plain(1, &[&tokens[start..end]], &[start]));
         for (i, logits) in chunk.iter().enumerate() {
             check("in chunks", start + i, logits);
         }
@@ -38,12 +37,12 @@ fn agrees(tiny: &Tiny) {
     }
     let lengths = [3, 22, 1, 14];
     for (row, &length) in lengths.iter().enumerate() {
-        runner.run(&run(row, &[&tokens[..length]], &[0]));
+        runner.run(&Run::plain(row, &[&tokens[..length]], &[0]));
     }
     for step in 0..5 {
         let past: Vec<usize> = lengths.iter().map(|length| length + step).collect();
         let next: Vec<&[u32]> = past.iter().map(|&at| &tokens[at..=at]).collect();
-        let logits = runner.run(&run(0, &next, &past));
+        let logits = runner.run(&Run::plain(0, &next, &past));
         for (&at, logits) in past.iter().zip(&logits) {
             check("in a batch", at, logits);
         }

@@ -21,9 +21,9 @@ fn stays_near(precision: Precision, limit: f32) {
         let tokens = Random(2).tokens(20, tiny.vocab);
         let mut logits = [Precision::Fp32, precision].into_iter().map(|precision| {
             let mut runner = Runner::open(&import(&source, dir.path(), precision), 2, 32);
-            let start = Run { first_row: 1, tokens: &[&tokens[..12]], past: &[0], gates: &[] };
+            let start = Run::plain(1, &[&tokens[..12]], &[0]);
             let mut logits = runner.run(&start);
-            let rest = Run { first_row: 1, tokens: &[&tokens[12..]], past: &[12], gates: &[] };
+            let rest = Run::plain(1, &[&tokens[12..]], &[12]);
             logits.extend(runner.run(&rest));
             logits
         });

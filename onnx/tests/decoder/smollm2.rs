@@ -37,10 +37,6 @@ fn tokens(folder: &Path, text: &str) -> Vec<u32> {
     tokenizer.encode(text, false).expect("the text encodes").get_ids().to_vec()
 }
 
-fn run<'a>(first_row: usize, tokens: &'a [&'a [u32]], past: &'a [usize]) -> Run<'a> {
-    Run { first_row, tokens, past, gates: &[] }
-}
-
 /// Eight prompts, each continued for 64 tokens: in one batch here, one after another in candle.
 #[test]
 fn greedy_text_is_that_of_candle() {
@@ -80,7 +76,7 @@ fn greedy_text_is_that_of_candle() {
 
     let mut logits: Vec<Vec<f32>> = Vec::new();
     for (row, prompt) in prompts.iter().enumerate() {
-        logits.extend(runner.run_for(&run(row, &[&prompt[..]], &[0]), &[prompt.len() - 1]));
+        logits.extend(runner.run_for(&Run::plain(row, &[&prompt[..]], &[0]), &[prompt.len() - 1]));
     }
     let mut ties = 0;
     for step in 0..LENGTH {
@@ -98,7 +94,7 @@ fn greedy_text_is_that_of_candle() {
         }
         let past: Vec<usize> = rows.iter().map(|row| row.len() - 1).collect();
         let next: Vec<&[u32]> = rows.iter().map(|row| &row[row.len() - 1..]).collect();
-        logits = runner.run(&run(0, &next, &past));
+        logits = runner.run(&Run::plain(0, &next, &past));
     }
     println!("{} prompts of {LENGTH} tokens: {ties} ties, no other difference", PROMPTS.len());
 }
@@ -117,8 +113,8 @@ fn int8_stays_near_fp32_on_english() {
     let mut divergences = Vec::new();
     let (mut surprise, mut quantized_surprise, mut scored) = (0.0, 0.0, 0_usize);
     for window in text.chunks(WINDOW) {
-        let expected = exact.run(&run(0, &[window], &[0]));
-        let found = quantized.run(&run(0, &[window], &[0]));
+        let expected = exact.run(&Run::plain(0, &[window], &[0]));
+        let found = quantized.run(&Run::plain(0, &[window], &[0]));
         for (i, (expected, found)) in expected.iter().zip(&found).enumerate() {
             let (p, q) = (log_softmax(expected), log_softmax(found));
             divergences.push(p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>());

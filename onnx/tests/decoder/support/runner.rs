@@ -54,6 +54,13 @@ pub struct Run<'a> {
     pub gates: &'a [Vec<Vec<f32>>],
 }
 
+impl<'a> Run<'a> {
+    /// A run without adapters.
+    pub fn plain(first_row: usize, tokens: &'a [&'a [u32]], past: &'a [usize]) -> Self {
+        Self { first_row, tokens, past, gates: &[] }
+    }
+}
+
 impl Runner {
     pub fn open(dir: &Path, rows: usize, max_len: usize) -> Self {
         let file = ModelFile::read(dir).expect("model.toml reads");

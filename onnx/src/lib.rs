@@ -22,6 +22,8 @@ mod proto;
 mod quant;
 mod rope;
 mod safetensors_dir;
+#[cfg(test)]
+mod testing;
 mod tokenizer_export;
 mod weights;
 

@@ -1,7 +1,7 @@
 //! Checkpoint (GGUF or safetensors) → the ONNX decoder that npc-gateway runs.
 //!
 //! ```text
-//! checkpoint   reading: one view of every kind of checkpoint
+//! checkpoint   reading: one view of every kind of checkpoint (gguf, safetensors_dir, dequant, tokenizer_export)
 //! weights      its tensors, quantized or not, into one file
 //! quant, rope  8-bit blocks; rotary tables
 //! graph        the decoder in ONNX operators over that file

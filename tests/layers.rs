@@ -13,8 +13,21 @@ use syn::visit::Visit;
 /// Top to bottom. `cli` stands on top because it calls everything and nothing calls it; `pull` stands right
 /// above `config` because it needs no other room, and only `cli` calls it.
 const ROOMS: [&str; 15] = [
-    "main", "cli", "app", "planner", "http", "session", "turn", "npc", "face", "archetype", "history",
-    "engine", "wire", "pull", "config",
+    "main",
+    "cli",
+    "app",
+    "planner",
+    "http",
+    "session",
+    "turn",
+    "npc",
+    "face",
+    "archetype",
+    "history",
+    "engine",
+    "wire",
+    "pull",
+    "config",
 ];
 
 /// Not a room: it lists them.

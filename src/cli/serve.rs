@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use npc_onnx::Precision;
 
-use super::adapters::env_vars;
 use super::Usage;
+use super::adapters::env_vars;
 use crate::app::{App, Paths, StartError};
 use crate::config::{Config, ConfigError, Loader};
 use crate::engine::EngineError;
@@ -80,7 +79,7 @@ fn paths(config: &Config) -> anyhow::Result<Paths> {
     let (cache, report) = (Cache::from_env()?, Reporter::new());
     let gpu = config.engine.providers.iter().any(|provider| provider.needs_cuda());
     let options = PullOptions::from_env(gpu);
-    let precision = if gpu { Precision::Fp16 } else { Precision::Int8 };
+    let precision = super::pull::precision_for(gpu);
     if config.model.path.as_os_str().is_empty() {
         let assets = ensure(&cache, &options, report)?;
         let model = model_folder(&cache, &assets.model_gguf, precision, report)?;

@@ -67,7 +67,8 @@ impl TestServer {
         ].map(str::to_owned);
         let sets: Vec<_> = defaults.into_iter().chain(sets.iter().map(|&set| set.to_owned())).collect();
         let config = Arc::new(Config::load(None, std::iter::empty(), &patient(sets)).unwrap());
-        let engine = engine(&config);
+        let shared = Arc::clone(&config);
+        let engine = tokio::task::spawn_blocking(move || engine(&shared)).await.unwrap();
         let npcs = Arc::new(Npcs::new(Arc::new(Packs::load(None).unwrap()), config.npc.clone()));
         let hot = Arc::new(Hot::new(HotLimits {
             conversations: 1000,
@@ -122,13 +123,14 @@ impl TestServer {
     pub async fn http(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let mut request = format!("GET {path} HTTP/1.1\r\n");
-        for (name, value) in [("Host", self.address.to_string()), ("Connection", "close".into())] {
+        let host = self.address.to_string();
+        for (name, value) in [("Host", host.as_str()), ("Connection", "close")] {
             if !headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)) {
-                request += &format!("{name}: {value}\r\n");
+                request.extend([name, ": ", value, "\r\n"]);
             }
         }
         for (name, value) in headers {
-            request += &format!("{name}: {value}\r\n");
+            request.extend([name, ": ", value, "\r\n"]);
         }
         request += "\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();

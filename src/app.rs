@@ -66,11 +66,10 @@ impl App {
         let folder = &config.packs.path;
         let packs = Packs::load((!folder.as_os_str().is_empty()).then_some(folder))?;
         let engine_config = config.engine.clone();
-        let engine = tokio::task::spawn_blocking(move || {
-            Engine::start(&paths.model, &paths.library, &engine_config)
-        })
-        .await
-        .map_err(|error| StartError::Loader(error.to_string()))??;
+        let engine =
+            tokio::task::spawn_blocking(move || Engine::start(&paths.model, &paths.library, &engine_config))
+                .await
+                .map_err(|error| StartError::Loader(error.to_string()))??;
         let packs = Arc::new(load_adapters(&engine, &packs).await);
         let npcs = Arc::new(Npcs::new(packs, config.npc.clone()));
         let hot = Arc::new(Hot::new(HotLimits {
@@ -101,7 +100,9 @@ impl App {
         if let Err(error) = http::serve(self.listener, self.gateway, readiness, shutdown).await {
             tracing::error!(%error, "the server stopped");
         }
-        self.engine.stop();
+        let engine = self.engine;
+        // A join error means that stopping panicked; the process ends all the same.
+        drop(tokio::task::spawn_blocking(move || engine.stop()).await);
     }
 }
 

@@ -109,7 +109,10 @@ fn read_folder(dir: &Path) -> Result<Vec<Pack>, PackError> {
 fn read_bounded(file: &Path) -> Result<String, PackError> {
     let bytes = fs::metadata(file).map_err(|e| PackError::io(file, &e))?.len();
     if bytes > limits::FILE_BYTES {
-        return Err(PackError::new(file, format!("it has {bytes} bytes, at most {} are read", limits::FILE_BYTES)));
+        return Err(PackError::new(
+            file,
+            format!("it has {bytes} bytes, at most {} are read", limits::FILE_BYTES),
+        ));
     }
     fs::read_to_string(file).map_err(|e| PackError::io(file, &e))
 }

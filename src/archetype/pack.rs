@@ -5,7 +5,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{PackError, Task, limits};
+use super::{PackError, Task, UnknownTask, limits};
 
 /// An archetype: who its characters are, how they speak, what they know, and its adapters.
 ///
@@ -67,9 +67,9 @@ struct File {
     lore: Vec<String>,
     overload_lines: Vec<String>,
     #[serde(default)]
-    mix: BTreeMap<Task, f32>,
+    mix: BTreeMap<String, f32>,
     #[serde(default)]
-    versions: BTreeMap<Task, String>,
+    versions: BTreeMap<String, String>,
 }
 
 impl Pack {
@@ -90,21 +90,22 @@ impl Pack {
         check.list("speech", &file.speech, 0, limits::RULES, limits::RULE_CHARS)?;
         check.list("lore", &file.lore, 0, limits::RULES, limits::RULE_CHARS)?;
         check.list("overload_lines", &file.overload_lines, 1, limits::LINES, limits::LINE_CHARS)?;
-        for (task, weight) in &file.mix {
-            if !(-limits::WEIGHT..=limits::WEIGHT).contains(weight) {
+        let mut mix: BTreeMap<Task, f32> = Task::ALL.into_iter().map(|task| (task, 1.0)).collect();
+        for (name, weight) in file.mix {
+            if !(-limits::WEIGHT..=limits::WEIGHT).contains(&weight) {
                 let reason = format!("it is {weight}, but must be from -{0} to {0}", limits::WEIGHT);
-                return Err(PackError::at(path, format!("mix.{task}"), reason));
+                return Err(PackError::at(path, format!("mix.{name}"), reason));
             }
+            mix.insert(check.task("mix", &name)?, weight);
         }
         let mut pinned = BTreeMap::new();
-        for (task, version) in &file.versions {
-            let number = version_number(version).ok_or_else(|| {
+        for (name, version) in file.versions {
+            let number = version_number(&version).ok_or_else(|| {
                 let reason = format!("it is {version:?}, but must be a version such as \"v1\"");
-                PackError::at(path, format!("versions.{task}"), reason)
+                PackError::at(path, format!("versions.{name}"), reason)
             })?;
-            pinned.insert(*task, number);
+            pinned.insert(check.task("versions", &name)?, number);
         }
-        let weight = |task| (task, file.mix.get(&task).copied().unwrap_or(1.0));
         Ok(Self {
             name: file.name,
             title: file.title,
@@ -112,7 +113,7 @@ impl Pack {
             persona: file.persona,
             speech: file.speech,
             lore: file.lore,
-            mix: Task::ALL.into_iter().map(weight).collect(),
+            mix,
             overload_lines: file.overload_lines,
             adapters: BTreeMap::new(),
             pinned,
@@ -155,6 +156,12 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// A key of a table that has one entry for each task.
+    fn task(&self, table: &str, name: &str) -> Result<Task, PackError> {
+        name.parse()
+            .map_err(|e: UnknownTask| PackError::at(self.path, format!("{table}.{name}"), e.to_string()))
+    }
+
     /// One text: not blank, not too long, printable. Line breaks are allowed.
     fn text(&self, key: &str, text: &str, limit: usize) -> Result<(), PackError> {
         let fail = |reason: String| Err(PackError::at(self.path, key, reason));
@@ -171,7 +178,14 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn list(&self, key: &str, list: &[String], min: usize, max: usize, chars: usize) -> Result<(), PackError> {
+    fn list(
+        &self,
+        key: &str,
+        list: &[String],
+        min: usize,
+        max: usize,
+        chars: usize,
+    ) -> Result<(), PackError> {
         if !(min..=max).contains(&list.len()) {
             let reason = format!("it has {} entries, but must have {min} to {max}", list.len());
             return Err(PackError::at(self.path, key, reason));

@@ -16,6 +16,8 @@ overload_lines = ["Hee."]
 dialogue_style = 0.5
 "#;
 
+const FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+
 /// A folder of packs: paths and texts.
 fn folder(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -69,16 +71,19 @@ fn a_pack_is_read_whole() {
 
 #[test]
 fn the_newest_adapter_is_used_unless_one_is_pinned() {
-    let files = |task: &'static str, version: &str| {
-        FILES.map(|file| (format!("imp/{task}/{version}/{file}"), "x"))
-    };
-    const FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+    let files =
+        |task: &'static str, version: &str| FILES.map(|file| (format!("imp/{task}/{version}/{file}"), "x"));
     let mut all: Vec<(String, &str)> = Vec::new();
-    for (task, version) in [("dialogue_style", "v2"), ("dialogue_style", "v10"), ("personality", "v1"), ("personality", "v3")] {
+    for (task, version) in
+        [("dialogue_style", "v2"), ("dialogue_style", "v10"), ("personality", "v1"), ("personality", "v3")]
+    {
         all.extend(files(task, version));
     }
     // Neither is a version, and an unfinished version that is not used does not matter.
-    all.extend([("imp/personality/v04/adapter_config.json".to_owned(), "x"), ("imp/personality/v2/log".to_owned(), "x")]);
+    all.extend([
+        ("imp/personality/v04/adapter_config.json".to_owned(), "x"),
+        ("imp/personality/v2/log".to_owned(), "x"),
+    ]);
     let pinned = format!("{VALID}\n[versions]\npersonality = \"v1\"\n");
     all.push(("imp/pack.toml".to_owned(), &pinned));
     let all: Vec<(&str, &str)> = all.iter().map(|(path, text)| (path.as_str(), *text)).collect();
@@ -113,13 +118,19 @@ fn mistakes_are_named_with_file_and_key() {
         (error("title =", "titel = \"x\"\ntitle ="), "imp/pack.toml: titel: unknown field `titel`"),
         (error("\"Imp\"", "3"), "imp/pack.toml: title: invalid type: integer `3`, expected a string"),
         (error("\"Imp\"", "\"Imp"), "imp/pack.toml: line 2: "),
-        (error("\"imp\"", "\"pim\""), "imp/pack.toml: name: it is \"pim\", but the pack's folder is named \"imp\""),
+        (
+            error("\"imp\"", "\"pim\""),
+            "imp/pack.toml: name: it is \"pim\", but the pack's folder is named \"imp\"",
+        ),
         (error("\"imp\"", "\"Imp\""), "imp/pack.toml: name: it is \"Imp\", but must be 1 to 32 of"),
         (error("\"Imp\"", "\" \""), "imp/pack.toml: title: it is empty"),
         (error("Imp", &long(41)), "imp/pack.toml: title: it has 41 characters, at most 40"),
         (error("[\"Pip\"]", "[]"), "imp/pack.toml: names: it has 0 entries, but must have 1 to 256"),
         (error("\"Pip\"", "\"Pip\", 5"), "imp/pack.toml: names[1]: invalid type"),
-        (error("\"Pip\"", "\"Pip\", \"\\u001b[2J\""), "imp/pack.toml: names[1]: it holds the control character U+001B"),
+        (
+            error("\"Pip\"", "\"Pip\", \"\\u001b[2J\""),
+            "imp/pack.toml: names[1]: it holds the control character U+001B",
+        ),
         (error("an imp.", &long(1000)), "imp/pack.toml: persona: it has 1016 characters"),
         (error("[\"Giggle.\"]", &format!("{:?}", vec!["x"; 17])), "imp/pack.toml: speech: it has 17 entries"),
         (error("Giggle.", &long(301)), "imp/pack.toml: speech[0]: it has 301"),
@@ -128,8 +139,14 @@ fn mistakes_are_named_with_file_and_key() {
         (error("0.5", "2.5"), "imp/pack.toml: mix.dialogue_style: it is 2.5, but must be from -2 to 2"),
         (error("0.5", "nan"), "imp/pack.toml: mix.dialogue_style: it is NaN"),
         (error("0.5", "\"much\""), "imp/pack.toml: mix.dialogue_style: invalid type: string"),
-        (error("dialogue_style", "dialog"), "imp/pack.toml: mix.dialog: unknown variant `dialog`"),
-        (error("[mix]", "[versions]\npersonality = \"1\"\n[mix]"), "imp/pack.toml: versions.personality: it is \"1\""),
+        (
+            error("dialogue_style", "dialog"),
+            "imp/pack.toml: mix.dialog: there is no task of that name; the tasks are",
+        ),
+        (
+            error("[mix]", "[versions]\npersonality = \"1\"\n[mix]"),
+            "imp/pack.toml: versions.personality: it is \"1\"",
+        ),
     ];
     for (error, expected) in cases {
         assert!(error.starts_with(expected), "expected {expected:?}\n     got {error:?}");

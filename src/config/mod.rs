@@ -98,6 +98,9 @@ impl Config {
                 format!("less than engine.context, which is {}", engine.context),
             ));
         }
+        if turn.stop.len() > 8 || turn.stop.iter().any(|stop| !(1..=64).contains(&stop.chars().count())) {
+            return Err(("turn.stop", "at most 8 texts of 1 to 64 characters".into()));
+        }
         if turn.window_min > turn.window_max {
             return Err((
                 "turn.window_min",

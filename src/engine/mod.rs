@@ -16,22 +16,22 @@ mod worker;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use npc_onnx::ModelFile;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::adapter::{Adapter, AdapterInfo};
-pub use self::portable::Portable;
-pub use self::runtime::load as load_runtime;
 pub use self::decoder::{Decoder, ResolvedMix, Step, StepToken};
 pub use self::error::EngineError;
+pub use self::portable::Portable;
 pub use self::request::{
     Choice, Choose, Event, FinishReason, Generate, Generation, Mix, Sampling, Usage, Weighted,
 };
+pub use self::runtime::load as load_runtime;
 pub use self::scheduler::{MAX_STOP_CHARS, MAX_STOPS};
 pub use self::tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
-
 
 use self::sampler::Sampler;
 use self::scheduler::{ChooseWork, GenerateWork, Job, Limits, StopMatcher, Work};
@@ -73,6 +73,8 @@ struct Inner {
     config: config::Engine,
     context: usize,
     adapters: Mutex<Registry>,
+    /// Taken by whoever waits for its end.
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -138,13 +140,14 @@ impl Engine {
             resident: Vec::new(),
             leaving: Vec::new(),
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || worker.run())
             .map_err(|error| EngineError::Runtime(format!("the engine's thread did not start: {error}")))?;
         let adapters = Mutex::default();
+        let thread = Mutex::new(Some(thread));
         let config = config.clone();
-        Ok(Self { inner: Arc::new(Inner { commands, shared, tokenizer, model, config, context, adapters }) })
+        Ok(Self { inner: Arc::new(Inner { commands, shared, tokenizer, model, config, context, adapters, thread }) })
     }
 
     pub fn tokenizer(&self) -> &Tokenizer {
@@ -274,11 +277,19 @@ impl Engine {
         self.inner.shared.running.load(std::sync::atomic::Ordering::Acquire)
     }
 
-    /// Ends every request with [`EngineError::Stopped`], and the thread.
+    /// Ends every request with [`EngineError::Stopped`], and the thread; waits for the step that it is in.
+    ///
+    /// A process that ends while ONNX Runtime computes may crash on its way out.
     pub fn stop(&self) {
         self.inner.shared.running.store(false, std::sync::atomic::Ordering::Release);
         // Fails only if the thread has already ended.
         drop(self.inner.commands.send(Command::Stop));
+        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the engine's thread had panicked");
+        }
     }
 
     fn send(&self, command: Command) -> Result<(), EngineError> {
@@ -298,8 +309,7 @@ impl Engine {
         slot: QueueSlot,
         work: Work,
     ) -> Result<(), EngineError> {
-        let job =
-            Job { prompt, mix: Arc::new(mix), submitted: Instant::now(), slot: Some(slot), work };
+        let job = Job { prompt, mix: Arc::new(mix), submitted: Instant::now(), slot: Some(slot), work };
         self.send(Command::Run(job))
     }
 
@@ -415,7 +425,9 @@ fn check_stops(stops: &[String]) -> Result<(), EngineError> {
         return Err(bad("stop", stops.len(), format!("at most {MAX_STOPS} texts")));
     }
     match stops.iter().find(|stop| stop.chars().count() > MAX_STOP_CHARS) {
-        Some(stop) => Err(bad("stop", stop.chars().count(), format!("texts of at most {MAX_STOP_CHARS} characters"))),
+        Some(stop) => {
+            Err(bad("stop", stop.chars().count(), format!("texts of at most {MAX_STOP_CHARS} characters")))
+        }
         None => Ok(()),
     }
 }

@@ -153,7 +153,14 @@ mod tests {
     use super::*;
 
     fn sampling() -> Sampling {
-        Sampling { greedy: false, temperature: 1.0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, seed: Some(7) }
+        Sampling {
+            greedy: false,
+            temperature: 1.0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            seed: Some(7),
+        }
     }
 
     /// How often each token is drawn in `n` draws.

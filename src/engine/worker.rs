@@ -57,7 +57,9 @@ pub struct QueueSlot(Arc<Shared>);
 impl QueueSlot {
     /// Takes a place if fewer than `limit` are taken.
     pub fn take(shared: &Arc<Shared>, limit: usize) -> Option<Self> {
-        let taken = shared.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1));
+        let taken = shared
+            .waiting
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1));
         taken.is_ok().then(|| Self(Arc::clone(shared)))
     }
 }

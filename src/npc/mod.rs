@@ -206,8 +206,8 @@ impl Npcs {
             .filter(|npc| npc.joined.load(Ordering::Acquire) == 0)
             .min_by_key(|npc| npc.last_used.load(Ordering::Relaxed))
             .map(|npc| npc.key().clone());
-        let gone = oldest
-            .and_then(|id| self.map.remove_if(&id, |_, npc| npc.joined.load(Ordering::Acquire) == 0));
+        let gone =
+            oldest.and_then(|id| self.map.remove_if(&id, |_, npc| npc.joined.load(Ordering::Acquire) == 0));
         if gone.is_some() {
             return Ok(());
         }

@@ -17,7 +17,14 @@ pub struct TurnError {
 
 impl TurnError {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), temporary: false, retry_after_ms: None, field: None, limit: None }
+        Self {
+            code,
+            message: message.into(),
+            temporary: false,
+            retry_after_ms: None,
+            field: None,
+            limit: None,
+        }
     }
 
     #[must_use]

@@ -13,9 +13,7 @@ use crate::engine::{
 };
 use crate::history::Exchange;
 use crate::npc::{Npc, Place};
-use crate::wire::{
-    AdapterUse, DialogueDelta, DoneReason, TimingInfo, TurnDone, TurnStarted, UsageInfo,
-};
+use crate::wire::{AdapterUse, DialogueDelta, DoneReason, TimingInfo, TurnDone, TurnStarted, UsageInfo};
 
 /// Everything that one turn needs.
 pub(super) struct Runner {
@@ -209,7 +207,8 @@ impl Runner {
         }
         tracing::warn!(npc = self.say.npc, %error, "answered with a scripted line");
         // Another line for another turn, the same for the same one.
-        let pick = self.say.turn.bytes().fold(0_usize, |hash, b| hash.wrapping_mul(31).wrapping_add(b.into()));
+        let pick =
+            self.say.turn.bytes().fold(0_usize, |hash, b| hash.wrapping_mul(31).wrapping_add(b.into()));
         self.start(progress, &[], events).await?;
         self.delta(&lines[pick % lines.len()], 0, progress, events).await?;
         Ok(Ending::Line { reason: DoneReason::Stop, fallback: true })
@@ -335,4 +334,3 @@ impl Trimmer {
         std::mem::take(&mut self.tokens)
     }
 }
-

@@ -16,8 +16,12 @@ fn write_adapter(dir: &Path, inputs: usize) {
     let mut tensors = HashMap::new();
     for layer in 0..30 {
         let name = |f| format!("base_model.model.model.layers.{layer}.self_attn.q_proj.lora_{f}.weight");
-        tensors.insert(name("A"), TensorView::new(Dtype::F32, vec![2, inputs], bytemuck::cast_slice(&a)).unwrap());
-        tensors.insert(name("B"), TensorView::new(Dtype::F32, vec![576, 2], bytemuck::cast_slice(&b)).unwrap());
+        tensors.insert(
+            name("A"),
+            TensorView::new(Dtype::F32, vec![2, inputs], bytemuck::cast_slice(&a)).unwrap(),
+        );
+        tensors
+            .insert(name("B"), TensorView::new(Dtype::F32, vec![576, 2], bytemuck::cast_slice(&b)).unwrap());
     }
     safetensors::serialize_to_file(tensors, None, &dir.join("adapter_model.safetensors")).unwrap();
 }
@@ -52,7 +56,10 @@ async fn adapters_are_loaded_used_and_dropped_while_it_runs() {
     let mut running = engine.generate(with(engine, "loud", 1.0)).unwrap();
     running.next().await;
     engine.drop_adapter("loud").unwrap();
-    assert_eq!(engine.generate(with(engine, "loud", 1.0)).unwrap_err(), EngineError::UnknownAdapter("loud".into()));
+    assert_eq!(
+        engine.generate(with(engine, "loud", 1.0)).unwrap_err(),
+        EngineError::UnknownAdapter("loud".into())
+    );
     assert_eq!(collect(running).await.0, changed);
     assert_eq!(engine.drop_adapter("loud"), Err(EngineError::UnknownAdapter("loud".into())));
     // The id is free again.

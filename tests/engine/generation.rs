@@ -4,7 +4,8 @@ use super::support::{collect, engine, prompt};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_with_real_text() {
-    let (text, reason, usage) = collect(engine().generate(prompt(engine(), "The capital of France is")).unwrap()).await;
+    let (text, reason, usage) =
+        collect(engine().generate(prompt(engine(), "The capital of France is")).unwrap()).await;
     println!("{text:?} {reason:?} {usage:?}");
     assert!(text.contains("Paris"), "{text:?}");
     assert_eq!(reason, FinishReason::Length);

@@ -19,7 +19,14 @@ async fn a_prompt_longer_than_the_context_names_the_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_requests_name_their_field() {
     let base = || prompt(engine(), "Hello");
-    let sampling = Sampling { greedy: false, temperature: 9.0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, seed: None };
+    let sampling = Sampling {
+        greedy: false,
+        temperature: 9.0,
+        top_p: 1.0,
+        min_p: 0.0,
+        repetition_penalty: 1.0,
+        seed: None,
+    };
     let cases = [
         (npc_gateway::engine::Generate { sampling, ..base() }, "temperature"),
         (npc_gateway::engine::Generate { max_tokens: 0, ..base() }, "max_tokens"),
@@ -77,7 +84,10 @@ async fn a_stopped_engine_says_so() {
     while let Some(event) = running.next().await {
         last = Some(event);
     }
-    assert!(matches!(last, Some(Event::Failed { error: EngineError::Stopped } | Event::Finished { .. })), "{last:?}");
+    assert!(
+        matches!(last, Some(Event::Failed { error: EngineError::Stopped } | Event::Finished { .. })),
+        "{last:?}"
+    );
     assert_eq!(engine.generate(prompt(&engine, "Hello")).unwrap_err(), EngineError::Stopped);
 }
 

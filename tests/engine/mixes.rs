@@ -164,7 +164,8 @@ fn a_batch_of_mixes_equals_merged_weights() {
     let mut rng = ChaCha8Rng::seed_from_u64(9);
     let prompts: Vec<Vec<u32>> =
         (0..8).map(|row| (0..3 + row).map(|_| rng.random_range(100..40_000)).collect()).collect();
-    let more: Vec<[u32; 2]> = (0..8).map(|_| [rng.random_range(100..40_000), rng.random_range(100..40_000)]).collect();
+    let more: Vec<[u32; 2]> =
+        (0..8).map(|_| [rng.random_range(100..40_000), rng.random_range(100..40_000)]).collect();
     let mixes: Vec<Arc<ResolvedMix>> = weights
         .iter()
         .map(|mix| Arc::new(mix.iter().map(|(i, g)| (Arc::clone(&adapters[*i]), *g)).collect()))

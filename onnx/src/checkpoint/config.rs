@@ -123,8 +123,7 @@ impl ModelConfig {
                     "rope scaling high_freq_factor − low_freq_factor",
                     rope.high_freq_factor - rope.low_freq_factor,
                 ));
-                numbers
-                    .push(("rope scaling original_max_position", rope.original_max_position as f32));
+                numbers.push(("rope scaling original_max_position", rope.original_max_position as f32));
             }
         }
         for (name, number) in numbers {

@@ -27,8 +27,10 @@ fn expected(config: &ModelConfig) -> BTreeMap<String, Vec<usize>> {
             ("self_attn.k_proj.bias", vec![kv]),
             ("self_attn.v_proj.bias", vec![kv]),
         ]),
-        Architecture::Qwen3 => of_layer
-            .extend([("self_attn.q_norm.weight", vec![head_dim]), ("self_attn.k_norm.weight", vec![head_dim])]),
+        Architecture::Qwen3 => of_layer.extend([
+            ("self_attn.q_norm.weight", vec![head_dim]),
+            ("self_attn.k_norm.weight", vec![head_dim]),
+        ]),
     }
     let mut all = BTreeMap::from([
         ("model.embed_tokens.weight".to_owned(), vec![config.vocab_size, hidden]),
@@ -38,7 +40,9 @@ fn expected(config: &ModelConfig) -> BTreeMap<String, Vec<usize>> {
         all.insert("lm_head.weight".to_owned(), vec![config.vocab_size, hidden]);
     }
     for layer in 0..config.layers {
-        all.extend(of_layer.iter().map(|(name, shape)| (format!("model.layers.{layer}.{name}"), shape.clone())));
+        all.extend(
+            of_layer.iter().map(|(name, shape)| (format!("model.layers.{layer}.{name}"), shape.clone())),
+        );
     }
     all
 }

@@ -1,6 +1,6 @@
 //! Metadata of the Llama architecture → the sizes of the decoder.
 
-use super::{Header, Value, rope};
+use super::{Array, Header, Value, rope};
 use crate::checkpoint::{Architecture, ModelConfig};
 use crate::error::Refusal;
 
@@ -72,7 +72,9 @@ impl<'f> Settings<'_, 'f> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.as_float() {
             Some(x) => Ok(Some(x)),
-            None => Refusal::invalid(format!("metadata `llama.{key}`: a number with a fraction was expected")),
+            None => {
+                Refusal::invalid(format!("metadata `llama.{key}`: a number with a fraction was expected"))
+            }
         }
     }
 }
@@ -102,7 +104,10 @@ pub(super) fn read(header: &Header, rope_freqs: Option<&[f32]>) -> Result<ModelC
     };
     let hidden_size = settings.size("embedding_length")?;
     let heads = settings.size("attention.head_count")?;
-    let head_dim = settings.size_or("attention.key_length", hidden_size.checked_div(heads))?;
+    let Some(even_share) = hidden_size.checked_div(heads) else {
+        return Refusal::invalid("metadata `llama.attention.head_count`: must be above 0");
+    };
+    let head_dim = settings.size_or("attention.key_length", Some(even_share))?;
     for key in ["attention.value_length", "rope.dimension_count"] {
         let found = settings.size_or(key, Some(head_dim))?;
         if found != head_dim {
@@ -115,6 +120,12 @@ pub(super) fn read(header: &Header, rope_freqs: Option<&[f32]>) -> Result<ModelC
     let sliding_window = settings.size_or("attention.sliding_window", Some(0))?;
     let rope_theta = settings.float("rope.freq_base")?.unwrap_or(10_000.0);
     let vocab_size = embedding.shape[0];
+    let tokens = header.metadata.get("tokenizer.ggml.tokens").and_then(Value::as_array).map_or(0, Array::len);
+    if tokens > vocab_size {
+        return Refusal::invalid(format!(
+            "metadata `tokenizer.ggml.tokens` has {tokens} tokens; the embedding has {vocab_size}"
+        ));
+    }
     let config = ModelConfig {
         architecture: Architecture::Llama,
         vocab_size,
@@ -155,7 +166,9 @@ fn check_kind(header: &Header) -> Result<(), Refusal> {
         ));
     }
     if metadata.get("split.count").and_then(Value::as_unsigned).is_some_and(|n| n > 1) {
-        return Refusal::unsupported("one part of a split GGUF file; merge the parts with `llama-gguf-split`");
+        return Refusal::unsupported(
+            "one part of a split GGUF file; merge the parts with `llama-gguf-split`",
+        );
     }
     let settings = Settings { header };
     for key in metadata.keys().filter_map(|key| key.strip_prefix("llama.")) {
@@ -167,7 +180,9 @@ fn check_kind(header: &Header) -> Result<(), Refusal> {
         return Refusal::unsupported("metadata `llama.expert_count`: mixtures of experts cannot be exported");
     }
     if settings.get("attention.causal").is_some_and(|value| value.as_bool() != Some(true)) {
-        return Refusal::unsupported("metadata `llama.attention.causal`: only causal decoders can be exported");
+        return Refusal::unsupported(
+            "metadata `llama.attention.causal`: only causal decoders can be exported",
+        );
     }
     Ok(())
 }
@@ -183,13 +198,12 @@ fn token_id(header: &Header, key: &str) -> Result<Option<u32>, Refusal> {
 /// The tokens that end an answer, in ascending order.
 fn end_tokens(header: &Header) -> Result<Vec<u32>, Refusal> {
     let mut ids = Vec::new();
-    for key in
-        ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"]
-    {
+    for key in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
         ids.extend(token_id(header, key)?);
     }
     let array = |key| header.metadata.get(key).and_then(Value::as_array);
-    if let (Some(tokens), Some(types)) = (array("tokenizer.ggml.tokens"), array("tokenizer.ggml.token_type")) {
+    if let (Some(tokens), Some(types)) = (array("tokenizer.ggml.tokens"), array("tokenizer.ggml.token_type"))
+    {
         for (id, (token, kind)) in tokens.iter().zip(types.iter()).enumerate() {
             if kind.as_unsigned() == Some(CONTROL)
                 && token.as_text().is_some_and(|text| END_TOKENS.contains(&text))

@@ -4,9 +4,15 @@
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The bytes end inside of what was to be read.
-    Short { wanted: u64, left: usize },
+    Short {
+        wanted: u64,
+        left: usize,
+    },
     NotUtf8,
-    TooLong { len: u64, limit: usize },
+    TooLong {
+        len: u64,
+        limit: usize,
+    },
 }
 
 impl std::fmt::Display for Fault {

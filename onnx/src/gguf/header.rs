@@ -74,9 +74,7 @@ fn check_version(cursor: &mut Cursor) -> Result<(), Refusal> {
         Ok(version) if matches!(version.swap_bytes(), 1..=3) => {
             Refusal::unsupported("a big-endian GGUF file; only little-endian ones are read")
         }
-        Ok(version) => {
-            Refusal::unsupported(format!("GGUF version {version}; versions 2 and 3 are read"))
-        }
+        Ok(version) => Refusal::unsupported(format!("GGUF version {version}; versions 2 and 3 are read")),
         Err(fault) => Refusal::invalid(format!("version: {fault}")),
     }
 }
@@ -176,10 +174,14 @@ impl RawEntry {
     ) -> Result<TensorEntry, Refusal> {
         let Self { shape, element, offset } = self;
         if offset % alignment != 0 {
-            return Refusal::invalid(format!("tensor `{name}`: offset {offset} is no multiple of {alignment}"));
+            return Refusal::invalid(format!(
+                "tensor `{name}`: offset {offset} is no multiple of {alignment}"
+            ));
         }
         let Some(len) = element.byte_len(&shape) else {
-            return Refusal::invalid(format!("tensor `{name}`: shape {shape:?} does not fit element type {element:?}"));
+            return Refusal::invalid(format!(
+                "tensor `{name}`: shape {shape:?} does not fit element type {element:?}"
+            ));
         };
         let end = data_start.checked_add(offset).and_then(|start| start.checked_add(len as u64));
         match end {

@@ -28,9 +28,9 @@ pub(super) fn scaling(
         Some(factors) => scaling_of_factors(factors, theta, head_dim)?,
     };
     match (from_settings, from_tensor) {
-        (Some(_), Some(_)) => {
-            Refusal::unsupported("both `llama.rope.scaling` and `rope_freqs.weight` scale the rotary frequencies")
-        }
+        (Some(_), Some(_)) => Refusal::unsupported(
+            "both `llama.rope.scaling` and `rope_freqs.weight` scale the rotary frequencies",
+        ),
         (one, other) => Ok(one.or(other)),
     }
 }
@@ -59,11 +59,7 @@ fn scaling_of_settings(settings: &Settings) -> Result<Option<RopeScaling>, Refus
 
 /// Recognizes factors that divide the rotary frequencies. Llama 3's are made from four numbers, which the file
 /// no longer has: they are found by trying, and factors that no formula makes are refused.
-fn scaling_of_factors(
-    factors: &[f32],
-    theta: f64,
-    head_dim: usize,
-) -> Result<Option<RopeScaling>, Refusal> {
+fn scaling_of_factors(factors: &[f32], theta: f64, head_dim: usize) -> Result<Option<RopeScaling>, Refusal> {
     if factors.len() != head_dim / 2 {
         return Refusal::invalid(format!(
             "tensor `rope_freqs.weight` has {} numbers; heads of {head_dim} ask for {}",
@@ -81,8 +77,12 @@ fn scaling_of_factors(
     }
     for original_max_position in ORIGINAL_CONTEXTS {
         // Every model so far has 1 and 4.
-        let rope =
-            Llama3Rope { factor: largest, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_position };
+        let rope = Llama3Rope {
+            factor: largest,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position,
+        };
         if factors.iter().enumerate().all(|(i, &x)| close(x, llama3_factor(rope, theta, head_dim, i))) {
             return Ok(Some(RopeScaling::Llama3(rope)));
         }
@@ -114,21 +114,26 @@ mod tests {
     fn finds_the_numbers_of_llama_3() {
         // Llama 3.2 1B (heads of 64, factor 32) and Llama 3.1 8B (heads of 128, factor 8).
         for (head_dim, factor) in [(64, 32.0), (128, 8.0)] {
-            let rope =
-                Llama3Rope { factor, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_position: 8192 };
+            let rope = Llama3Rope {
+                factor,
+                low_freq_factor: 1.0,
+                high_freq_factor: 4.0,
+                original_max_position: 8192,
+            };
             let stored = factors(rope, 500_000.0, head_dim);
             assert!((stored[0] - 1.0).abs() < 1e-6 && (stored[head_dim / 2 - 1] - factor).abs() < 1e-4);
-            assert_eq!(
-                scaling_of_factors(&stored, 500_000.0, head_dim),
-                Ok(Some(RopeScaling::Llama3(rope)))
-            );
+            assert_eq!(scaling_of_factors(&stored, 500_000.0, head_dim), Ok(Some(RopeScaling::Llama3(rope))));
         }
     }
 
     #[test]
     fn refuses_factors_of_another_formula() {
-        let rope =
-            Llama3Rope { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_position: 8192 };
+        let rope = Llama3Rope {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position: 8192,
+        };
         let mut stored = factors(rope, 500_000.0, 64);
         stored[20] *= 1.01;
         assert!(matches!(scaling_of_factors(&stored, 500_000.0, 64), Err(Refusal::Unsupported(_))));

@@ -43,8 +43,8 @@ pub(crate) fn open(path: &Path) -> Result<Checkpoint, ImportError> {
         let text = |key| header.metadata.get(key).and_then(Value::as_text).map(ToOwned::to_owned);
         (config, text("general.name"), text("tokenizer.chat_template"), tensors(&header))
     };
-    let name =
-        name.unwrap_or_else(|| path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default());
+    let name = name
+        .unwrap_or_else(|| path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default());
     let source = GgufFile { path: path.to_owned(), map, tensors, head_dim: config.head_dim };
     Ok(Checkpoint { path: path.to_owned(), name, sha256, config, chat_template, source: Box::new(source) })
 }
@@ -59,9 +59,7 @@ fn tensors(header: &Header) -> BTreeMap<String, TensorEntry> {
         .tensors
         .iter()
         .filter(|(name, _)| **name != ROPE_FREQS)
-        .map(|(name, entry)| {
-            (hugging_face_name(name).unwrap_or_else(|| (*name).to_owned()), entry.clone())
-        })
+        .map(|(name, entry)| (hugging_face_name(name).unwrap_or_else(|| (*name).to_owned()), entry.clone()))
         .collect()
 }
 

@@ -107,6 +107,8 @@ fn merges<'a>(metadata: &Metadata<'a>) -> Result<Vec<[&'a str; 2]>, Refusal> {
     let halves = merges.iter().map(|merge| merge.as_text().and_then(|text| text.split_once(' ')));
     let pairs: Option<Vec<_>> = halves.map(|pair| pair.map(|(left, right)| [left, right])).collect();
     pairs.ok_or_else(|| {
-        Refusal::Invalid("metadata `tokenizer.ggml.merges`: pairs of texts with a space between were expected".into())
+        Refusal::Invalid(
+            "metadata `tokenizer.ggml.merges`: pairs of texts with a space between were expected".into(),
+        )
     })
 }

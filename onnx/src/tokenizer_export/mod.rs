@@ -9,6 +9,8 @@
 mod byte_level;
 mod sentencepiece;
 #[cfg(test)]
+mod sentencepiece_model;
+#[cfg(test)]
 mod tests;
 mod vocabulary;
 
@@ -68,8 +70,9 @@ struct Parts {
 /// Loads the result and compares every id. A token that nothing can produce would show only as a model that
 /// talks strangely.
 fn check(json: &str, vocabulary: &Vocabulary) -> Result<(), Refusal> {
-    let tokenizer = Tokenizer::from_str(json)
-        .map_err(|error| Refusal::Invalid(format!("the tokenizer's vocabulary does not fit together: {error}")))?;
+    let tokenizer = Tokenizer::from_str(json).map_err(|error| {
+        Refusal::Invalid(format!("the tokenizer's vocabulary does not fit together: {error}"))
+    })?;
     for (id, token) in vocabulary.tokens.iter().enumerate() {
         let found = tokenizer.token_to_id(token.text);
         if found != Some(id as u32) {

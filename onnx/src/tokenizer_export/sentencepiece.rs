@@ -20,11 +20,15 @@ const BYTES: usize = 256;
 pub(super) fn parts(metadata: &Metadata, vocabulary: &Vocabulary) -> Result<Parts, Refusal> {
     for key in ["tokenizer.ggml.precompiled_charsmap", "tokenizer.ggml.remove_extra_whitespaces"] {
         if metadata.get(key).is_some_and(|value| value.as_bool() != Some(false)) {
-            return Refusal::unsupported(format!("metadata `{key}`: texts that are changed first cannot be exported"));
+            return Refusal::unsupported(format!(
+                "metadata `{key}`: texts that are changed first cannot be exported"
+            ));
         }
     }
     if vocabulary.tokens.iter().filter(|token| token.kind == Kind::Byte).count() != BYTES {
-        return Refusal::unsupported("a vocabulary `llama` without a token for every byte cannot be exported");
+        return Refusal::unsupported(
+            "a vocabulary `llama` without a token for every byte cannot be exported",
+        );
     }
     let unknown = vocabulary.tokens.iter().find(|token| token.kind == Kind::Unknown).map(|token| token.text);
     let merges = merges(metadata, vocabulary)?;

@@ -102,10 +102,13 @@ impl<'a> Vocabulary<'a> {
     /// The id and text of the token that the metadata names by `key`.
     pub(super) fn named(&self, metadata: &Metadata, key: &str) -> Result<(u32, &'a str), Refusal> {
         let id = metadata.get(key).and_then(crate::gguf::Value::as_unsigned);
-        let found = id.and_then(|id| usize::try_from(id).ok()).and_then(|id| Some((id, self.tokens.get(id)?)));
+        let found =
+            id.and_then(|id| usize::try_from(id).ok()).and_then(|id| Some((id, self.tokens.get(id)?)));
         match found {
             Some((id, token)) => Ok((id as u32, token.text)),
-            None => Refusal::invalid(format!("metadata `{key}`: the id of a token was expected, found {id:?}")),
+            None => {
+                Refusal::invalid(format!("metadata `{key}`: the id of a token was expected, found {id:?}"))
+            }
         }
     }
 }
@@ -117,10 +120,7 @@ impl Token<'_> {
 }
 
 /// The array that the metadata has under `key`.
-pub(super) fn array<'m, 'a>(
-    metadata: &'m Metadata<'a>,
-    key: &str,
-) -> Result<Option<&'m Array<'a>>, Refusal> {
+pub(super) fn array<'m, 'a>(metadata: &'m Metadata<'a>, key: &str) -> Result<Option<&'m Array<'a>>, Refusal> {
     match metadata.get(key) {
         None => Ok(None),
         Some(value) => match value.as_array() {

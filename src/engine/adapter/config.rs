@@ -54,7 +54,10 @@ impl PeftConfig {
         let path = dir.join("adapter_config.json");
         let meta = std::fs::metadata(&path).map_err(|e| format!("adapter_config.json: {e}"))?;
         if meta.len() > MAX_BYTES {
-            return Err(format!("adapter_config.json has {} bytes; at most {MAX_BYTES} are read", meta.len()));
+            return Err(format!(
+                "adapter_config.json has {} bytes; at most {MAX_BYTES} are read",
+                meta.len()
+            ));
         }
         let text = std::fs::read_to_string(&path).map_err(|e| format!("adapter_config.json: {e}"))?;
         let config: Self = serde_json::from_str(&text).map_err(|e| format!("adapter_config.json: {e}"))?;
@@ -77,7 +80,9 @@ impl PeftConfig {
             }
         }
         if self.use_dora {
-            return Err("use_dora is true, but DoRA is not a sum of low-rank products and cannot be mixed".into());
+            return Err(
+                "use_dora is true, but DoRA is not a sum of low-rank products and cannot be mixed".into()
+            );
         }
         if self.fan_in_fan_out {
             return Err("fan_in_fan_out is true, but the base model's layers are not transposed".into());

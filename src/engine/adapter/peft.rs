@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use npc_onnx::GraphInfo;
-use safetensors::tensor::{Dtype, TensorView};
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::config::{MAX_RANK, PeftConfig, TargetModules};
 use super::{Adapter, AdapterInfo, Factors};
@@ -110,8 +110,12 @@ fn floats(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, String> {
     let bytes = view.data();
     let values: Vec<f32> = match view.dtype() {
         Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        Dtype::F16 => bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        Dtype::BF16 => bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        Dtype::F16 => {
+            bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
+        Dtype::BF16 => {
+            bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
         other => return Err(format!("tensor {name} has type {other:?}; F32, F16 and BF16 are read")),
     };
     if values.iter().any(|v| !v.is_finite()) {
@@ -146,7 +150,10 @@ fn place(
         return Err(format!("{path}.lora_A has shape {a_shape:?}, but [{rank}, {}] is wanted", spec.inputs));
     }
     if b_shape != [projection.size, rank] {
-        return Err(format!("{path}.lora_B has shape {b_shape:?}, but [{}, {rank}] is wanted", projection.size));
+        return Err(format!(
+            "{path}.lora_B has shape {b_shape:?}, but [{}, {rank}] is wanted",
+            projection.size
+        ));
     }
     debug_assert!(rank <= MAX_RANK);
     let scale = config.scale(&path, rank) as f32;

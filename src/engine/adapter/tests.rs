@@ -51,7 +51,9 @@ fn write(dir: &Path, config: &str, tensors: &[(String, Vec<usize>)]) {
     let views: HashMap<_, _> = tensors
         .iter()
         .zip(&data)
-        .map(|((name, shape), data)| (name.clone(), TensorView::new(Dtype::F32, shape.clone(), data).unwrap()))
+        .map(|((name, shape), data)| {
+            (name.clone(), TensorView::new(Dtype::F32, shape.clone(), data).unwrap())
+        })
         .collect();
     safetensors::serialize_to_file(views, None, &dir.join("adapter_model.safetensors")).unwrap();
 }
@@ -115,7 +117,9 @@ fn half_precision_tensors_are_read() {
     let views: HashMap<_, _> = names
         .iter()
         .zip(&data)
-        .map(|((name, shape), data)| (name.clone(), TensorView::new(Dtype::BF16, shape.clone(), data).unwrap()))
+        .map(|((name, shape), data)| {
+            (name.clone(), TensorView::new(Dtype::BF16, shape.clone(), data).unwrap())
+        })
         .collect();
     safetensors::serialize_to_file(views, None, &dir.path().join("adapter_model.safetensors")).unwrap();
     let adapter = Adapter::load("a", dir.path(), &graph(), 2).unwrap();
@@ -138,7 +142,11 @@ fn each_fault_is_named() {
         (r#"{"peft_type":"LORA","r":9999,"lora_alpha":4}"#, tensors(), "r is 9999"),
         (r#"{"peft_type":"LORA","r":2,"lora_alpha":4,"use_dora":true}"#, tensors(), "use_dora"),
         (r#"{"peft_type":"LORA","r":2,"lora_alpha":4,"bias":"all"}"#, tensors(), "bias"),
-        (r#"{"peft_type":"LORA","r":2,"lora_alpha":4,"modules_to_save":["lm_head"]}"#, tensors(), "modules_to_save"),
+        (
+            r#"{"peft_type":"LORA","r":2,"lora_alpha":4,"modules_to_save":["lm_head"]}"#,
+            tensors(),
+            "modules_to_save",
+        ),
         (r#"{"peft_type":"LORA","lora_alpha":4}"#, tensors(), "missing field `r`"),
         ("{", tensors(), "adapter_config.json"),
         (CONFIG, Vec::new(), "no LoRA tensors"),

@@ -2,7 +2,7 @@
 
 use memmap2::MmapMut;
 use ort::AsPointer;
-use ort::memory::{Allocator, AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;
 use ort::value::{DynTensor, DynValue, Shape, TensorElementType, Value};
 
@@ -57,9 +57,8 @@ impl KvCache {
             })?;
             (Storage::Host(map), MemoryInfo::default(), Allocator::default())
         } else {
-            let info = || {
-                MemoryInfo::new(AllocationDevice::CUDA, 0, AllocatorType::Device, MemoryType::Default)
-            };
+            let info =
+                || MemoryInfo::new(AllocationDevice::CUDA, 0, AllocatorType::Device, MemoryType::Default);
             let allocator = Allocator::new(session, info()?)?;
             let dims = [shape.rows, shape.heads, shape.context, shape.head_dim];
             let tensors = (0..shape.layers * 2)

@@ -47,12 +47,7 @@ impl Columns {
 }
 
 /// A_all `[inputs, R]` and B_all `[R, outputs]` of one layer and group, row-major.
-pub fn dense(
-    columns: &Columns,
-    graph: &GraphInfo,
-    layer: usize,
-    group: usize,
-) -> (Vec<f32>, Vec<f32>) {
+pub fn dense(columns: &Columns, graph: &GraphInfo, layer: usize, group: usize) -> (Vec<f32>, Vec<f32>) {
     let spec = &graph.groups[group];
     let total = columns.total;
     let mut a_all = vec![0.0; spec.inputs * total];

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use half::f16;
 use npc_onnx::{ModelFile, Precision};
-use ort::session::IoBinding;
 use ort::memory::MemoryInfo;
+use ort::session::IoBinding;
 use ort::session::Session;
 use ort::value::{DynValue, Tensor, TensorElementType};
 
@@ -52,7 +52,10 @@ struct Adapters {
 
 impl std::fmt::Debug for Portable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Portable").field("rows", &self.rows).field("filled", &self.filled).finish_non_exhaustive()
+        f.debug_struct("Portable")
+            .field("rows", &self.rows)
+            .field("filled", &self.filled)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,8 +77,11 @@ impl Portable {
                 "this provider was built from its documentation and has not been run on real hardware yet"
             );
         }
-        let element =
-            if model.precision == Precision::Fp16 { TensorElementType::Float16 } else { TensorElementType::Float32 };
+        let element = if model.precision == Precision::Fp16 {
+            TensorElementType::Float16
+        } else {
+            TensorElementType::Float32
+        };
         let context = config.context.min(model.model.max_position);
         let shape = KvShape {
             layers: model.model.layers,
@@ -153,8 +159,10 @@ impl Portable {
         binding.bind_input("input_ids", &Tensor::from_array(([rows, length], batch.ids.clone()))?)?;
         binding.bind_input("seqlens_k", &Tensor::from_array(([rows], seqlens))?)?;
         binding.bind_input("total_sequence_length", &Tensor::from_array(((), vec![longest as i32]))?)?;
-        binding
-            .bind_input("logit_positions", &Tensor::from_array(([batch.wanted.len()], batch.wanted.clone()))?)?;
+        binding.bind_input(
+            "logit_positions",
+            &Tensor::from_array(([batch.wanted.len()], batch.wanted.clone()))?,
+        )?;
         for (group, columns) in self.model.graph.groups.iter().zip(&self.adapters.columns) {
             let mut gate = vec![0.0; rows * columns.total];
             for (row, mix) in mixes.iter().enumerate() {
@@ -272,7 +280,8 @@ impl Decoder for Portable {
                     self.filled[first.sequence] = end;
                 }
                 Run::Decode { rows, tokens } => {
-                    let token = |entry: &Option<usize>| -> Option<StepToken> { entry.map(|i| step.tokens[i]) };
+                    let token =
+                        |entry: &Option<usize>| -> Option<StepToken> { entry.map(|i| step.tokens[i]) };
                     let ends: Vec<usize> = rows
                         .clone()
                         .zip(&tokens)

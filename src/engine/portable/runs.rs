@@ -45,9 +45,7 @@ pub fn cut(tokens: &[StepToken], may_idle: impl Fn(usize) -> bool) -> Vec<Run> {
     let mut open: Option<(Range<usize>, Vec<Option<usize>>)> = None;
     for (row, token) in single {
         open = Some(match open.take() {
-            Some((rows, mut entries))
-                if row - rows.end <= MAX_GAP && (rows.end..row).all(&may_idle) =>
-            {
+            Some((rows, mut entries)) if row - rows.end <= MAX_GAP && (rows.end..row).all(&may_idle) => {
                 entries.extend((rows.end..row).map(|_| None));
                 entries.push(Some(token));
                 (rows.start..row + 1, entries)

@@ -37,7 +37,11 @@ impl StopMatcher {
 
 /// Length in bytes of the longest end of `text` that begins `stop`.
 fn overlap(text: &str, stop: &str) -> usize {
-    stop.char_indices().map(|(i, c)| i + c.len_utf8()).rev().find(|n| text.ends_with(&stop[..*n])).unwrap_or(0)
+    stop.char_indices()
+        .map(|(i, c)| i + c.len_utf8())
+        .rev()
+        .find(|n| text.ends_with(&stop[..*n]))
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

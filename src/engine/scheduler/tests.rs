@@ -45,7 +45,14 @@ impl Counter {
 
 fn generate(prompt: &[u32], max_tokens: u32, stop: &[&str]) -> (Job, mpsc::Receiver<Event>) {
     let (events, receiver) = mpsc::channel(max_tokens as usize + 3);
-    let sampling = Sampling { greedy: true, temperature: 1.0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, seed: None };
+    let sampling = Sampling {
+        greedy: true,
+        temperature: 1.0,
+        top_p: 1.0,
+        min_p: 0.0,
+        repetition_penalty: 1.0,
+        seed: None,
+    };
     let work = GenerateWork {
         sampler: Sampler::new(sampling),
         text: TextStream::of_bytes(),

@@ -100,7 +100,9 @@ impl App {
         if let Err(error) = http::serve(self.listener, self.gateway, readiness, shutdown).await {
             tracing::error!(%error, "the server stopped");
         }
-        self.engine.stop();
+        let engine = self.engine;
+        // A join error means that stopping panicked; the process ends all the same.
+        drop(tokio::task::spawn_blocking(move || engine.stop()).await);
     }
 }
 

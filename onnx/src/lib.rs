@@ -1,7 +1,7 @@
 //! Checkpoint (GGUF or safetensors) → the ONNX decoder that npc-gateway runs.
 //!
 //! ```text
-//! checkpoint   reading: one view of every kind of checkpoint
+//! checkpoint   reading: one view of every kind of checkpoint (gguf, safetensors_dir, dequant, tokenizer_export)
 //! weights      its tensors, quantized or not, into one file
 //! quant, rope  8-bit blocks; rotary tables
 //! graph        the decoder in ONNX operators over that file
@@ -22,6 +22,8 @@ mod proto;
 mod quant;
 mod rope;
 mod safetensors_dir;
+#[cfg(test)]
+mod testing;
 mod tokenizer_export;
 mod weights;
 

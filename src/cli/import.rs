@@ -26,18 +26,23 @@ pub(super) struct ImportArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum PrecisionArg {
+pub(super) enum PrecisionArg {
     Int8,
     Fp32,
     Fp16,
 }
 
+impl From<PrecisionArg> for Precision {
+    fn from(precision: PrecisionArg) -> Self {
+        match precision {
+            PrecisionArg::Int8 => Self::Int8,
+            PrecisionArg::Fp32 => Self::Fp32,
+            PrecisionArg::Fp16 => Self::Fp16,
+        }
+    }
+}
+
 pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
-    let precision = match args.precision {
-        PrecisionArg::Int8 => Precision::Int8,
-        PrecisionArg::Fp32 => Precision::Fp32,
-        PrecisionArg::Fp16 => Precision::Fp16,
-    };
     let out = std::path::absolute(&args.out)?;
     let old = look_at(&out, args.force)?;
     // Beside the place, so that the old folder stays until the new one is whole.
@@ -45,7 +50,7 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
     let work = tempfile::Builder::new().prefix(".import-").tempdir_in(parent)?;
     let new = work.path().join("model");
-    let model = pull::import(&args.source, &new, precision, Reporter::new())?;
+    let model = pull::import(&args.source, &new, args.precision.into(), Reporter::new())?;
     if let Old::Model = old {
         fs::rename(&out, work.path().join("old"))?;
     }

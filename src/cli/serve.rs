@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use npc_onnx::Precision;
 
+use super::Usage;
 use super::adapters::env_vars;
-use crate::app::{App, Paths};
+use crate::app::{App, Paths, StartError};
 use crate::config::{Config, ConfigError, Loader};
-use crate::pull::{Cache, PullError, PullOptions, Reporter, ensure, model_folder, runtime};
+use crate::engine::EngineError;
+use crate::pull::{Cache, PullOptions, Reporter, ensure, model_folder, runtime};
 
 #[derive(Debug, Default, Args)]
 pub(super) struct ServeArgs {
@@ -64,7 +65,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     let paths = paths(&config)?;
     super::runtime()?.block_on(async {
         let shutdown = super::signal::shutdown()?;
-        let app = App::start(config, paths).await?;
+        let app = App::start(config, paths).await.map_err(explain)?;
         // Scripts wait for this line. A server whose output nobody reads serves all the same.
         let _ = writeln!(std::io::stdout(), "listening on {}", app.address());
         tracing::info!(address = %app.address(), seconds = start.elapsed().as_secs_f32(), "ready");
@@ -74,16 +75,28 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Finds, and fetches and imports if need be, what the server runs on.
-fn paths(config: &Config) -> Result<Paths, PullError> {
+fn paths(config: &Config) -> anyhow::Result<Paths> {
     let (cache, report) = (Cache::from_env()?, Reporter::new());
     let gpu = config.engine.providers.iter().any(|provider| provider.needs_cuda());
     let options = PullOptions::from_env(gpu);
-    let (library, source) = if config.model.path.as_os_str().is_empty() {
+    let precision = super::pull::precision_for(gpu);
+    if config.model.path.as_os_str().is_empty() {
         let assets = ensure(&cache, &options, report)?;
-        (assets.runtime_lib, assets.model_gguf)
-    } else {
-        (runtime(&cache, &options, report)?, config.model.path.clone())
+        let model = model_folder(&cache, &assets.model_gguf, precision, report)?;
+        return Ok(Paths { library: assets.runtime_lib, model });
+    }
+    let model = model_folder(&cache, &config.model.path, precision, report)
+        .map_err(|error| Usage(format!("setting model.path: {error}")))?;
+    Ok(Paths { library: runtime(&cache, &options, report)?, model })
+}
+
+/// Tells the user's mistakes, which have a setting to change, from the machine's troubles.
+fn explain(error: StartError) -> anyhow::Error {
+    let setting = match &error {
+        StartError::Packs(_) => "packs.path",
+        StartError::Engine(EngineError::BadModel { .. }) => "model.path",
+        StartError::Engine(EngineError::Provider { .. }) => "engine.providers",
+        _ => return error.into(),
     };
-    let precision = if gpu { Precision::Fp16 } else { Precision::Int8 };
-    Ok(Paths { library, model: model_folder(&cache, &source, precision, report)? })
+    Usage(format!("setting {setting}: {error}")).into()
 }

@@ -16,6 +16,7 @@ mod worker;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use npc_onnx::ModelFile;
@@ -72,6 +73,8 @@ struct Inner {
     config: config::Engine,
     context: usize,
     adapters: Mutex<Registry>,
+    /// Taken by whoever waits for its end.
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -137,13 +140,14 @@ impl Engine {
             resident: Vec::new(),
             leaving: Vec::new(),
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || worker.run())
             .map_err(|error| EngineError::Runtime(format!("the engine's thread did not start: {error}")))?;
         let adapters = Mutex::default();
+        let thread = Mutex::new(Some(thread));
         let config = config.clone();
-        Ok(Self { inner: Arc::new(Inner { commands, shared, tokenizer, model, config, context, adapters }) })
+        Ok(Self { inner: Arc::new(Inner { commands, shared, tokenizer, model, config, context, adapters, thread }) })
     }
 
     pub fn tokenizer(&self) -> &Tokenizer {
@@ -273,11 +277,19 @@ impl Engine {
         self.inner.shared.running.load(std::sync::atomic::Ordering::Acquire)
     }
 
-    /// Ends every request with [`EngineError::Stopped`], and the thread.
+    /// Ends every request with [`EngineError::Stopped`], and the thread; waits for the step that it is in.
+    ///
+    /// A process that ends while ONNX Runtime computes may crash on its way out.
     pub fn stop(&self) {
         self.inner.shared.running.store(false, std::sync::atomic::Ordering::Release);
         // Fails only if the thread has already ended.
         drop(self.inner.commands.send(Command::Stop));
+        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the engine's thread had panicked");
+        }
     }
 
     fn send(&self, command: Command) -> Result<(), EngineError> {

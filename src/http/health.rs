@@ -32,7 +32,8 @@ impl fmt::Debug for Readiness {
 /// The body of `readyz`.
 #[derive(Debug, Serialize)]
 pub(super) struct Ready {
-    ready: bool,
+    #[serde(rename = "ready")]
+    all: bool,
     /// The model is loaded.
     model: bool,
     /// The server is going down.
@@ -48,9 +49,9 @@ pub(super) async fn healthz() -> &'static str {
 pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
     let model = (state.readiness.model)();
     let draining = state.gateway.is_draining();
-    let ready = model && !draining;
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let all = model && !draining;
+    let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let sessions = state.gateway.session_count();
     let sockets = state.gateway.socket_count();
-    (status, Json(Ready { ready, model, draining, sessions, sockets }))
+    (status, Json(Ready { all, model, draining, sessions, sockets }))
 }

@@ -62,16 +62,16 @@ impl Connection {
         let cid = match frame.cid() {
             Ok(cid) => cid,
             Err(error) => {
-                self.refuse(error, None);
+                self.refuse(*error, None);
                 return Ok(Beat::Still);
             }
         };
         match (frame.parse(&self.gateway.frame_limits()), session) {
             (Err(error), _) => {
-                self.refuse(error, cid.as_ref());
+                self.refuse(*error, cid.as_ref());
                 Ok(Beat::Still)
             }
-            (Ok(frame), Some(session)) => Ok(self.take_as(&session, frame, cid)),
+            (Ok(frame), Some(session)) => Ok(self.take_as(&session, frame, cid.as_ref())),
             (Ok(frame), None) => self.shake_hands(frame, cid.as_ref()),
         }
     }
@@ -124,19 +124,18 @@ impl Connection {
     }
 
     /// A frame of a session.
-    fn take_as(&self, session: &Arc<Session>, frame: ClientFrame, cid: Option<Cid>) -> Beat {
+    fn take_as(&self, session: &Arc<Session>, frame: ClientFrame, cid: Option<&Cid>) -> Beat {
         let gateway = &self.gateway;
-        let mark = cid.as_ref();
         let done = match frame {
             ClientFrame::Heartbeat(heartbeat) => {
                 let ack = HeartbeatAck { seq: heartbeat.seq };
-                self.send_unnumbered(&ServerFrame::HeartbeatAck(ack), mark);
+                self.send_unnumbered(&ServerFrame::HeartbeatAck(ack), cid);
                 return Beat::Alive;
             }
-            ClientFrame::NpcJoin(join) => handle::join(gateway, session, join, mark),
-            ClientFrame::NpcLeave(leave) => handle::leave(gateway, session, leave, mark),
-            ClientFrame::Say(say) => handle::say(gateway, session, *say, mark),
-            ClientFrame::Cancel(cancel) => handle::cancel(gateway, session, &cancel, cid.clone()),
+            ClientFrame::NpcJoin(join) => handle::join(gateway, session, join, cid),
+            ClientFrame::NpcLeave(leave) => handle::leave(gateway, session, leave, cid),
+            ClientFrame::Say(say) => handle::say(gateway, session, *say, cid),
+            ClientFrame::Cancel(cancel) => handle::cancel(gateway, session, &cancel, cid),
             ClientFrame::Playback(playback) => handle::playback(gateway, session, &playback),
             // The session goes on as it is: a second handshake is a slip, not an attack.
             ClientFrame::Identify(_) | ClientFrame::Resume(_) => Err(Box::new(ErrorPayload::new(
@@ -145,7 +144,7 @@ impl Connection {
             ))),
         };
         if let Err(error) = done {
-            self.refuse(*error, mark);
+            self.refuse(*error, cid);
         }
         Beat::Still
     }

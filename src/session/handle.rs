@@ -137,12 +137,12 @@ pub fn cancel(
     gateway: &Gateway,
     session: &Arc<Session>,
     cancel: &Cancel,
-    cid: Option<Cid>,
+    cid: Option<&Cid>,
 ) -> Result<(), Refused> {
     let player = &session.player.name;
     let relay = gateway.relays.find(player, &cancel.turn);
     if let Some(relay) = &relay {
-        relay.cancelling(session, cid.clone());
+        relay.cancelling(session, cid.cloned());
     }
     match (gateway.turns.cancel(player, &cancel.turn, cancel.heard_offset), relay) {
         (Ok(None), _) => Ok(()),
@@ -151,7 +151,7 @@ pub fn cancel(
             Ok(())
         }
         (Ok(Some(answer)), None) => {
-            session.send(&ServerFrame::TurnCancelled(answer), cid.as_ref());
+            session.send(&ServerFrame::TurnCancelled(answer), cid);
             Ok(())
         }
         (Err(error), relay) => {

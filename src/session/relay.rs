@@ -70,10 +70,8 @@ impl Relay {
         gateway.relays.add(&relay);
         let carried = Arc::clone(gateway);
         gateway.turn_tasks.spawn(async move {
-            relay.carry(&carried, &audience, cid, events).await;
+            relay.carry(&carried, &audience, cid, events, place).await;
             carried.relays.remove(&relay);
-            // Given back first, so that the answer to `turn.done` finds it free.
-            drop(place);
             relay.finish();
         });
     }
@@ -109,7 +107,9 @@ impl Relay {
         audience: &[String],
         mut cid: Option<Cid>,
         mut events: mpsc::Receiver<TurnEvent>,
+        place: TurnPlace,
     ) {
+        let mut place = Some(place);
         let mut listeners = Vec::new();
         let mut speaker_gone = false;
         loop {
@@ -128,7 +128,10 @@ impl Relay {
                 event = events.recv() => event,
             };
             match event {
-                None => return,
+                None => {
+                    drop(place);
+                    return;
+                }
                 Some(TurnEvent::Started(started)) => {
                     // Chosen once: who comes later has missed the beginning, and gets nothing.
                     listeners = gateway.sessions.hearing(audience, &self.npc, &self.speaker);
@@ -142,6 +145,8 @@ impl Relay {
                 }
                 Some(TurnEvent::Cancelled(cancelled)) => self.send_cancelled(&listeners, cancelled),
                 Some(TurnEvent::Done(done)) => {
+                    // Given back first: a client may answer `turn.done` with its next line.
+                    place = None;
                     self.send_all(&listeners, &ServerFrame::TurnDone(done), cid.take().as_ref());
                 }
             }

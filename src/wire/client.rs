@@ -83,7 +83,7 @@ impl<'m> RawFrame<'m> {
     }
 
     /// The client's mark; one that is neither str nor uint is `bad_payload`.
-    pub fn cid(&self) -> Result<Option<Cid>, ErrorPayload> {
+    pub fn cid(&self) -> Result<Option<Cid>, Box<ErrorPayload>> {
         match get(&self.map, "cid") {
             None => Ok(None),
             Some(Value::Str(cid)) => Ok(Some(Cid::Str(cid.to_string()))),
@@ -96,7 +96,7 @@ impl<'m> RawFrame<'m> {
     }
 
     /// The frame with its payload checked. The error names the turn and the NPC of the frame if it can.
-    pub fn parse(&self, limits: &Limits) -> Result<ClientFrame, ErrorPayload> {
+    pub fn parse(&self, limits: &Limits) -> Result<ClientFrame, Box<ErrorPayload>> {
         let d = match get(&self.map, "d") {
             None => &[][..],
             Some(Value::Map(map)) => map.as_slice(),
@@ -114,9 +114,14 @@ impl<'m> RawFrame<'m> {
             "say" => say(&d, limits).map(|say| ClientFrame::Say(Box::new(say))),
             "cancel" => cancel(&d).map(ClientFrame::Cancel),
             "playback" => playback(&d).map(ClientFrame::Playback),
-            op => return Err(unsupported(op)),
+            op => return Err(Box::new(unsupported(op))),
         };
-        frame.map_err(|invalid| ErrorPayload { turn: turn(&d).ok(), npc: npc(&d).ok(), ..invalid.into() })
+        frame.map_err(|invalid| {
+            let mut error = Box::<ErrorPayload>::from(invalid);
+            error.turn = turn(&d).ok();
+            error.npc = npc(&d).ok();
+            error
+        })
     }
 }
 
@@ -196,9 +201,12 @@ fn npc_join(d: &Fields<'_, '_>) -> Parsed<NpcJoin> {
 fn say(d: &Fields<'_, '_>, limits: &Limits) -> Parsed<SayFrame> {
     let context = d.optional("context").map(|field| field.text(limits.context_chars));
     let mix = d.optional("mix").map(|field| {
-        field.weights(TASKS.len(), &MIX_WEIGHT, |task| match TASKS.contains(&task) {
-            true => Ok(()),
-            false => Err(format!("is not a task; tasks are {}", TASKS.join(", "))),
+        field.weights(TASKS.len(), &MIX_WEIGHT, |task| {
+            if TASKS.contains(&task) {
+                Ok(())
+            } else {
+                Err(format!("is not a task; tasks are {}", TASKS.join(", ")))
+            }
         })
     });
     let audience = d.optional("audience").map(|field| {

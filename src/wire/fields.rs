@@ -32,10 +32,11 @@ impl Invalid {
     }
 }
 
-impl From<Invalid> for ErrorPayload {
+impl From<Invalid> for Box<ErrorPayload> {
     fn from(invalid: Invalid) -> Self {
         let Invalid { code, field, problem, limit } = invalid;
-        Self { field: Some(field.clone()), limit, ..Self::new(code, format!("`{field}` {problem}")) }
+        let error = ErrorPayload::new(code, format!("`{field}` {problem}"));
+        Self::new(ErrorPayload { field: Some(field), limit, ..error })
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Encoding {
 pub const BOTH: [Encoding; 2] = [Encoding::Msgpack, Encoding::Json];
 
 /// How long anything may take. Generous: the model runs on slow machines too.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Encoding {
     pub fn name(self) -> &'static str {

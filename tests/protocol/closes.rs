@@ -69,12 +69,12 @@ async fn session_limit_4005_for_a_player_and_in_all() {
     let server = TestServer::start(&["session.max_sessions=3", "session.max_sessions_per_player=2"]).await;
     for encoding in BOTH {
         let first = server.identified(encoding, "a").await;
-        let _second = server.identified(encoding, "a").await;
+        let second = server.identified(encoding, "a").await;
         let mut third = server.connect(encoding).await;
         third.send(&identify("a")).await;
         third.closed(4005, "session_limit").await;
 
-        let _other = server.identified(encoding, "b").await;
+        let other = server.identified(encoding, "b").await;
         let mut fourth = server.connect(encoding).await;
         fourth.send(&identify("c")).await;
         fourth.closed(4005, "session_limit").await;
@@ -82,7 +82,7 @@ async fn session_limit_4005_for_a_player_and_in_all() {
         drop(first);
         server.until("sessions", 2).await;
         server.identified(encoding, "c").await.is_alive().await;
-        drop((_second, _other));
+        drop((second, other));
         server.until("sockets", 0).await;
     }
 }

@@ -146,10 +146,10 @@ async fn unknown_turn() {
 
 #[tokio::test]
 async fn text_too_long_counts_characters() {
-    let server = TestServer::start(&["session.max_text_chars=10", "session.max_context_chars=5"]).await;
+    let server = TestServer::start(&["session.max_text_chars=20", "session.max_context_chars=5"]).await;
     for encoding in BOTH {
         let mut client = server.joined(encoding, "a", "n").await;
-        for (field, limit) in [("text", 10), ("context", 5)] {
+        for (field, limit) in [("text", 20), ("context", 5)] {
             let d = with(say("n", "t"), field, json!("🦇".repeat(limit + 1)));
             let error = client.refused("say", d, "text_too_long").await;
             assert_eq!((&error["field"], &error["limit"]), (&json!(field), &json!(limit)));
@@ -194,9 +194,10 @@ async fn too_many_npcs() {
 async fn overloaded_when_the_turns_of_a_session_are_taken() {
     let server = TestServer::start(&["session.max_turns=2"]).await;
     let mut client = server.joined(Encoding::Msgpack, "a", "n").await;
-    // The first two, of which one waits for the other, are sent at once with the third.
+    // The first is long, and the second waits for it.
     for turn in ["1", "2", "3"] {
-        client.send(&json!({"op": "say", "cid": turn, "d": say("n", turn)})).await;
+        let d = with(say("n", turn), "generation", json!({"max_tokens": 60}));
+        client.send(&json!({"op": "say", "cid": turn, "d": d})).await;
     }
     let mut refused = Value::Null;
     let mut done = 0;
@@ -221,7 +222,8 @@ async fn overloaded_when_an_npc_has_no_room_for_lines() {
     let server = TestServer::start(&["npc.mailbox=1", "npc.on_overload=error"]).await;
     let mut client = server.joined(Encoding::Json, "a", "n").await;
     for turn in ["1", "2"] {
-        client.send(&json!({"op": "say", "cid": turn, "d": say("n", turn)})).await;
+        let d = with(say("n", turn), "generation", json!({"max_tokens": 60}));
+        client.send(&json!({"op": "say", "cid": turn, "d": d})).await;
     }
     let mut frames = Vec::new();
     while !(frames.iter().any(|f: &Value| f["op"] == "error")

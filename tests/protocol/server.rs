@@ -22,6 +22,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, Encoding};
 
+/// A busy machine may take longer for a line than a client may be silent, and these clients are, unless a test
+/// says otherwise.
+fn patient(mut sets: Vec<String>) -> Vec<String> {
+    sets.insert(0, "session.heartbeat_ms=600000".into());
+    sets
+}
+
 fn path(variable: &str) -> PathBuf {
     let value = std::env::var_os(variable);
     value.unwrap_or_else(|| panic!("{variable} is not set: run the tests with `cargo xtask test`")).into()
@@ -51,10 +58,17 @@ impl TestServer {
     /// Starts a server with the default settings and these (`section.key=value`) over them. `engine.…` has no
     /// effect: the engine is shared.
     pub async fn start(sets: &[&str]) -> Self {
-        let defaults = ["engine.rows=16", "engine.context=512", "turn.max_tokens=24"].map(str::to_owned);
+        let defaults = [
+            "engine.rows=16",
+            "engine.context=512",
+            "turn.max_tokens=24",
+            // The tests' clients send none, and sixteen answers at once take a while.
+            "session.heartbeat_ms=600000",
+        ].map(str::to_owned);
         let sets: Vec<_> = defaults.into_iter().chain(sets.iter().map(|&set| set.to_owned())).collect();
-        let config = Arc::new(Config::load(None, std::iter::empty(), &sets).unwrap());
-        let engine = engine(&config);
+        let config = Arc::new(Config::load(None, std::iter::empty(), &patient(sets)).unwrap());
+        let shared = Arc::clone(&config);
+        let engine = tokio::task::spawn_blocking(move || engine(&shared)).await.unwrap();
         let npcs = Arc::new(Npcs::new(Arc::new(Packs::load(None).unwrap()), config.npc.clone()));
         let hot = Arc::new(Hot::new(HotLimits {
             conversations: 1000,
@@ -109,13 +123,14 @@ impl TestServer {
     pub async fn http(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let mut request = format!("GET {path} HTTP/1.1\r\n");
-        for (name, value) in [("Host", self.address.to_string()), ("Connection", "close".into())] {
+        let host = self.address.to_string();
+        for (name, value) in [("Host", host.as_str()), ("Connection", "close")] {
             if !headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)) {
-                request += &format!("{name}: {value}\r\n");
+                request.extend([name, ": ", value, "\r\n"]);
             }
         }
         for (name, value) in headers {
-            request += &format!("{name}: {value}\r\n");
+            request.extend([name, ": ", value, "\r\n"]);
         }
         request += "\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();

@@ -52,9 +52,10 @@ async fn a_line_is_answered() {
             assert_eq!(d.get(later), None, "{d}");
         }
 
-        client.send(&json!({"op": "say", "cid": 5, "d": say("vlad", "t1", 12)})).await;
+        let turn = format!("t-{encoding:?}");
+        client.send(&json!({"op": "say", "cid": 5, "d": say("vlad", &turn, 12)})).await;
         let frames = client.until("turn.done").await;
-        let text = check_turn(&frames, "t1", "mina");
+        let text = check_turn(&frames, &turn, "mina");
         assert!(!text.is_empty());
         let started = &frames[0];
         assert_eq!(started["cid"], 5);
@@ -73,7 +74,7 @@ async fn a_line_is_answered() {
         assert_eq!(done.get("interaction"), None);
 
         // The id is a key: the same answer again, and nothing runs.
-        client.send(&json!({"op": "say", "cid": "again", "d": say("vlad", "t1", 12)})).await;
+        client.send(&json!({"op": "say", "cid": "again", "d": say("vlad", &turn, 12)})).await;
         let again = client.recv().await;
         assert_eq!((&again["op"], &again["cid"]), (&json!("turn.done"), &json!("again")));
         assert_eq!(again["d"], *done);

@@ -3,7 +3,8 @@
 use crate::server::TestServer;
 
 const UPGRADE: [(&str, &str); 4] = [
-    ("Connection", "Upgrade"),
+    // `close`: an answer that is no upgrade ends the connection, and so shows where it ends.
+    ("Connection", "Upgrade, close"),
     ("Upgrade", "websocket"),
     ("Sec-WebSocket-Version", "13"),
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),

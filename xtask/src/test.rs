@@ -20,27 +20,19 @@ pub struct TestArgs {
 
 pub fn run(args: &TestArgs) -> anyhow::Result<()> {
     let gateway = build()?;
-    let assets = pull(&gateway)?;
-    let asset = |name: &str| assets.get(name).with_context(|| format!("`npc-gateway pull` named no {name}"));
+    let (int8, fp32) = (pull(&gateway, "int8")?, pull(&gateway, "fp32")?);
     let mut test = cargo();
     test.args(["test", "--workspace"])
         .args(&args.rest)
-        .env("ORT_DYLIB_PATH", asset("runtime")?)
-        .env("NPC_GATEWAY_TEST_GGUF", asset("checkpoint")?)
-        .env("NPC_GATEWAY_TEST_MODEL", asset("model")?)
-        .env("NPC_GATEWAY_TEST_MODEL_FP32", fp32_model(&gateway, asset("checkpoint")?)?);
+        .env("ORT_DYLIB_PATH", asset(&int8, "runtime")?)
+        .env("NPC_GATEWAY_TEST_GGUF", asset(&int8, "checkpoint")?)
+        .env("NPC_GATEWAY_TEST_MODEL", asset(&int8, "model")?)
+        .env("NPC_GATEWAY_TEST_MODEL_FP32", asset(&fp32, "model")?);
     step(&mut test)
 }
 
-/// The default model in 32-bit floats, which the tests compare with; imported once.
-fn fp32_model(gateway: &Path, checkpoint: &str) -> anyhow::Result<PathBuf> {
-    let folder = root().join("target/test-models/smollm2-135m-instruct-fp32");
-    if !folder.join("model.toml").is_file() {
-        let mut import = Command::new(gateway);
-        import.args(["import", checkpoint, "--precision", "fp32", "--out"]).arg(&folder);
-        step(&mut import)?;
-    }
-    Ok(folder)
+fn asset<'a>(assets: &'a HashMap<String, String>, name: &str) -> anyhow::Result<&'a String> {
+    assets.get(name).with_context(|| format!("`npc-gateway pull` named no {name}"))
 }
 
 /// Builds all tests, and the gateway with them, and says where that is.
@@ -69,11 +61,15 @@ fn build() -> anyhow::Result<PathBuf> {
 }
 
 /// Runs the product's own `pull`; its answer is one `name path` a line.
-fn pull(gateway: &Path) -> anyhow::Result<HashMap<String, String>> {
-    eprintln!("==> npc-gateway pull");
+fn pull(gateway: &Path, precision: &str) -> anyhow::Result<HashMap<String, String>> {
+    eprintln!("==> npc-gateway pull --precision {precision}");
     let mut command = Command::new(gateway);
     // What is pinned, not what happens to be set, is what the tests are about.
-    command.arg("pull").env_remove("ORT_DYLIB_PATH").current_dir(root()).stderr(Stdio::inherit());
+    command
+        .args(["pull", "--precision", precision])
+        .env_remove("ORT_DYLIB_PATH")
+        .current_dir(root())
+        .stderr(Stdio::inherit());
     let output = command.output().with_context(|| gateway.display().to_string())?;
     if !output.status.success() {
         bail!("`npc-gateway pull` failed: {}", output.status);

@@ -104,7 +104,10 @@ pub(super) fn read(header: &Header, rope_freqs: Option<&[f32]>) -> Result<ModelC
     };
     let hidden_size = settings.size("embedding_length")?;
     let heads = settings.size("attention.head_count")?;
-    let head_dim = settings.size_or("attention.key_length", hidden_size.checked_div(heads))?;
+    let Some(even_share) = hidden_size.checked_div(heads) else {
+        return Refusal::invalid("metadata `llama.attention.head_count`: must be above 0");
+    };
+    let head_dim = settings.size_or("attention.key_length", Some(even_share))?;
     for key in ["attention.value_length", "rope.dimension_count"] {
         let found = settings.size_or(key, Some(head_dim))?;
         if found != head_dim {
@@ -117,6 +120,12 @@ pub(super) fn read(header: &Header, rope_freqs: Option<&[f32]>) -> Result<ModelC
     let sliding_window = settings.size_or("attention.sliding_window", Some(0))?;
     let rope_theta = settings.float("rope.freq_base")?.unwrap_or(10_000.0);
     let vocab_size = embedding.shape[0];
+    let tokens = header.metadata.get("tokenizer.ggml.tokens").and_then(Value::as_array).map_or(0, Array::len);
+    if tokens > vocab_size {
+        return Refusal::invalid(format!(
+            "metadata `tokenizer.ggml.tokens` has {tokens} tokens; the embedding has {vocab_size}"
+        ));
+    }
     let config = ModelConfig {
         architecture: Architecture::Llama,
         vocab_size,
@@ -141,12 +150,6 @@ pub(super) fn read(header: &Header, rope_freqs: Option<&[f32]>) -> Result<ModelC
         eos_tokens: end_tokens(header)?,
     };
     config.check()?;
-    let tokens = header.metadata.get("tokenizer.ggml.tokens").and_then(Value::as_array).map_or(0, Array::len);
-    if tokens > vocab_size {
-        return Refusal::invalid(format!(
-            "metadata `tokenizer.ggml.tokens` has {tokens} tokens; the embedding has {vocab_size}"
-        ));
-    }
     Ok(config)
 }
 

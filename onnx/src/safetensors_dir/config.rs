@@ -88,11 +88,10 @@ pub(super) struct Parts {
 /// Reads `config.json` and refuses what cannot be exported, before the weights are looked at.
 pub(super) fn read(path: &Path) -> Result<Parts, ImportError> {
     let text = files::read_text(path, MAX_CONFIG)?;
-    let damaged = |error: serde_json::Error| Refusal::Invalid(error.to_string()).of(path);
     // The family first: another one has other keys, and "a key is missing" would mislead.
-    let kind: Kind = serde_json::from_str(&text).map_err(damaged)?;
+    let kind: Kind = files::parse_json(&text).map_err(|refusal| refusal.of(path))?;
     let architecture = family(&kind.model_type).map_err(|refusal| refusal.of(path))?;
-    let mut raw: Raw = serde_json::from_str(&text).map_err(damaged)?;
+    let mut raw: Raw = files::parse_json(&text).map_err(|refusal| refusal.of(path))?;
     check_family(&raw, architecture).map_err(|refusal| refusal.of(path))?;
     let eos_tokens = raw.eos_token_id.take().map(TokenIds::into_vec).unwrap_or_default();
     Ok(Parts { raw, architecture, eos_tokens })

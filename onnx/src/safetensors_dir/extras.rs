@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 use super::config::TokenIds;
 use crate::ImportError;
 use crate::checkpoint::files;
-use crate::error::Refusal;
 
 /// Largest of these files, in bytes. `tokenizer_config.json` lists every added token; big ones take 300 KB.
 const MAX_FILE: u64 = 16 << 20;
@@ -109,10 +108,7 @@ impl Extras {
         name: &'static str,
     ) -> Result<Option<T>, ImportError> {
         let Some(text) = self.text(folder, name)? else { return Ok(None) };
-        match serde_json::from_str(&text) {
-            Ok(parsed) => Ok(Some(parsed)),
-            Err(error) => Err(Refusal::Invalid(error.to_string()).of(&folder.join(name))),
-        }
+        files::parse_json(&text).map(Some).map_err(|refusal| refusal.of(&folder.join(name)))
     }
 }
 
@@ -122,7 +118,6 @@ fn added_token(folder: &Path, text: &str) -> Result<Option<u32>, ImportError> {
     if !path.is_file() {
         return Ok(None);
     }
-    let tokens: Tokens = serde_json::from_str(&files::read_text(&path, super::MAX_TOKENIZER)?)
-        .map_err(|error| Refusal::Invalid(error.to_string()).of(&path))?;
+    let tokens: Tokens = files::read_json(&path, super::MAX_TOKENIZER)?;
     Ok(tokens.added_tokens.into_iter().find(|token| token.content == text).map(|token| token.id))
 }

@@ -70,8 +70,7 @@ impl Weights {
 
     fn add_sharded(&mut self, folder: &Path) -> Result<(), ImportError> {
         let path = folder.join(INDEX);
-        let index: Index = serde_json::from_str(&files::read_text(&path, MAX_INDEX)?)
-            .map_err(|error| Refusal::Invalid(error.to_string()).of(&path))?;
+        let index: Index = files::read_json(&path, MAX_INDEX)?;
         let shards: BTreeSet<&String> = index.weight_map.values().collect();
         if shards.len() > MAX_SHARDS {
             let reason = format!("{} files, at most {MAX_SHARDS} are allowed", shards.len());

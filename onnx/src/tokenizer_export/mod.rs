@@ -9,6 +9,8 @@
 mod byte_level;
 mod sentencepiece;
 #[cfg(test)]
+mod sentencepiece_model;
+#[cfg(test)]
 mod tests;
 mod vocabulary;
 

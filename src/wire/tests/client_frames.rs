@@ -13,12 +13,12 @@ fn parse(message: &Value) -> ClientFrame {
 
 fn error(message: &Value) -> ErrorPayload {
     match read_both(message) {
-        Outcome::Error(_, error) => error,
+        Outcome::Error(_, error) => *error,
         other => panic!("{message}: {other:?}"),
     }
 }
 
-fn say(extra: Value) -> Value {
+fn say(extra: &Value) -> Value {
     let mut d = json!({"npc": "n", "turn": "t", "text": "hi"});
     for (key, value) in extra.as_object().unwrap() {
         d[key] = value.clone();
@@ -28,7 +28,7 @@ fn say(extra: Value) -> Value {
 
 #[test]
 fn a_full_say_is_read() {
-    let frame = parse(&say(json!({
+    let frame = parse(&say(&json!({
         "actions": [{"name": "bow", "description": "bows"}],
         "context": "rain",
         "generation": {"max_tokens": 8, "temperature": 1, "top_p": 0.5, "min_p": 0, "seed": u64::MAX,
@@ -63,8 +63,8 @@ fn a_full_say_is_read() {
 
 #[test]
 fn null_counts_as_absent() {
-    let frame = parse(&say(json!({"context": null, "generation": null, "actions": null})));
-    assert_eq!(frame, parse(&say(json!({}))));
+    let frame = parse(&say(&json!({"context": null, "generation": null, "actions": null})));
+    assert_eq!(frame, parse(&say(&json!({}))));
     assert_eq!(error(&json!({"op": "heartbeat", "d": null})), error(&json!({"op": "heartbeat"})));
 }
 
@@ -113,52 +113,52 @@ fn every_wrong_value_is_named_with_its_bound() {
         (of("npc.join", json!({"npc": "n", "personality": []})), "personality", none),
         (of("npc.join", json!({"npc": "n", "personality": {"calm": 1.5}})), "personality.calm", number(1.0)),
         (of("npc.leave", json!({"npc": 1})), "npc", none),
-        (say(json!({"npc": "a/b"})), "npc", none),
-        (say(json!({"turn": ""})), "turn", count(1)),
-        (say(json!({"turn": long(65)})), "turn", count(64)),
-        (say(json!({"text": null})), "text", none),
-        (say(json!({"text": 5})), "text", none),
-        (say(json!({"actions": {}})), "actions", none),
-        (say(json!({"actions": [1]})), "actions[0]", none),
-        (say(json!({"actions": [{"name": "a"}]})), "actions[0].description", none),
+        (say(&json!({"npc": "a/b"})), "npc", none),
+        (say(&json!({"turn": ""})), "turn", count(1)),
+        (say(&json!({"turn": long(65)})), "turn", count(64)),
+        (say(&json!({"text": null})), "text", none),
+        (say(&json!({"text": 5})), "text", none),
+        (say(&json!({"actions": {}})), "actions", none),
+        (say(&json!({"actions": [1]})), "actions[0]", none),
+        (say(&json!({"actions": [{"name": "a"}]})), "actions[0].description", none),
         (
-            say(json!({"actions": [{"name": "a", "description": ""}, {"name": "a", "description": ""}]})),
+            say(&json!({"actions": [{"name": "a", "description": ""}, {"name": "a", "description": ""}]})),
             "actions[1].name",
             none,
         ),
         (
-            say(json!({"actions": [{"name": "a", "description": long(257)}]})),
+            say(&json!({"actions": [{"name": "a", "description": long(257)}]})),
             "actions[0].description",
             count(256),
         ),
-        (say(json!({"actions": [{}, {}, {}]})), "actions", count(2)),
-        (say(json!({"generation": 1})), "generation", none),
-        (say(json!({"generation": {"max_tokens": 0}})), "generation.max_tokens", count(1)),
-        (say(json!({"generation": {"max_tokens": 4097}})), "generation.max_tokens", count(4096)),
-        (say(json!({"generation": {"max_tokens": u64::MAX}})), "generation.max_tokens", count(4096)),
-        (say(json!({"generation": {"max_tokens": 8.0}})), "generation.max_tokens", none),
-        (say(json!({"generation": {"temperature": 2.5}})), "generation.temperature", number(2.0)),
-        (say(json!({"generation": {"temperature": -1}})), "generation.temperature", number(0.0)),
-        (say(json!({"generation": {"temperature": "hot"}})), "generation.temperature", none),
-        (say(json!({"generation": {"top_p": 0}})), "generation.top_p", number(0.0)),
-        (say(json!({"generation": {"min_p": 1}})), "generation.min_p", number(1.0)),
+        (say(&json!({"actions": [{}, {}, {}]})), "actions", count(2)),
+        (say(&json!({"generation": 1})), "generation", none),
+        (say(&json!({"generation": {"max_tokens": 0}})), "generation.max_tokens", count(1)),
+        (say(&json!({"generation": {"max_tokens": 4097}})), "generation.max_tokens", count(4096)),
+        (say(&json!({"generation": {"max_tokens": u64::MAX}})), "generation.max_tokens", count(4096)),
+        (say(&json!({"generation": {"max_tokens": 8.0}})), "generation.max_tokens", none),
+        (say(&json!({"generation": {"temperature": 2.5}})), "generation.temperature", number(2.0)),
+        (say(&json!({"generation": {"temperature": -1}})), "generation.temperature", number(0.0)),
+        (say(&json!({"generation": {"temperature": "hot"}})), "generation.temperature", none),
+        (say(&json!({"generation": {"top_p": 0}})), "generation.top_p", number(0.0)),
+        (say(&json!({"generation": {"min_p": 1}})), "generation.min_p", number(1.0)),
         // Rounds to 1 as a 32-bit float.
-        (say(json!({"generation": {"min_p": 0.999_999_999_9}})), "generation.min_p", number(1.0)),
-        (say(json!({"generation": {"seed": -1}})), "generation.seed", none),
-        (say(json!({"generation": {"greedy": 1}})), "generation.greedy", none),
-        (say(json!({"generation": {"stop": "x"}})), "generation.stop", none),
-        (say(json!({"generation": {"stop": [""]}})), "generation.stop[0]", count(1)),
+        (say(&json!({"generation": {"min_p": 0.999_999_999_9}})), "generation.min_p", number(1.0)),
+        (say(&json!({"generation": {"seed": -1}})), "generation.seed", none),
+        (say(&json!({"generation": {"greedy": 1}})), "generation.greedy", none),
+        (say(&json!({"generation": {"stop": "x"}})), "generation.stop", none),
+        (say(&json!({"generation": {"stop": [""]}})), "generation.stop[0]", count(1)),
         (
-            say(json!({"generation": {"stop": ["1", "2", "3", "4", "5", "6", "7", "8", "9"]}})),
+            say(&json!({"generation": {"stop": ["1", "2", "3", "4", "5", "6", "7", "8", "9"]}})),
             "generation.stop",
             count(8),
         ),
-        (say(json!({"mix": {"dialogue_style": 2.01}})), "mix.dialogue_style", number(2.0)),
-        (say(json!({"mix": {"dialogue_style": -3}})), "mix.dialogue_style", number(-2.0)),
-        (say(json!({"mix": {"cooking": 1}})), "mix.cooking", none),
-        (say(json!({"audience": "b"})), "audience", none),
-        (say(json!({"audience": ["a", ""]})), "audience[1]", count(1)),
-        (say(json!({"audience": vec!["a"; 65]})), "audience", count(64)),
+        (say(&json!({"mix": {"dialogue_style": 2.01}})), "mix.dialogue_style", number(2.0)),
+        (say(&json!({"mix": {"dialogue_style": -3}})), "mix.dialogue_style", number(-2.0)),
+        (say(&json!({"mix": {"cooking": 1}})), "mix.cooking", none),
+        (say(&json!({"audience": "b"})), "audience", none),
+        (say(&json!({"audience": ["a", ""]})), "audience[1]", count(1)),
+        (say(&json!({"audience": vec!["a"; 65]})), "audience", count(64)),
         (of("cancel", json!({})), "turn", none),
         (of("cancel", json!({"turn": "t", "heard_offset": -1})), "heard_offset", none),
         (of("playback", json!({"turn": "t"})), "heard_offset", none),
@@ -175,11 +175,11 @@ fn every_wrong_value_is_named_with_its_bound() {
 
 #[test]
 fn a_text_may_be_as_long_as_the_limit_says_in_characters() {
-    parse(&say(json!({"text": "ß".repeat(20), "context": "🦇".repeat(10)})));
+    parse(&say(&json!({"text": "ß".repeat(20), "context": "🦇".repeat(10)})));
     for (extra, field, limit) in
         [(json!({"text": "x".repeat(21)}), "text", 20), (json!({"context": "x".repeat(11)}), "context", 10)]
     {
-        let error = error(&say(extra));
+        let error = error(&say(&extra));
         assert_eq!(error.code, ErrorCode::TextTooLong);
         assert_eq!((error.field.as_deref(), error.limit), (Some(field), Some(Limit::Count(limit))));
     }
@@ -197,7 +197,7 @@ fn another_version_is_seen_whatever_stands_beside_it() {
 
 #[test]
 fn an_error_names_the_turn_and_the_npc_of_its_frame() {
-    let error = error(&say(json!({"mix": 1})));
+    let error = error(&say(&json!({"mix": 1})));
     assert_eq!((error.turn.as_deref(), error.npc.as_deref()), (Some("t"), Some("n")));
 }
 
@@ -230,6 +230,6 @@ fn a_cid_is_a_string_or_an_unsigned_integer() {
 fn a_long_unknown_key_is_not_repeated_in_full() {
     let mut mix = serde_json::Map::new();
     mix.insert("k".repeat(5000), json!(1));
-    assert!(error(&say(json!({ "mix": mix }))).field.unwrap().chars().count() < 80);
+    assert!(error(&say(&json!({ "mix": mix }))).field.unwrap().chars().count() < 80);
     assert!(error(&json!({"op": "o".repeat(5000)})).message.len() < 200);
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::*;
 
+#[allow(clippy::too_many_lines)] // A table.
 fn frames() -> Vec<(ServerFrame, Option<u64>, Option<Cid>, &'static str)> {
     vec![
         (

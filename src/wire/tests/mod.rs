@@ -11,8 +11,8 @@ const LIMITS: Limits = Limits { text_chars: 20, context_chars: 10, actions: 2 };
 #[derive(Debug, Clone, PartialEq)]
 enum Outcome {
     NotAFrame,
-    Error(Result<Option<Cid>, ErrorPayload>, ErrorPayload),
-    Frame(Result<Option<Cid>, ErrorPayload>, ClientFrame),
+    Error(Result<Option<Cid>, Box<ErrorPayload>>, Box<ErrorPayload>),
+    Frame(Result<Option<Cid>, Box<ErrorPayload>>, ClientFrame),
 }
 
 fn read(subprotocol: Subprotocol, message: &[u8]) -> Outcome {

@@ -1,0 +1,166 @@
+//! The command line as scripts meet it: exit codes, messages, and the line that says the server is ready.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn needed(variable: &str) -> PathBuf {
+    std::env::var_os(variable).expect("run the tests with `cargo xtask test`").into()
+}
+
+fn gateway(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_npc-gateway"));
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Runs a command that must fail with `code`, and returns what it says.
+fn refused(mut command: Command, code: i32) -> String {
+    let output = command.output().unwrap();
+    let said = complaint(&output);
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
+    assert!(output.stdout.is_empty(), "results alone go to standard output");
+    said
+}
+
+#[test]
+fn a_bad_setting_exits_2_and_is_named() {
+    let cases: [(&[&str], &str); 7] = [
+        (&["serve", "--set", "engine.row=2"], "--set: unknown setting engine.row; did you mean engine.rows?"),
+        (&["serve", "--set", "engine.rows=257"], "--set: engine.rows is 257, but must be a number, 1 to 256"),
+        (
+            &["serve", "--listen", "here"],
+            "--listen: server.listen is \"here\", but must be an address and a port",
+        ),
+        (
+            &["serve", "--listen", "0.0.0.0:1"],
+            "--listen: server.listen is \"0.0.0.0:1\", but must be a loopback",
+        ),
+        (&["serve", "--model", "/nowhere"], "setting model.path: /nowhere: No such file"),
+        (&["serve", "--config", "/nowhere.toml"], "config file /nowhere.toml: No such file"),
+        (&["serve", "--nonsense"], "unexpected argument '--nonsense'"),
+    ];
+    for (words, message) in cases {
+        let said = refused(gateway(words), 2);
+        assert!(said.contains(message), "{words:?}: {said}");
+    }
+    let mut by_variable = gateway(&["serve"]);
+    by_variable.env("NPC_GATEWAY__ENGINE__QUEUE", "lots");
+    let said = refused(by_variable, 2);
+    assert!(said.contains("NPC_GATEWAY__ENGINE__QUEUE: engine.queue is \"lots\""), "{said}");
+}
+
+#[test]
+fn what_is_planned_says_so() {
+    for words in
+        ["plan --npcs 5 --json", "bench engine", "export lestat", "adapters train x", "adapters rollback"]
+    {
+        let words: Vec<&str> = words.split(' ').collect();
+        let said = refused(gateway(&words), 2);
+        assert!(said.contains("is not available in this version"), "{said}");
+    }
+}
+
+#[test]
+fn adapters_are_listed_and_checked() {
+    let packs = concat!(env!("CARGO_MANIFEST_DIR"), "/adapters");
+    let output = gateway(&["adapters", "list", "--packs", packs]).output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    for archetype in ["vampire", "werewolf", "zombie", "ghoul", "lich"] {
+        assert!(list.lines().any(|line| line.starts_with(archetype)), "{archetype}: {list}");
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let model = needed("NPC_GATEWAY_TEST_MODEL");
+    let mut check = gateway(&["adapters", "check"]);
+    check.arg(empty.path()).arg("--model").arg(model);
+    let said = refused(check, 1);
+    assert!(said.contains("adapter_config.json"), "{said}");
+}
+
+#[test]
+fn import_replaces_nothing_by_accident() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let import = |out: &str, more: &[&str]| {
+        let mut command = gateway(&["import"]);
+        command.arg(needed("NPC_GATEWAY_TEST_GGUF")).arg("--out").arg(place.path().join(out)).args(more);
+        command
+    };
+    std::fs::create_dir(place.path().join("mine")).unwrap();
+    std::fs::write(place.path().join("mine/notes.txt"), "mine").unwrap();
+    let said = refused(import("mine", &["--force"]), 2);
+    assert!(said.contains("the folder is not empty, and no model folder"), "{said}");
+    assert!(place.path().join("mine/notes.txt").is_file());
+
+    std::fs::create_dir(place.path().join("model")).unwrap();
+    for more in [&[][..], &["--force"]] {
+        let output = import("model", more).output().unwrap();
+        assert!(output.status.success(), "{}", complaint(&output));
+        assert!(place.path().join("model/weights.bin").is_file());
+        let said = refused(import("model", &[]), 2);
+        assert!(said.contains("there is a model folder already; --force replaces it"), "{said}");
+    }
+    let names: Vec<_> =
+        std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "nothing else is left: {names:?}");
+}
+
+/// A server, killed when the test is over.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn serve() -> Server {
+    let mut command = gateway(&["serve", "--listen", "127.0.0.1:0", "--model"]);
+    command.arg(needed("NPC_GATEWAY_TEST_MODEL")).env("ORT_DYLIB_PATH", needed("ORT_DYLIB_PATH"));
+    let mut process = command.stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let address = line.strip_prefix("listening on ").expect("the first line").trim().to_owned();
+    Server { process, address }
+}
+
+/// The status line that the server answers `path` with.
+fn status(address: &str, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn serves_when_it_says_so_and_ends_when_told() {
+    let mut server = serve();
+    assert_eq!(status(&server.address, "/readyz"), "HTTP/1.1 200 OK");
+    let told = Instant::now();
+    let id = server.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let end = loop {
+        if let Some(end) = server.process.try_wait().unwrap() {
+            break end;
+        }
+        assert!(told.elapsed() < Duration::from_secs(20), "it goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(end.code(), Some(0));
+
+    let taken = serve();
+    let mut second = gateway(&["serve", "--listen", &taken.address, "--model"]);
+    second.arg(needed("NPC_GATEWAY_TEST_MODEL")).env("ORT_DYLIB_PATH", needed("ORT_DYLIB_PATH"));
+    let said = refused(second, 1);
+    assert!(said.contains(&format!("cannot listen on {}", taken.address)), "{said}");
+}

@@ -38,7 +38,8 @@ async fn one_line_is_answered_on_standard_output() {
 async fn a_script_talks_to_two_npcs() {
     let server = TestServer::start(&["turn.max_tokens=8"]).await;
     let mut child = chat(&server.address.to_string(), &[]).stdin(Stdio::piped()).spawn().unwrap();
-    let script = "Good evening.\n/mix personality=0.5\n\nWhere am I?\n/npc z:1 zombie\nHungry?\n/quit\nnever said\n";
+    let script =
+        "Good evening.\n/mix personality=0.5\n\nWhere am I?\n/npc z:1 zombie\nHungry?\n/quit\nnever said\n";
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(script.as_bytes()).await.unwrap();
     drop(stdin);

@@ -110,7 +110,8 @@ fn a_wrong_model_folder_is_a_clear_error() {
     let empty = tempfile::tempdir().unwrap();
     assert!(start(empty.path()).contains("model.toml"), "{}", start(empty.path()));
 
-    let cases: [(&str, &dyn Fn(&Path), &str); 5] = [
+    type Damage<'a> = &'a dyn Fn(&Path);
+    let cases: [(&str, Damage<'_>, &str); 5] = [
         ("model.toml", &|p| std::fs::write(p, "format = 99").unwrap(), "format"),
         ("tokenizer.json", &|p| std::fs::write(p, "{}").unwrap(), "tokenizer.json"),
         ("chat_template.jinja", &|p| std::fs::write(p, "{% for").unwrap(), "chat_template"),

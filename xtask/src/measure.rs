@@ -79,7 +79,8 @@ fn start(gateway: &Path) -> anyhow::Result<Server> {
     let mut server = Server { child, address: ([127, 0, 0, 1], 0).into(), ready_after: Duration::ZERO };
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
-    let address = line.trim().strip_prefix("listening on ").with_context(|| format!("no address in {line:?}"))?;
+    let address =
+        line.trim().strip_prefix("listening on ").with_context(|| format!("no address in {line:?}"))?;
     server.address = address.parse()?;
     while !is_ready(server.address)? {
         std::thread::sleep(Duration::from_millis(5));

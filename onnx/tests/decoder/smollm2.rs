@@ -79,6 +79,7 @@ fn greedy_text_is_that_of_candle() {
         logits.extend(runner.run_for(&Run::plain(row, &[&prompt[..]], &[0]), &[prompt.len() - 1]));
     }
     let mut ties = 0;
+    #[allow(clippy::needless_range_loop)] // A step is a column of `expected`, a row for each prompt.
     for step in 0..LENGTH {
         for (row, logits) in logits.iter().enumerate() {
             let (token, lead) = expected[row][step];

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,9 @@ use crate::wire::EngineKind;
 /// Conversations in the hot tier: enough for every session with a few NPCs each.
 const HOT_CONVERSATIONS: usize = 50_000;
 
+/// How often it is looked whether the engine lives.
+const ENGINE_WATCH: Duration = Duration::from_secs(1);
+
 /// Where the parts that are no settings lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -30,7 +34,7 @@ pub struct Paths {
     pub model: PathBuf,
 }
 
-/// Why the server did not start.
+/// Why the server did not start, or did not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
@@ -41,6 +45,8 @@ pub enum StartError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("the model's reader stopped: {0}")]
     Loader(String),
+    #[error("the engine's thread ended by itself")]
+    EngineGone,
 }
 
 /// A server that is ready: its model is loaded and its port is open.
@@ -71,12 +77,12 @@ impl App {
                 .await
                 .map_err(|error| StartError::Loader(error.to_string()))??;
         let packs = Arc::new(load_adapters(&engine, &packs).await);
-        let npcs = Arc::new(Npcs::new(packs, config.npc.clone()));
         let hot = Arc::new(Hot::new(HotLimits {
             conversations: HOT_CONVERSATIONS,
             window_min: config.turn.window_min,
             window_max: config.turn.window_max,
         }));
+        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&hot)));
         let turns =
             Turns::new(engine.clone(), Arc::clone(&npcs), hot, config.turn.clone(), config.npc.clone());
         let gateway = Gateway::new(Arc::new(config), turns, npcs, EngineKind::Model);
@@ -94,15 +100,32 @@ impl App {
     }
 
     /// Serves until `shutdown` is cancelled, then drains and stops the engine.
-    pub async fn run(self, shutdown: CancellationToken) {
+    ///
+    /// # Errors
+    /// [`StartError::EngineGone`] if the engine's thread ended by itself: whoever watches the process should
+    /// start it again.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), StartError> {
         let engine = self.engine.clone();
+        let watched = self.engine.clone();
+        let stop = shutdown.child_token();
+        let ending = stop.clone();
+        tokio::spawn(async move {
+            while watched.is_running() && !ending.is_cancelled() {
+                tokio::time::sleep(ENGINE_WATCH).await;
+            }
+            if !ending.is_cancelled() {
+                tracing::error!("the engine's thread has ended; the server goes down");
+                ending.cancel();
+            }
+        });
         let readiness = Readiness::new(move || engine.is_running());
-        if let Err(error) = http::serve(self.listener, self.gateway, readiness, shutdown).await {
+        if let Err(error) = http::serve(self.listener, self.gateway, readiness, stop).await {
             tracing::error!(%error, "the server stopped");
         }
         let engine = self.engine;
         // A join error means that stopping panicked; the process ends all the same.
         drop(tokio::task::spawn_blocking(move || engine.stop()).await);
+        if shutdown.is_cancelled() { Ok(()) } else { Err(StartError::EngineGone) }
     }
 }
 

@@ -69,8 +69,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
         // Scripts wait for this line. A server whose output nobody reads serves all the same.
         let _ = writeln!(std::io::stdout(), "listening on {}", app.address());
         tracing::info!(address = %app.address(), seconds = start.elapsed().as_secs_f32(), "ready");
-        app.run(shutdown).await;
-        Ok(())
+        Ok(app.run(shutdown).await?)
     })
 }
 

@@ -2,8 +2,8 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled by the first SIGINT or SIGTERM. A second one ends the process at once, because
-/// its handler is gone by then.
+/// A token that is cancelled by the first SIGINT or SIGTERM. A second one ends the process at once, without
+/// waiting for anything.
 ///
 /// # Errors
 /// If the handlers cannot be installed.

@@ -262,9 +262,13 @@ impl Engine {
     /// # Errors
     /// [`EngineError::UnknownAdapter`].
     pub fn drop_adapter(&self, id: &str) -> Result<(), EngineError> {
-        let adapter = self.inner.registry().loaded.remove(id);
+        let mut registry = self.inner.registry();
+        let adapter = registry.loaded.get(id).cloned();
         let adapter = adapter.ok_or_else(|| EngineError::UnknownAdapter(id.to_owned()))?;
-        self.send(Command::Drop(adapter))
+        // Sent first: if the thread cannot be told, the adapter stays usable and can be dropped later.
+        self.send(Command::Drop(adapter))?;
+        registry.loaded.remove(id);
+        Ok(())
     }
 
     /// The adapters that mixes may name, by id.

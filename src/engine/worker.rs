@@ -141,7 +141,11 @@ impl Worker {
                 }
             };
             match command {
-                Command::Run(job) => scheduler.submit(job),
+                Command::Run(mut job) => match self.missing(&job) {
+                    None => scheduler.submit(job),
+                    // Dropped between the caller's look-up and now: this request ends, not its whole step.
+                    Some(id) => job.fail(EngineError::UnknownAdapter(id)),
+                },
                 Command::Add(adapter, reply) => {
                     let result = self.add(adapter);
                     // Fails only if the caller is gone; the adapter is then dropped with its handle's entry.
@@ -151,6 +155,12 @@ impl Worker {
                 Command::Stop => return false,
             }
         }
+    }
+
+    /// The id of an adapter of the job's mix that is not resident.
+    fn missing(&self, job: &Job) -> Option<String> {
+        let resident = |adapter: &Arc<Adapter>| self.resident.iter().any(|r| Arc::ptr_eq(r, adapter));
+        job.mix.iter().find(|(adapter, _)| !resident(adapter)).map(|(adapter, _)| adapter.info.id.to_string())
     }
 
     fn add(&mut self, adapter: Arc<Adapter>) -> Result<(), EngineError> {

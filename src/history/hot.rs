@@ -91,6 +91,11 @@ impl Hot {
         }
     }
 
+    /// Forgets the conversations of an NPC that was itself forgotten.
+    pub fn forget_npc(&self, npc: &str) {
+        self.conversations.retain(|(n, _), _| &**n != npc);
+    }
+
     fn tick(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::Relaxed)
     }

@@ -1,8 +1,10 @@
 //! Who the NPCs are, and one mailbox for each: an NPC answers one line at a time, in the order of arrival.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -11,6 +13,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::archetype::{Pack, Packs};
 use crate::config;
+use crate::history::Hot;
 use crate::wire::{ChainInfo, ChainTask, ErrorCode, NpcInfo, NpcJoin, NpcJoined};
 
 /// Why an NPC could not be joined.
@@ -37,16 +40,33 @@ pub struct Npc {
 }
 
 /// A line's place in the mailbox of an NPC, given back when it is dropped.
-#[derive(Debug)]
 pub struct Place {
     npc: Arc<Npc>,
+    queued: Queued,
+}
+
+/// A place in the queue of a lock.
+enum Queued {
+    Waiting(Pin<Box<dyn Future<Output = OwnedMutexGuard<()>> + Send>>),
+    /// Held for its end: the guard is never read.
+    Reached {
+        _guard: OwnedMutexGuard<()>,
+    },
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").field("npc", &self.npc.info.id).finish_non_exhaustive()
+    }
 }
 
 impl Place {
-    /// Waits until every earlier line is answered.
-    pub async fn turn(&self) -> OwnedMutexGuard<()> {
-        // Tokio's mutex is fair: first come, first served.
-        Arc::clone(&self.npc.mailbox).lock_owned().await
+    /// Waits until every earlier line is answered; from then on it is this one's turn until it is dropped.
+    pub async fn reached(&mut self) {
+        if let Queued::Waiting(lock) = &mut self.queued {
+            let guard = lock.await;
+            self.queued = Queued::Reached { _guard: guard };
+        }
     }
 }
 
@@ -57,12 +77,24 @@ impl Drop for Place {
 }
 
 impl Npc {
-    /// Takes a place in the mailbox; `None` if `limit` lines wait already.
+    /// Takes a place in the mailbox; `None` if `limit` lines wait or are answered already. Lines are answered
+    /// in the order of these calls.
     pub fn take_place(self: &Arc<Self>, limit: usize) -> Option<Place> {
         self.waiting
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1))
-            .ok()
-            .map(|_| Place { npc: Arc::clone(self) })
+            .ok()?;
+        // Tokio's mutex is fair from the first poll on. Polled here, not in the task that will wait: tasks do
+        // not start in the order in which they were spawned.
+        let mut lock = Box::pin(Arc::clone(&self.mailbox).lock_owned());
+        let queued = match lock.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(guard) => Queued::Reached { _guard: guard },
+            Poll::Pending => Queued::Waiting(lock),
+        };
+        Some(Place { npc: Arc::clone(self), queued })
+    }
+
+    fn is_unused(&self) -> bool {
+        self.joined.load(Ordering::Acquire) == 0 && self.waiting.load(Ordering::Acquire) == 0
     }
 
     /// What its answers are made with.
@@ -109,13 +141,15 @@ impl Npc {
 pub struct Npcs {
     packs: Arc<Packs>,
     config: config::Npc,
+    hot: Arc<Hot>,
     map: DashMap<String, Arc<Npc>>,
     clock: AtomicU64,
 }
 
 impl Npcs {
-    pub fn new(packs: Arc<Packs>, config: config::Npc) -> Self {
-        Self { packs, config, map: DashMap::new(), clock: AtomicU64::new(0) }
+    /// `hot` forgets an NPC's conversations with it.
+    pub fn new(packs: Arc<Packs>, config: config::Npc, hot: Arc<Hot>) -> Self {
+        Self { packs, config, hot, map: DashMap::new(), clock: AtomicU64::new(0) }
     }
 
     /// Meets an NPC, and makes it if it is new.
@@ -198,17 +232,18 @@ impl Npcs {
         })
     }
 
-    /// Forgets the least recently used NPC that nobody has joined.
+    /// Forgets the least recently used NPC that nobody has joined and that answers nobody, and what was said
+    /// with it: its id may come back as somebody else.
     fn make_room(&self) -> Result<(), NpcError> {
         let oldest = self
             .map
             .iter()
-            .filter(|npc| npc.joined.load(Ordering::Acquire) == 0)
+            .filter(|npc| npc.is_unused())
             .min_by_key(|npc| npc.last_used.load(Ordering::Relaxed))
             .map(|npc| npc.key().clone());
-        let gone =
-            oldest.and_then(|id| self.map.remove_if(&id, |_, npc| npc.joined.load(Ordering::Acquire) == 0));
-        if gone.is_some() {
+        let gone = oldest.and_then(|id| self.map.remove_if(&id, |_, npc| npc.is_unused()));
+        if let Some((id, _)) = gone {
+            self.hot.forget_npc(&id);
             return Ok(());
         }
         Err(NpcError {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::gateway::Gateway;
 use super::state::{Session, TurnPlace};
 use crate::turn::TurnEvent;
-use crate::wire::{Cid, ServerFrame, TurnCancelled};
+use crate::wire::{Cid, ErrorCode, ErrorPayload, ServerFrame, TurnCancelled};
 
 /// The turns that are being carried, by player and turn id. One id may name a turn with each of several NPCs.
 #[derive(Debug, Default)]
@@ -176,11 +176,21 @@ impl Relay {
     }
 
     fn finish(&self) {
-        let late = {
+        let (late, unanswered) = {
             let mut cancels = self.cancels.lock();
             cancels.finished = true;
-            std::mem::take(&mut cancels.late)
+            (std::mem::take(&mut cancels.late), std::mem::take(&mut cancels.waiting))
         };
+        // The turn ended with an error before it began, and there was nothing to cancel.
+        for reply in unanswered {
+            let message = format!("turn {:?} did not begin", self.turn);
+            let error = ErrorPayload {
+                turn: Some(self.turn.clone()),
+                field: Some("turn".into()),
+                ..ErrorPayload::new(ErrorCode::UnknownTurn, message)
+            };
+            reply.session.send(&ServerFrame::Error(error), reply.cid.as_ref());
+        }
         for (reply, answer) in late {
             reply.session.send(&ServerFrame::TurnCancelled(answer), reply.cid.as_ref());
         }

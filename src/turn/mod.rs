@@ -101,20 +101,12 @@ impl Turns {
         let npc = self.npcs.get(&say.npc).ok_or_else(|| {
             TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {:?}", say.npc)).field("npc")
         })?;
+        let (mix, used, sampling, max_tokens) = self.prepare(&npc, &say)?;
         let state = Arc::new(TurnState::new(&say.npc, &say.player, &say.turn, self.turn.speech_rate));
         if let Start::Known(known) = self.registry.start(&state) {
             return known_turn(&known);
         }
-        let prepared = self.prepare(&npc, &say);
-        let runner = match prepared {
-            Ok((mix, used, sampling, max_tokens)) => {
-                Runner { turns: Arc::clone(self), npc, say, state, mix, used, sampling, max_tokens }
-            }
-            Err(error) => {
-                self.registry.remove(&state);
-                return Err(error);
-            }
-        };
+        let runner = Runner { turns: Arc::clone(self), npc, say, state, mix, used, sampling, max_tokens };
         let place = runner.npc.take_place(self.npc.mailbox);
         let (sender, receiver) = mpsc::channel(CHANNEL);
         self.tasks.spawn(runner.run(place, sender));
@@ -196,7 +188,8 @@ impl Turns {
         let limit = context - (max_tokens as usize).min(context / 4).max(1);
         let system = prompt::system_message(&npc.pack, &npc.info.name);
         let message = prompt::player_message(say.context.as_deref(), &say.text);
-        Ok(prompt::tokens(self.engine.tokenizer(), &system, window, &message, limit)?)
+        let keep = self.turn.window_min;
+        Ok(prompt::tokens(self.engine.tokenizer(), &system, window, &message, limit, keep)?)
     }
 }
 

@@ -32,7 +32,8 @@ pub fn player_message(context: Option<&str>, text: &str) -> String {
     }
 }
 
-/// The tokens of a prompt that fit into `limit`; the oldest exchanges are left out if all do not.
+/// The tokens of a prompt that fit into `limit`. If all exchanges do not, the window drops to the newest `keep`
+/// at once, so that the next prompts begin like this one, and only then one by one.
 ///
 /// # Errors
 /// [`EngineError::PromptTooLong`] if it does not fit without any; an error of the chat template.
@@ -42,6 +43,7 @@ pub fn tokens(
     window: &[Exchange],
     message: &str,
     limit: usize,
+    keep: usize,
 ) -> Result<Vec<u32>, EngineError> {
     let mut skip = 0;
     loop {
@@ -58,6 +60,6 @@ pub fn tokens(
         if skip == window.len() {
             return Err(EngineError::PromptTooLong { tokens: tokens.len(), limit });
         }
-        skip += 1;
+        skip = (skip + 1).max(window.len().saturating_sub(keep)).min(window.len());
     }
 }

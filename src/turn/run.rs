@@ -42,6 +42,8 @@ enum Ending {
 /// What is counted while a turn runs.
 struct Progress {
     arrived: Instant,
+    /// Time in the NPC's mailbox.
+    waited_ms: f64,
     /// When `turn.started` was sent; `None`: it was not.
     started: Option<Instant>,
     usage: Usage,
@@ -49,6 +51,15 @@ struct Progress {
 
 /// Nobody takes the turn's events any more.
 struct Gone;
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        // Only a panic comes here without an end: the id must not count as running for ever.
+        if self.state.done().is_none() {
+            self.turns.registry.remove(&self.state);
+        }
+    }
+}
 
 impl From<Result<Ending, Gone>> for Ending {
     fn from(result: Result<Ending, Gone>) -> Self {
@@ -58,17 +69,16 @@ impl From<Result<Ending, Gone>> for Ending {
 
 impl Runner {
     /// Runs the turn to its end. `place`: its place in the NPC's mailbox; `None`: the mailbox is full.
-    pub async fn run(self, place: Option<Place>, events: mpsc::Sender<TurnEvent>) {
-        let mut progress = Progress { arrived: Instant::now(), started: None, usage: Usage::default() };
-        // Held until the line is answered and remembered: the NPC's next line builds on it.
-        let mut guard = None;
-        let ending = if let Some(place) = &place {
+    pub async fn run(self, mut place: Option<Place>, events: mpsc::Sender<TurnEvent>) {
+        let mut progress =
+            Progress { arrived: Instant::now(), waited_ms: 0.0, started: None, usage: Usage::default() };
+        let ending = if let Some(place) = &mut place {
             tokio::select! {
                 biased;
                 () = self.state.cancelled.cancelled() => Ending::Cancelled,
                 () = events.closed() => Ending::Gone,
-                lock = place.turn() => {
-                    guard = Some(lock);
+                () = place.reached() => {
+                    progress.waited_ms = progress.arrived.elapsed().as_secs_f64() * 1e3;
                     self.answer(&mut progress, &events).await.into()
                 }
             }
@@ -77,7 +87,8 @@ impl Runner {
             self.overloaded(error, &mut progress, &events).await.into()
         };
         self.conclude(ending, &progress, &events).await;
-        drop(guard);
+        // Held until the line is remembered: the NPC's next line builds on it.
+        drop(place);
     }
 
     /// Generates the line and streams it.
@@ -129,6 +140,7 @@ impl Runner {
                 Some(Event::Started { prompt_tokens, cached_tokens }) => {
                     progress.usage.prompt_tokens = prompt_tokens;
                     progress.usage.cached_tokens = cached_tokens;
+                    progress.usage.queue_ms = progress.arrived.elapsed().as_secs_f64() * 1e3;
                     self.start(progress, &self.used, events).await?;
                 }
                 Some(Event::Text { text, tokens }) => {
@@ -141,7 +153,12 @@ impl Runner {
                     }
                 }
                 Some(Event::Finished { reason, usage }) => {
-                    progress.usage = usage;
+                    // The engine's times begin when it was asked, the turn's when the line arrived.
+                    progress.usage = Usage {
+                        queue_ms: progress.waited_ms + usage.queue_ms,
+                        first_token_ms: progress.waited_ms + usage.first_token_ms,
+                        ..usage
+                    };
                     let reason = match reason {
                         FinishReason::Stop => DoneReason::Stop,
                         FinishReason::Length => DoneReason::Length,
@@ -271,12 +288,12 @@ impl Runner {
         });
         self.turns.registry.ended(&self.state);
         tracing::debug!(npc = self.say.npc, turn = self.say.turn, reason = ?done.reason, ?usage, "turn ended");
-        if let Some(cancelled) = cancelled {
-            // A cancel may have come between the record and the end: the record follows it.
-            self.turns.hot.amend(&self.say.npc, &self.say.player, &self.say.turn, &self.state.heard_text());
-            if send(events, TurnEvent::Cancelled(cancelled)).await.is_err() {
-                return;
-            }
+        // A cancel or a playback may have come between the record and the end: the record follows it.
+        self.turns.hot.amend(&self.say.npc, &self.say.player, &self.say.turn, &self.state.heard_text());
+        if let Some(cancelled) = cancelled
+            && send(events, TurnEvent::Cancelled(cancelled)).await.is_err()
+        {
+            return;
         }
         // Fails only if the client is gone, and then nobody waits for it.
         let _ = send(events, TurnEvent::Done(done)).await;

@@ -50,17 +50,17 @@ async fn slow_consumer_4002() {
 
 #[tokio::test]
 async fn heartbeat_timeout_4003_after_two_intervals() {
-    let server = TestServer::start(&["session.heartbeat_ms=300"]).await;
+    let server = TestServer::start(&["session.heartbeat_ms=1500"]).await;
     for encoding in BOTH {
         let mut client = server.identified(encoding, "a").await;
         let start = Instant::now();
         // Other frames are no heartbeats.
         client.ask("npc.join", json!({"npc": "n", "archetype": "lich"})).await;
-        tokio::time::sleep(Duration::from_millis(450)).await;
+        tokio::time::sleep(Duration::from_millis(2250)).await;
         client.ask("npc.leave", json!({"npc": "n"})).await;
         client.closed(4003, "heartbeat_timeout").await;
         let waited = start.elapsed();
-        assert!(waited >= Duration::from_millis(590) && waited < Duration::from_secs(5), "{waited:?}");
+        assert!(waited >= Duration::from_millis(2990) && waited < Duration::from_secs(30), "{waited:?}");
     }
 }
 
@@ -242,21 +242,21 @@ async fn frame_too_large_4504_reaches_the_client() {
 
 #[tokio::test]
 async fn identify_timeout_4506() {
-    let server = TestServer::start(&["session.identify_timeout_ms=300"]).await;
+    let server = TestServer::start(&["session.identify_timeout_ms=2000"]).await;
     for encoding in BOTH {
         let start = Instant::now();
         let mut silent = server.connect(encoding).await;
         // Failing does not buy time.
         let mut failing = server.connect(encoding).await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         failing.refused("identify", json!({}), "bad_payload").await;
         silent.closed(4506, "identify_timeout").await;
         failing.closed(4506, "identify_timeout").await;
         let waited = start.elapsed();
-        assert!(waited >= Duration::from_millis(290) && waited < Duration::from_secs(4), "{waited:?}");
+        assert!(waited >= Duration::from_millis(1990) && waited < Duration::from_secs(30), "{waited:?}");
         // Who has identified is not concerned.
         let mut ready = server.identified(encoding, "a").await;
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
         ready.is_alive().await;
     }
 }

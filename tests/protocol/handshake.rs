@@ -121,10 +121,10 @@ async fn a_second_handshake_is_refused_and_the_session_goes_on() {
 
 #[tokio::test]
 async fn heartbeats_keep_a_session_alive() {
-    let server = TestServer::start(&["session.heartbeat_ms=300"]).await;
+    let server = TestServer::start(&["session.heartbeat_ms=1500"]).await;
     let mut client = server.identified(BOTH[1], "a").await;
     for _ in 0..6 {
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
         client.is_alive().await;
     }
     client.closed(4003, "heartbeat_timeout").await;

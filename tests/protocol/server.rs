@@ -70,12 +70,13 @@ impl TestServer {
         let config = Arc::new(Config::load(None, std::iter::empty(), &patient(sets)).unwrap());
         let shared = Arc::clone(&config);
         let engine = tokio::task::spawn_blocking(move || engine(&shared)).await.unwrap();
-        let npcs = Arc::new(Npcs::new(Arc::new(Packs::load(None).unwrap()), config.npc.clone()));
         let hot = Arc::new(Hot::new(HotLimits {
             conversations: 1000,
             window_min: config.turn.window_min,
             window_max: config.turn.window_max,
         }));
+        let packs = Arc::new(Packs::load(None).unwrap());
+        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&hot)));
         let turns = Turns::new(engine, Arc::clone(&npcs), hot, config.turn.clone(), config.npc.clone());
         let gateway = Gateway::new(config, turns, npcs, EngineKind::Model);
 

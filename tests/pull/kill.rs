@@ -51,7 +51,7 @@ fn killed_while_pip_downloads() {
         let killed = Instant::now();
         while !processes_with(word).is_empty() {
             // Less than pip would still take by itself.
-            assert!(killed.elapsed() < Duration::from_secs(1), "pip outlives the pull");
+            assert!(killed.elapsed() < Duration::from_secs(3), "pip outlives the pull");
             std::thread::sleep(Duration::from_millis(10));
         }
         cache.assert_whole_or_absent();

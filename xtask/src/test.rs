@@ -22,7 +22,7 @@ pub fn run(args: &TestArgs) -> anyhow::Result<()> {
     let gateway = build()?;
     let (int8, fp32) = (pull(&gateway, "int8")?, pull(&gateway, "fp32")?);
     let mut test = cargo();
-    test.args(["test", "--workspace"])
+    test.args(["test", "--workspace", "--no-fail-fast"])
         .args(&args.rest)
         .env("ORT_DYLIB_PATH", asset(&int8, "runtime")?)
         .env("NPC_GATEWAY_TEST_GGUF", asset(&int8, "checkpoint")?)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
-    /// A filter of `tracing-subscriber`; [`super::Config::validate`] has parsed it once.
+    /// A filter of `tracing-subscriber`, known to be one.
     pub level: String,
     pub format: LogFormat,
 }

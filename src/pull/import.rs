@@ -75,7 +75,7 @@ pub fn import(
     report: Reporter,
 ) -> Result<ModelFile, ImportError> {
     let name = source.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let mut bar = report.steps(&format!("importing {name}"), 0);
+    let mut bar = report.steps(&format!("importing {name}"), 1);
     let made = npc_onnx::import(source, out, precision, &mut |Progress { done, total, .. }| {
         bar.of(total as u64);
         bar.at(done as u64);

@@ -124,9 +124,16 @@ impl Drop for Server {
 }
 
 fn serve() -> Server {
+    serve_with(&[], Stdio::null())
+}
+
+fn serve_with(sets: &[&str], log: Stdio) -> Server {
     let mut command = gateway(&["serve", "--listen", "127.0.0.1:0", "--model"]);
     command.arg(needed("NPC_GATEWAY_TEST_MODEL")).env("ORT_DYLIB_PATH", needed("ORT_DYLIB_PATH"));
-    let mut process = command.stderr(Stdio::null()).spawn().unwrap();
+    for set in sets {
+        command.args(["--set", set]);
+    }
+    let mut process = command.stderr(log).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let address = line.strip_prefix("listening on ").expect("the first line").trim().to_owned();
@@ -163,4 +170,31 @@ fn serves_when_it_says_so_and_ends_when_told() {
     second.arg(needed("NPC_GATEWAY_TEST_MODEL")).env("ORT_DYLIB_PATH", needed("ORT_DYLIB_PATH"));
     let said = refused(second, 1);
     assert!(said.contains(&format!("cannot listen on {}", taken.address)), "{said}");
+}
+
+#[test]
+fn a_damaged_adapter_is_named_and_the_server_answers_without_it() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let vampire = place.path().join("packs/vampire");
+    let adapter = vampire.join("dialogue_style/v1");
+    std::fs::create_dir_all(&adapter).unwrap();
+    std::fs::copy(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/adapters/vampire/pack.toml"),
+        vampire.join("pack.toml"),
+    )
+    .unwrap();
+    std::fs::write(adapter.join("adapter_config.json"), r#"{"peft_type":"LORA","r":8,"lora_alpha":16}"#)
+        .unwrap();
+    std::fs::write(adapter.join("adapter_model.safetensors"), "no tensors").unwrap();
+    let log = place.path().join("log");
+    let packs = format!("packs.path={}", place.path().join("packs").display());
+    let server = serve_with(&[&packs], std::fs::File::create(&log).unwrap().into());
+
+    let url = format!("ws://{}/ws", server.address);
+    let chat = ["chat", &url, "--npc", "carmilla", "--archetype", "vampire", "--say", "Who are you?"];
+    let output = gateway(&chat).output().unwrap();
+    assert!(output.status.success(), "{}", complaint(&output));
+    assert!(!output.stdout.trim_ascii().is_empty());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("vampire.dialogue_style@v1") && log.contains("damaged"), "{log}");
 }

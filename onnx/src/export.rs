@@ -17,6 +17,9 @@ use crate::{
 /// Between a target's name and a random ending: the name of a folder that is not finished yet.
 const UNFINISHED: &str = ".importing-";
 
+/// `GroupQueryAttention` with rotary embeddings takes heads of multiples of this.
+const HEAD_DIM_STEP: usize = 16;
+
 /// How far an import has come; passed to its callback before each tensor and at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress<'a> {
@@ -41,6 +44,15 @@ pub fn import(
 ) -> Result<ModelFile, ImportError> {
     progress(Progress { what: "opening the checkpoint", done: 0, total: 0 });
     let checkpoint = Checkpoint::open(source)?;
+    let head_dim = checkpoint.config().head_dim;
+    if !head_dim.is_multiple_of(HEAD_DIM_STEP) {
+        return Err(ImportError::Unsupported {
+            path: checkpoint.path().to_owned(),
+            reason: format!(
+                "has a head size of {head_dim}, and ONNX Runtime's attention needs a multiple of {HEAD_DIM_STEP}"
+            ),
+        });
+    }
     let target = Target::claim(out)?;
     let folder = target.unfinished()?;
     let file = write(&checkpoint, folder.path(), precision, progress)?;

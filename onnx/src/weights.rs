@@ -197,8 +197,7 @@ impl<'a> WeightWriter<'a> {
         }
         // Half precision ends at 65,504: a weight beyond it would become infinite.
         let limit = if self.precision == Precision::Fp16 { f16::MAX.to_f32() } else { f32::MAX };
-        // Written so that a NaN fails too.
-        if let Some(value) = tensor.data.par_iter().find_any(|value| !(value.abs() <= limit)) {
+        if let Some(value) = tensor.data.par_iter().find_any(|value| value.is_nan() || value.abs() > limit) {
             return invalid(format!("{name} holds {value}, and weights must lie within ±{limit:e}"));
         }
         Ok(tensor.data)
@@ -256,10 +255,11 @@ mod tests {
     #[test]
     fn transposes_shapes_that_fill_no_tile() {
         for (rows, columns) in [(1, 1), (3, 5), (32, 33), (70, 64), (1, 40), (40, 1)] {
-            let values: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
+            let values: Vec<f32> = (0_u16..).take(rows * columns).map(f32::from).collect();
             let turned = transpose(&values, columns);
             for (r, c) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
-                assert_eq!(turned[c * rows + r], values[r * columns + c], "{rows}x{columns} at {r},{c}");
+                let (found, expected) = (turned[c * rows + r], values[r * columns + c]);
+                assert!(found.total_cmp(&expected).is_eq(), "{rows}x{columns} at {r},{c}: {found}");
             }
         }
     }

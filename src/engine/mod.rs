@@ -147,7 +147,9 @@ impl Engine {
         let adapters = Mutex::default();
         let thread = Mutex::new(Some(thread));
         let config = config.clone();
-        Ok(Self { inner: Arc::new(Inner { commands, shared, tokenizer, model, config, context, adapters, thread }) })
+        Ok(Self {
+            inner: Arc::new(Inner { commands, shared, tokenizer, model, config, context, adapters, thread }),
+        })
     }
 
     pub fn tokenizer(&self) -> &Tokenizer {
@@ -416,7 +418,7 @@ impl Inner {
     }
 }
 
-fn bad(field: &'static str, value: impl ToString, allowed: impl Into<String>) -> EngineError {
+fn bad(field: &'static str, value: impl std::fmt::Display, allowed: impl Into<String>) -> EngineError {
     EngineError::BadRequest { field, value: value.to_string(), allowed: allowed.into() }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{BuilderResult, GraphOptimizationLevel, SessionBuilder};
 
 use super::EngineError;
 use crate::config::{self, Provider};
@@ -60,12 +60,8 @@ pub fn open(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let mut builder = Session::builder(environment)?
-        .with_optimization_level(GraphOptimizationLevel::All)
-        .and_then(|b| b.with_intra_threads(threads))
-        // Every step has another shape, so a plan of one step's memory serves no other.
-        .and_then(|b| b.with_memory_pattern(false))
-        .map_err(|error| EngineError::Runtime(error.message().to_owned()))?;
+    let builder = configure(Session::builder(environment)?, threads);
+    let mut builder = builder.map_err(|error| EngineError::Runtime(error.message().to_owned()))?;
     let mut device = None;
     for provider in &config.providers {
         let result = match provider {
@@ -89,6 +85,15 @@ pub fn open(
     }
     let session = builder.commit_from_file(graph)?;
     Ok((session, device.unwrap_or(Provider::Cpu)))
+}
+
+#[allow(clippy::result_large_err)] // ort hands the builder back in its errors.
+fn configure(builder: SessionBuilder, threads: usize) -> BuilderResult {
+    builder
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(threads)?
+        // Every step has another shape, so a plan of one step's memory serves no other.
+        .with_memory_pattern(false)
 }
 
 /// The providers that this build of the library knows.

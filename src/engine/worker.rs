@@ -168,10 +168,10 @@ impl Worker {
         let (stay, free): (Vec<_>, Vec<_>) = self.leaving.drain(..).partition(|a| scheduler.uses(a));
         self.leaving = stay;
         self.resident.retain(|a| !free.iter().any(|f| Arc::ptr_eq(a, f)));
-        if self.resident.len() != before {
-            if let Err(error) = self.decoder.set_adapters(&self.resident) {
-                tracing::error!(%error, "the adapter pool could not be rebuilt");
-            }
+        if self.resident.len() != before
+            && let Err(error) = self.decoder.set_adapters(&self.resident)
+        {
+            tracing::error!(%error, "the adapter pool could not be rebuilt");
         }
     }
 

@@ -9,7 +9,7 @@ use super::clock::SpeechClock;
 use crate::wire::{DoneReason, TurnCancelled, TurnDone, ValidThrough};
 
 /// How long after `turn.done` a turn can still be cancelled or heard.
-pub const AFTERLIFE: Duration = Duration::from_secs(120);
+pub const AFTERLIFE: Duration = Duration::from_mins(2);
 
 /// One turn.
 #[derive(Debug)]

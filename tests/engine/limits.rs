@@ -91,6 +91,9 @@ async fn a_stopped_engine_says_so() {
     assert_eq!(engine.generate(prompt(&engine, "Hello")).unwrap_err(), EngineError::Stopped);
 }
 
+/// What is done to one file of it.
+type Damage<'a> = &'a dyn Fn(&Path);
+
 /// A copy of the model folder whose large files are links, to be damaged at will.
 fn copy_of_model(dir: &Path) {
     for entry in std::fs::read_dir(model_dir()).unwrap() {
@@ -110,7 +113,7 @@ fn a_wrong_model_folder_is_a_clear_error() {
     let empty = tempfile::tempdir().unwrap();
     assert!(start(empty.path()).contains("model.toml"), "{}", start(empty.path()));
 
-    let cases: [(&str, &dyn Fn(&Path), &str); 5] = [
+    let cases: [(&str, Damage<'_>, &str); 5] = [
         ("model.toml", &|p| std::fs::write(p, "format = 99").unwrap(), "format"),
         ("tokenizer.json", &|p| std::fs::write(p, "{}").unwrap(), "tokenizer.json"),
         ("chat_template.jinja", &|p| std::fs::write(p, "{% for").unwrap(), "chat_template"),

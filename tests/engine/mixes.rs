@@ -170,7 +170,7 @@ fn a_batch_of_mixes_equals_merged_weights() {
         .iter()
         .map(|mix| Arc::new(mix.iter().map(|(i, g)| (Arc::clone(&adapters[*i]), *g)).collect()))
         .collect();
-    let none = vec![Arc::new(ResolvedMix::new()); 8];
+    let none: Vec<Arc<ResolvedMix>> = (0..8).map(|_| Arc::default()).collect();
     let run = |decoder: &mut Portable, mixes: &[Arc<ResolvedMix>]| -> Vec<Vec<Vec<f32>>> {
         let prompt_slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let mut lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
@@ -178,7 +178,9 @@ fn a_batch_of_mixes_equals_merged_weights() {
         for i in 0..2 {
             let next: Vec<&[u32]> = more.iter().map(|m| &m[i..=i]).collect();
             steps.push(feed(decoder, &lengths, &next, mixes));
-            lengths.iter_mut().for_each(|length| *length += 1);
+            for length in &mut lengths {
+                *length += 1;
+            }
         }
         for row in 0..8 {
             decoder.release(row);

@@ -78,7 +78,7 @@ async fn answer(server: &TestServer, i: usize, suffix: &str) -> String {
 
 /// Letters in words, not the noise that a mixed-up cache gives.
 fn is_coherent(text: &str) -> bool {
-    let letters = text.chars().filter(|c| c.is_ascii_alphabetic()).count();
+    let letters = text.chars().filter(char::is_ascii_alphabetic).count();
     text.split_whitespace().count() >= 3 && letters * 10 >= text.chars().count() * 6
 }
 

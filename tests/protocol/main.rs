@@ -8,6 +8,7 @@
 //!   `engine_failed` needs a fault of the model.
 
 mod audience;
+mod chat;
 mod client;
 mod closes;
 mod crowd;

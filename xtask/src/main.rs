@@ -1,6 +1,8 @@
-//! Chores of the workspace, one command each: `cargo xtask test`, `cargo xtask lint`.
+//! Chores of the workspace, one command each: `cargo xtask test`, `cargo xtask lint`, `cargo xtask
+//! measure`.
 
 mod lint;
+mod measure;
 mod test;
 
 use std::ffi::OsStr;
@@ -24,12 +26,15 @@ enum Chore {
     Test(test::TestArgs),
     /// Format, clippy, unused dependencies, licences and sources.
     Lint(lint::LintArgs),
+    /// Times the start and weighs sixteen conversations, on a release build.
+    Measure(measure::MeasureArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().chore {
         Chore::Test(args) => test::run(&args),
         Chore::Lint(args) => lint::run(&args),
+        Chore::Measure(args) => measure::run(&args),
     }
 }
 

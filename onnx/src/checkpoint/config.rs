@@ -17,11 +17,19 @@ pub enum Architecture {
 }
 
 /// Llama 3's change of the rotary frequencies for long contexts.
+///
+/// With n = `original_max_position` / wavelength, the waves that fit into the original context: a frequency with
+/// n above `high_freq_factor` is kept, one with n below `low_freq_factor` is divided by `factor`, and those in
+/// between are blended.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Llama3Rope {
+    /// Above 0.
     pub factor: f32,
+    /// Above 0.
     pub low_freq_factor: f32,
+    /// Above `low_freq_factor`.
     pub high_freq_factor: f32,
+    /// The context before it was stretched, in tokens.
     pub original_max_position: usize,
 }
 
@@ -31,33 +39,47 @@ pub struct Llama3Rope {
 pub enum RopeScaling {
     /// Positions divided by `factor`.
     Linear {
+        /// Above 0.
         factor: f32,
     },
+    /// Short waves kept, long ones stretched.
     Llama3(Llama3Rope),
 }
 
 /// The sizes of a decoder.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ModelConfig {
+    /// The family.
     pub architecture: Architecture,
+    /// Rows of the embedding; at least as many as the tokenizer has tokens.
     pub vocab_size: usize,
+    /// Width of the hidden state.
     pub hidden_size: usize,
+    /// Width inside of the MLP.
     pub intermediate_size: usize,
+    /// Decoder layers.
     pub layers: usize,
+    /// Query heads; a multiple of `kv_heads`.
     pub heads: usize,
+    /// Key and value heads.
     pub kv_heads: usize,
+    /// Width of a head; even. `heads` × `head_dim` need not be `hidden_size`.
     pub head_dim: usize,
     /// Longest context the model was trained for, in tokens.
     pub max_position: usize,
+    /// Added to the mean square in every norm; above 0.
     pub rms_norm_eps: f32,
+    /// Base of the rotary frequencies; above 0.
     pub rope_theta: f32,
+    /// `None`: the frequencies are used as they are.
     pub rope_scaling: Option<RopeScaling>,
     /// Tokens that a position may look back, itself included.
     pub sliding_window: Option<usize>,
     /// The output layer is the embedding.
     pub tie_word_embeddings: bool,
+    /// The token that begins a text, where there is one.
     pub bos_token: Option<u32>,
-    /// Any of these ends an answer.
+    /// Any of these ends an answer; ascending.
     pub eos_tokens: Vec<u32>,
 }
 
@@ -89,13 +111,13 @@ impl ModelConfig {
                 return Refusal::invalid(format!("{name}: must be from 1 to {limit}, found {size}"));
             }
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             return Refusal::invalid(format!(
                 "heads: {} is no multiple of kv_heads {}",
                 self.heads, self.kv_heads
             ));
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return Refusal::invalid(format!("head_dim: must be even, found {}", self.head_dim));
         }
         self.check_numbers()?;

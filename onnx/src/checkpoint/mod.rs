@@ -60,6 +60,7 @@ impl Checkpoint {
         &self.sha256
     }
 
+    /// The sizes and constants, checked to be in range and to fit the tensors.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
@@ -71,7 +72,8 @@ impl Checkpoint {
     }
 
     /// Decodes a tensor by its Hugging Face name (`model.layers.0.self_attn.q_proj.weight`). Linear weights
-    /// are `[out, in]`; the rows of q and k are in half-split rotary order.
+    /// are `[out, in]`; the rows of q and k are in half-split rotary order. The only error is a name that
+    /// [`Checkpoint::has_tensor`] denies.
     pub fn tensor(&self, name: &str) -> Result<Tensor, ImportError> {
         self.source.tensor(name)
     }

@@ -49,7 +49,7 @@ fn scaling_of_settings(settings: &Settings) -> Result<Option<RopeScaling>, Refus
     match (kind, factor) {
         ("none", _) | ("linear", None) => Ok(None),
         // llama.cpp takes 0 for "not scaled".
-        ("linear", Some(factor)) if factor == 0.0 || factor == 1.0 => Ok(None),
+        ("linear", Some(factor)) if [0.0, 1.0].contains(&factor) => Ok(None),
         ("linear", Some(factor)) => Ok(Some(RopeScaling::Linear { factor: factor as f32 })),
         (kind, _) => Refusal::unsupported(format!(
             "metadata `llama.rope.scaling.type` is `{kind}`; `none` and `linear` can be exported"

@@ -66,10 +66,12 @@ struct Raw {
 
 #[derive(Debug, Deserialize)]
 struct Rope {
-    rope_type: Option<String>,
-    /// The older name of `rope_type`; some files have both.
+    #[serde(rename = "rope_type")]
+    kind: Option<String>,
+    /// The older name of `rope_type`: some files have both.
     r#type: Option<String>,
-    rope_theta: Option<f32>,
+    #[serde(rename = "rope_theta")]
+    theta: Option<f32>,
     factor: Option<f32>,
     low_freq_factor: Option<f32>,
     high_freq_factor: Option<f32>,
@@ -116,7 +118,7 @@ fn check_family(raw: &Raw, architecture: Architecture) -> Result<(), Refusal> {
     if let Some(act) = raw.hidden_act.as_deref().filter(|act| *act != "silu") {
         return Refusal::unsupported(format!("hidden_act is `{act}`; only `silu` can be exported"));
     }
-    if raw.partial_rotary_factor.is_some_and(|factor| factor != 1.0) {
+    if raw.partial_rotary_factor.is_some_and(|factor| (factor - 1.0).abs() > f32::EPSILON) {
         return Refusal::unsupported("partial_rotary_factor: only 1 can be exported");
     }
     if raw.quantization_config.as_ref().is_some_and(|quantization| !quantization.is_null()) {
@@ -174,7 +176,7 @@ impl Parts {
 
 fn rope(raw: &Raw) -> Result<(f32, Option<RopeScaling>), Refusal> {
     let rope = raw.rope_parameters.as_ref().or(raw.rope_scaling.as_ref());
-    let theta = match rope.and_then(|rope| rope.rope_theta).or(raw.rope_theta) {
+    let theta = match rope.and_then(|rope| rope.theta).or(raw.rope_theta) {
         Some(theta) => theta,
         None if raw.rope_parameters.is_some() => {
             return Refusal::invalid("rope_parameters: `rope_theta` is missing");
@@ -186,7 +188,7 @@ fn rope(raw: &Raw) -> Result<(f32, Option<RopeScaling>), Refusal> {
     let number = |name: &str, number: Option<f32>| {
         number.ok_or_else(|| Refusal::Invalid(format!("rope_scaling: `{name}` is missing")))
     };
-    let scaling = match rope.rope_type.as_deref().or(rope.r#type.as_deref()) {
+    let scaling = match rope.kind.as_deref().or(rope.r#type.as_deref()) {
         None | Some("default") => None,
         Some("linear") => Some(RopeScaling::Linear { factor: number("factor", rope.factor)? }),
         Some("llama3") => {

@@ -35,17 +35,17 @@ impl Split {
         Ok(match name {
             "gpt-2" => plain(byte_level(true)),
             "smollm" | "starcoder" | "refact" | "codeshell" => {
-                plain(sequence([json!({"type": "Digits", "individual_digits": true}), byte_level(true)]))
+                plain(sequence(&[json!({"type": "Digits", "individual_digits": true}), byte_level(true)]))
             }
             "llama-bpe" | "llama3" | "llama-v3" => Self {
                 ignores_merges: true,
                 adds_bos: true,
-                ..plain(sequence([pattern(LLAMA_3), byte_level(false)]))
+                ..plain(sequence(&[pattern(LLAMA_3), byte_level(false)]))
             },
             // The models were trained on texts in this normal form.
             "qwen2" => Self {
                 normalizer: json!({"type": "NFC"}),
-                ..plain(sequence([pattern(QWEN_2), byte_level(false)]))
+                ..plain(sequence(&[pattern(QWEN_2), byte_level(false)]))
             },
             other => {
                 return Refusal::unsupported(format!(
@@ -66,8 +66,8 @@ fn pattern(regex: &str) -> Json {
     json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false})
 }
 
-fn sequence<const N: usize>(steps: [Json; N]) -> Json {
-    json!({"type": "Sequence", "pretokenizers": steps.to_vec()})
+fn sequence(steps: &[Json]) -> Json {
+    json!({"type": "Sequence", "pretokenizers": steps})
 }
 
 pub(super) fn parts(metadata: &Metadata, vocabulary: &Vocabulary) -> Result<Parts, Refusal> {

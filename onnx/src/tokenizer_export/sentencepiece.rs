@@ -81,7 +81,7 @@ fn merges<'a>(metadata: &Metadata<'a>, vocabulary: &Vocabulary<'a>) -> Result<Ve
         normal.iter().filter(|(text, _)| text.chars().nth(1).is_some()).map(|(&t, &s)| (t, s)).collect();
     // Ties are refused below; the text only makes the order the same every time.
     joined.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
-    if let Some(tie) = joined.windows(2).find(|pair| pair[0].1 == pair[1].1) {
+    if let Some(tie) = joined.windows(2).find(|pair| pair[0].1.total_cmp(&pair[1].1).is_eq()) {
         return Refusal::unsupported(format!(
             "tokens `{}` and `{}` have the same score: their order cannot be told",
             tie[0].0.escape_debug(),

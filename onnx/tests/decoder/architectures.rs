@@ -82,5 +82,5 @@ fn qwen2_agrees_with_candle() {
 #[test]
 fn qwen3_agrees_with_candle() {
     agrees(&Tiny { head_dim: 32, tied: true, rope_theta: 1_000_000.0, ..Tiny::new("qwen3") });
-    agrees(&Tiny { head_dim: 8, ..Tiny::new("qwen3") });
+    agrees(&Tiny { head_dim: 48, ..Tiny::new("qwen3") });
 }

@@ -86,6 +86,16 @@ fn sizes_that_blocks_do_not_fit_are_refused_in_int8_only() {
     import(&source, &dir.path().join("fp32"), Precision::Fp32, &mut |_| {}).unwrap();
 }
 
+#[test]
+fn heads_that_the_attention_operator_refuses_are_refused_at_import() {
+    let dir = tempfile::tempdir().unwrap();
+    let tiny = Tiny { head_dim: 8, ..Tiny::new("qwen3") };
+    let source = tiny.write(&dir.path().join("checkpoint"), &tiny.tensors(4));
+    let error = import(&source, &dir.path().join("out"), Precision::Fp32, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("head size of 8, and"), "{error}");
+    assert_eq!(names(dir.path()), ["checkpoint"]);
+}
+
 /// Kills a process in the middle of an import and looks at what it left.
 #[test]
 fn a_killed_import_leaves_no_folder_and_the_next_one_tidies_up() {
@@ -161,8 +171,8 @@ fn a_malformed_model_toml_is_refused_by_key() {
             "eos_tokens = [96]",
             "model.eos_tokens: holds 96, and the vocabulary ends at 95",
         ),
-        ("[graph]", "[graph]\nextra = 1\n", "extra"),
-        ("[model]", "[model", "TOML"),
+        ("name = \"o\"", "name = \"o\"\nextra = 1", "graph.groups[1].extra: unknown field `extra`"),
+        ("[model]", "[model", "TOML parse error at line"),
     ];
     for (from, to, expected) in cases {
         let broken = sound.replacen(from, to, 1);

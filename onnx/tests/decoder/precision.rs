@@ -21,10 +21,8 @@ fn stays_near(precision: Precision, limit: f32) {
         let tokens = Random(2).tokens(20, tiny.vocab);
         let mut logits = [Precision::Fp32, precision].into_iter().map(|precision| {
             let mut runner = Runner::open(&import(&source, dir.path(), precision), 2, 32);
-            let start = Run::plain(1, &[&tokens[..12]], &[0]);
-            let mut logits = runner.run(&start);
-            let rest = Run::plain(1, &[&tokens[12..]], &[12]);
-            logits.extend(runner.run(&rest));
+            let mut logits = runner.run(&Run::plain(1, &[&tokens[..12]], &[0]));
+            logits.extend(runner.run(&Run::plain(1, &[&tokens[12..]], &[12])));
             logits
         });
         let (expected, found) = (logits.next().unwrap(), logits.next().unwrap());

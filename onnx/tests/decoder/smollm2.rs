@@ -79,9 +79,10 @@ fn greedy_text_is_that_of_candle() {
         logits.extend(runner.run_for(&Run::plain(row, &[&prompt[..]], &[0]), &[prompt.len() - 1]));
     }
     let mut ties = 0;
+    #[allow(clippy::needless_range_loop)] // A step is a column of `expected`, a row for each prompt.
     for step in 0..LENGTH {
-        for (row, logits) in logits.iter().enumerate() {
-            let (token, lead) = expected[row][step];
+        for (row, (logits, expected)) in logits.iter().zip(&expected).enumerate() {
+            let (token, lead) = expected[step];
             let found = best(logits).0;
             if found != token {
                 assert!(

@@ -22,6 +22,7 @@ pub enum TargetModules {
 
 /// The keys that change what an adapter computes; all others are for training and are ignored.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[allow(clippy::struct_excessive_bools)] // They are PEFT's keys.
 pub struct PeftConfig {
     pub peft_type: String,
     pub r: usize,

@@ -96,10 +96,10 @@ fn parse_name(name: &str) -> Result<(Module, bool), String> {
     let layer = layer.parse().map_err(|_| unknown())?;
     // PEFT writes `.lora_A.weight`; files saved with the adapter's name in them have `.lora_A.NAME.weight`.
     for (mark, is_a) in [(".lora_A.", true), (".lora_B.", false)] {
-        if let Some((path, tail)) = rest.split_once(mark) {
-            if tail == "weight" || tail.ends_with(".weight") {
-                return Ok((Module { layer, path: path.to_owned() }, is_a));
-            }
+        if let Some((path, tail)) = rest.split_once(mark)
+            && (tail == "weight" || tail.ends_with(".weight"))
+        {
+            return Ok((Module { layer, path: path.to_owned() }, is_a));
         }
     }
     Err(unknown())
@@ -157,7 +157,9 @@ fn place(
     }
     debug_assert!(rank <= MAX_RANK);
     let scale = config.scale(&path, rank) as f32;
-    b.iter_mut().for_each(|value| *value *= scale);
+    for value in &mut b {
+        *value *= scale;
+    }
     Ok((group, Factors { offset: projection.offset, outputs: projection.size, rank, a, b }))
 }
 

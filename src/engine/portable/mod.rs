@@ -19,7 +19,7 @@ use self::kv::{KvCache, KvShape};
 use self::lora::Columns;
 use self::runs::Run;
 use super::adapter::Adapter;
-use super::decoder::{Decoder, Step, StepToken};
+use super::decoder::{Decoder, ResolvedMix, Step, StepToken};
 use super::{EngineError, runtime};
 use crate::config::{self, Provider};
 
@@ -144,7 +144,7 @@ impl Portable {
     fn run(
         &mut self,
         batch: &Batch,
-        mixes: &[Option<&[(Arc<Adapter>, f32)]>],
+        mixes: &[Option<&ResolvedMix>],
         mut each: impl FnMut(usize, &[f32]),
     ) -> Result<(), EngineError> {
         let rows = batch.ends.len();
@@ -271,7 +271,7 @@ impl Decoder for Portable {
                         ends: vec![end],
                         wanted: targets.iter().map(|(i, _)| *i as i64).collect(),
                     };
-                    let mixes = [Some(step.mixes[first.sequence].as_slice())];
+                    let mixes = [Some(step.mixes[first.sequence].as_ref())];
                     self.run(&batch, &mixes, |i, row| {
                         if let Some(at) = targets[i].1 {
                             logits[at * vocab..(at + 1) * vocab].copy_from_slice(row);
@@ -305,7 +305,7 @@ impl Decoder for Portable {
                     let mixes: Vec<_> = rows
                         .clone()
                         .zip(&tokens)
-                        .map(|(row, entry)| entry.map(|_| step.mixes[row].as_slice()))
+                        .map(|(row, entry)| entry.map(|_| step.mixes[row].as_ref()))
                         .collect();
                     self.run(&batch, &mixes, |i, row| {
                         if !dropped {

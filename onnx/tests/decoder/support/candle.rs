@@ -121,8 +121,10 @@ pub fn tiny_logits(tiny: &Tiny, tensors: &Tensors, tokens: &[u32]) -> Vec<Vec<f3
         .collect()
 }
 
-/// The model as a function from all tokens to the last one's logits.
-fn model(tiny: &Tiny, vb: VarBuilder<'static>) -> Box<dyn FnMut(&Tensor) -> Vec<f32>> {
+/// A model as a function from all tokens to the last one's logits.
+type LastLogits = Box<dyn FnMut(&Tensor) -> Vec<f32>>;
+
+fn model(tiny: &Tiny, vb: VarBuilder<'static>) -> LastLogits {
     match tiny.model_type {
         "llama" => {
             let config = llama_config(tiny);

@@ -114,18 +114,18 @@ impl Runner {
         let wanted = positions.len();
 
         let mut binding = self.session.create_binding().expect("a binding");
-        bind(&mut binding, "input_ids", Tensor::from_array(([batch, seq], ids)).unwrap().into_dyn());
-        bind(&mut binding, "seqlens_k", Tensor::from_array(([batch], lengths)).unwrap().into_dyn());
+        bind(&mut binding, "input_ids", &Tensor::from_array(([batch, seq], ids)).unwrap().into_dyn());
+        bind(&mut binding, "seqlens_k", &Tensor::from_array(([batch], lengths)).unwrap().into_dyn());
         let no_dims: [usize; 0] = [];
         let total = Tensor::from_array((no_dims, vec![total])).unwrap().into_dyn();
-        bind(&mut binding, "total_sequence_length", total);
-        bind(&mut binding, "logit_positions", Tensor::from_array(([wanted], positions)).unwrap().into_dyn());
+        bind(&mut binding, "total_sequence_length", &total);
+        bind(&mut binding, "logit_positions", &Tensor::from_array(([wanted], positions)).unwrap().into_dyn());
         for (g, group) in self.file.graph.groups.iter().enumerate() {
             let rank = if run.gates.is_empty() { 0 } else { self.ranks[g] };
             assert!(rank == self.ranks[g], "adapters are loaded, so every row needs gates");
             let gate: Vec<f32> = run.gates.iter().flat_map(|row| row[g].iter().copied()).collect();
             let gate = self.floats(&[batch, 1, rank], gate);
-            bind(&mut binding, &format!("lora.{}.gate", group.name), gate);
+            bind(&mut binding, &format!("lora.{}.gate", group.name), &gate);
         }
         for (name, value) in &self.adapters {
             binding.bind_input(name, value).expect(name);
@@ -212,6 +212,6 @@ unsafe fn view(memory: &mut [u8], shape: [usize; 4], element: TensorElementType)
     unsafe { Value::from_ptr(NonNull::new(value).expect("a tensor"), Some(&Allocator::default())) }
 }
 
-fn bind(binding: &mut IoBinding, name: &str, value: DynValue) {
-    binding.bind_input(name, &value).unwrap_or_else(|error| panic!("{name}: {error}"));
+fn bind(binding: &mut IoBinding, name: &str, value: &DynValue) {
+    binding.bind_input(name, value).unwrap_or_else(|error| panic!("{name}: {error}"));
 }

@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(tokens(&tokenizer, "You are a bat.", &window, "Now?", alone, 5).unwrap().len(), alone);
         match tokens(&tokenizer, "You are a bat.", &window, "Now?", alone - 1, 5) {
             Err(EngineError::PromptTooLong { tokens, limit }) => {
-                assert_eq!((tokens, limit), (alone, alone - 1))
+                assert_eq!((tokens, limit), (alone, alone - 1));
             }
             other => panic!("{other:?}"),
         }

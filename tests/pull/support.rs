@@ -96,7 +96,7 @@ impl Cache {
 
 fn list(folder: &Path, files: &mut BTreeMap<PathBuf, (u64, SystemTime)>) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
-        let meta = entry.metadata().unwrap();
+        let Ok(meta) = entry.metadata() else { continue };
         if meta.is_dir() {
             list(&entry.path(), files);
         } else {

@@ -10,8 +10,14 @@ use std::time::Duration;
 use super::pins::Wheel;
 use super::progress::Bar;
 
-/// The ways to call pip, in the order tried.
-const COMMANDS: &[&[&str]] = &[&["python3", "-m", "pip"], &["python", "-m", "pip"], &["pip3"], &["pip"]];
+/// The names that Python has, in the order tried.
+const PYTHONS: [&str; 2] = ["python3", "python"];
+
+/// The names that pip has where Python goes by another one.
+const PIPS: [&str; 2] = ["pip3", "pip"];
+
+/// Fails without pip, and tells which file the interpreter is.
+const WHICH: &str = "import pip, sys; print(sys.executable)";
 
 /// How often pip's progress is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -23,7 +29,10 @@ const COMPLAINT_BYTES: usize = 400;
 /// A pip that answers.
 #[derive(Debug)]
 pub(super) struct Pip {
-    command: &'static [&'static str],
+    program: String,
+    arguments: &'static [&'static str],
+    /// How a person would call it.
+    words: String,
 }
 
 /// Ends pip when the pull ends early.
@@ -41,16 +50,22 @@ impl Pip {
     /// The first pip that answers, or why there is none.
     pub(super) fn find() -> Result<Self, String> {
         let mut tried = Vec::new();
-        for &command in COMMANDS {
-            let words = command.join(" ");
-            match call(command).arg("--version").stdin(Stdio::null()).output() {
-                Ok(output) if output.status.success() => return Ok(Self { command }),
-                Ok(output) => {
-                    let complaint = String::from_utf8_lossy(&output.stderr);
-                    let last = complaint.lines().last().unwrap_or("failed").trim();
-                    tried.push(format!("`{words}`: {}", clip(last)));
+        for name in PYTHONS {
+            let words = format!("{name} -m pip");
+            match answer(Command::new(name).args(["-c", WHICH])) {
+                // The interpreter itself, because `python3` may be a script that starts it as its child, and
+                // that child would outlive a pull that is killed.
+                Ok(path) => {
+                    let program = if path.is_empty() { name.to_owned() } else { path };
+                    return Ok(Self { program, arguments: &["-m", "pip"], words });
                 }
-                Err(error) => tried.push(format!("`{words}`: {error}")),
+                Err(reason) => tried.push(format!("`{words}`: {reason}")),
+            }
+        }
+        for name in PIPS {
+            match answer(Command::new(name).arg("--version")) {
+                Ok(_) => return Ok(Self { program: name.into(), arguments: &[], words: name.into() }),
+                Err(reason) => tried.push(format!("`{name}`: {reason}")),
             }
         }
         Err(format!("no pip was found ({})", tried.join("; ")))
@@ -63,8 +78,9 @@ impl Pip {
             std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         }
         let (implementation, abi, platform) = wheel.tags;
-        let mut command = call(self.command);
+        let mut command = Command::new(&self.program);
         command
+            .args(self.arguments)
             .args(["download", "--no-deps", "--only-binary=:all:", "--no-input", "--progress-bar=off"])
             .args(["--disable-pip-version-check", "--python-version=3.11", "--dest"])
             .arg(&dest)
@@ -77,7 +93,7 @@ impl Pip {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         die_with_parent(&mut command);
-        let words = self.command.join(" ");
+        let words = &self.words;
         let mut child = Running(command.spawn().map_err(|error| format!("`{words}`: {error}"))?);
         let complaint = child.0.stderr.take().map(|stderr| last_lines(BufReader::new(stderr)));
         let status = loop {
@@ -100,10 +116,14 @@ impl Pip {
     }
 }
 
-fn call(words: &'static [&'static str]) -> Command {
-    let mut command = Command::new(words.first().copied().unwrap_or("pip"));
-    command.args(words.iter().skip(1));
-    command
+/// What a program says on standard output, or the last line of its complaint.
+fn answer(command: &mut Command) -> Result<String, String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    Err(clip(complaint.lines().last().unwrap_or("failed").trim()))
 }
 
 /// A pull that is killed cannot end pip itself, and pip would go on writing into a folder that the next pull

@@ -62,6 +62,8 @@ pub struct Client {
     encoding: Encoding,
     /// The first frame.
     pub hello: Value,
+    /// The answer to `identify`.
+    pub ready: Value,
     /// The last `s` received; every further one must be one more.
     pub last_s: u64,
 }
@@ -88,7 +90,7 @@ impl Client {
         request.headers_mut().insert("Sec-WebSocket-Protocol", encoding.name().parse().unwrap());
         let (socket, response) = tokio_tungstenite::client_async(request, stream).await.unwrap();
         assert_eq!(response.headers()["Sec-WebSocket-Protocol"], encoding.name());
-        Self { socket, encoding, hello: Value::Null, last_s: 0 }
+        Self { socket, encoding, hello: Value::Null, ready: Value::Null, last_s: 0 }
     }
 
     pub async fn send(&mut self, frame: &Value) {

@@ -110,6 +110,7 @@ impl TestServer {
         let mut client = self.connect(encoding).await;
         let ready = client.identify(player).await;
         assert_eq!((&ready["op"], &ready["s"]), (&"ready".into(), &1.into()), "{ready}");
+        client.ready = ready;
         client
     }
 

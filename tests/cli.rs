@@ -155,7 +155,7 @@ fn serves_when_it_says_so_and_ends_when_told() {
     assert_eq!(status(&server.address, "/readyz"), "HTTP/1.1 200 OK");
     let told = Instant::now();
     let id = server.process.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().unwrap().success());
     let end = loop {
         if let Some(end) = server.process.try_wait().unwrap() {
             break end;

@@ -9,10 +9,11 @@ use std::{
 use prost::Message;
 
 use crate::{
-    Checkpoint, FORMAT_VERSION, GraphInfo, ImportError, ModelFile, Precision,
-    graph::{self, WEIGHTS_FILE},
-    weights::WeightWriter,
+    Checkpoint, FORMAT_VERSION, GraphInfo, ImportError, ModelFile, Precision, graph, weights::WeightWriter,
 };
+
+/// The native decoder's graph in a model folder; there for the precision int8.
+pub const NATIVE_GRAPH_FILE: &str = "native.onnx";
 
 /// Between a target's name and a random ending: the name of a folder that is not finished yet.
 const UNFINISHED: &str = ".importing-";
@@ -83,10 +84,12 @@ fn write(
     if let Some(template) = checkpoint.chat_template() {
         save(&folder.join("chat_template.jinja"), template.as_bytes())?;
     }
-    let layout =
-        WeightWriter::create(checkpoint, precision, &folder.join(WEIGHTS_FILE), progress)?.write()?;
+    let layout = WeightWriter::create(checkpoint, precision, folder, progress)?.write()?;
     let graph = graph::decoder(config, precision, &layout);
     save(&folder.join("decoder.onnx"), &graph.encode_to_vec())?;
+    if let Some(graph) = graph::native(config, &layout) {
+        save(&folder.join(NATIVE_GRAPH_FILE), &graph.encode_to_vec())?;
+    }
     file.write(folder)?;
     // What cannot be read again must not be published.
     ModelFile::read(folder)

@@ -4,6 +4,7 @@
 //! checkpoint   reading: one view of every kind of checkpoint (gguf, safetensors_dir, dequant, tokenizer_export)
 //! weights      its tensors, quantized or not, into one file
 //! quant, rope  8-bit blocks; rotary tables
+//! packed       4- and 8-bit blocks as the native decoder reads them
 //! graph        the decoder in ONNX operators over that file
 //! proto        ONNX's file format
 //! export       all of it into a folder, whole or not at all
@@ -18,6 +19,7 @@ mod gguf;
 mod graph;
 mod graph_info;
 mod model_file;
+pub mod packed;
 mod proto;
 mod quant;
 mod rope;
@@ -29,6 +31,7 @@ mod weights;
 
 pub use checkpoint::{Architecture, Checkpoint, Llama3Rope, ModelConfig, RopeScaling, Tensor};
 pub use error::ImportError;
-pub use export::{Progress, import};
+pub use export::{NATIVE_GRAPH_FILE, Progress, import};
+pub use graph::{NATIVE_DOMAIN, NATIVE_WEIGHTS_FILE};
 pub use graph_info::{AdapterGroup, GraphInfo, Projection};
 pub use model_file::{FORMAT_VERSION, ModelFile, Precision};

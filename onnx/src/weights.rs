@@ -11,7 +11,11 @@ use rayon::prelude::*;
 
 use crate::{
     Checkpoint, ImportError, ModelConfig, Precision, Progress,
-    graph::{DecoderLayout, Embedding, LayerLayout, Linear, Placed},
+    graph::{
+        DecoderLayout, Embedding, LayerLayout, Linear, NATIVE_WEIGHTS_FILE, NativeTables, Placed,
+        PlacedMatrix, WEIGHTS_FILE,
+    },
+    packed,
     quant::{self, BLOCK},
     rope::RopeTables,
 };
@@ -30,31 +34,36 @@ pub struct WeightWriter<'a> {
     progress: &'a mut dyn FnMut(Progress),
     done: usize,
     total: usize,
+    file: Blob,
+    /// The native decoder's weights, if the precision has them.
+    native: Option<Blob>,
+}
+
+/// A file of tensors, one after another.
+struct Blob {
     path: PathBuf,
     file: BufWriter<File>,
     offset: u64,
 }
 
 impl<'a> WeightWriter<'a> {
-    /// Starts the file `path`, which must not exist.
+    /// Starts the files in `folder`, which must not exist yet.
     pub fn create(
         checkpoint: &'a Checkpoint,
         precision: Precision,
-        path: &Path,
+        folder: &Path,
         progress: &'a mut dyn FnMut(Progress),
     ) -> Result<Self, ImportError> {
         let config = checkpoint.config();
-        let file =
-            File::create_new(path).map_err(|source| ImportError::Io { path: path.to_owned(), source })?;
+        let native = (precision == Precision::Int8).then(|| Blob::create(&folder.join(NATIVE_WEIGHTS_FILE)));
         Ok(Self {
             checkpoint,
             precision,
             progress,
             done: 0,
             total: config.layers * LINEARS + 1 + usize::from(!config.tie_word_embeddings),
-            path: path.to_owned(),
-            file: BufWriter::with_capacity(1 << 20, file),
-            offset: 0,
+            file: Blob::create(&folder.join(WEIGHTS_FILE))?,
+            native: native.transpose()?,
         })
     }
 
@@ -70,11 +79,19 @@ impl<'a> WeightWriter<'a> {
         };
         let tables = RopeTables::new(config);
         let (cos, sin) = (self.floats(&tables.cos)?, self.floats(&tables.sin)?);
+        let native = match &mut self.native {
+            Some(blob) => Some(NativeTables {
+                cos: blob.append(bytemuck::cast_slice(&tables.cos))?,
+                sin: blob.append(bytemuck::cast_slice(&tables.sin))?,
+            }),
+            None => None,
+        };
         let layers = (0..config.layers).map(|i| self.layer(i, config)).collect::<Result<_, _>>()?;
         let final_norm = self.vector("model.norm.weight", hidden)?;
         self.report("finishing the file");
-        self.finish()?;
-        Ok(DecoderLayout { embedding, cos, sin, layers, final_norm, head })
+        self.file.finish()?;
+        self.native.as_mut().map_or(Ok(()), Blob::finish)?;
+        Ok(DecoderLayout { embedding, cos, sin, layers, final_norm, head, native })
     }
 
     fn layer(&mut self, i: usize, config: &ModelConfig) -> Result<LayerLayout, ImportError> {
@@ -127,6 +144,7 @@ impl<'a> WeightWriter<'a> {
                 bias.resize(bias.len() + size, 0.0);
             }
         }
+        let packed = self.packed(module, &joined, inputs)?;
         let (weight, scales) = match self.precision {
             Precision::Int8 => self.quantized(module, &joined, inputs)?,
             Precision::Fp32 | Precision::Fp16 => {
@@ -136,19 +154,33 @@ impl<'a> WeightWriter<'a> {
             }
         };
         self.done += 1;
-        Ok(Linear { inputs, outputs, weight, scales, bias: biased.then_some(bias) })
+        Ok(Linear { inputs, outputs, weight, scales, packed, bias: biased.then_some(bias) })
     }
 
     /// Writes a matrix with a row for each token.
     fn rows(&mut self, name: &str, rows: usize, columns: usize) -> Result<Embedding, ImportError> {
         self.report(name);
         let values = self.read(name, &[rows, columns])?;
+        let packed = self.packed(name, &values, columns)?;
         let (weight, scales) = match self.precision {
             Precision::Int8 => self.quantized(name, &values, columns)?,
             Precision::Fp32 | Precision::Fp16 => (self.floats(&values)?, None),
         };
         self.done += 1;
-        Ok(Embedding { weight, scales })
+        Ok(Embedding { weight, scales, packed })
+    }
+
+    /// Writes a matrix for the native decoder, if the precision has one.
+    fn packed(
+        &mut self,
+        name: &str,
+        values: &[f32],
+        columns: usize,
+    ) -> Result<Option<PlacedMatrix>, ImportError> {
+        let Some(blob) = &mut self.native else { return Ok(None) };
+        check_blocks(self.checkpoint, name, columns)?;
+        let packed = packed::pack(values, columns);
+        Ok(Some(PlacedMatrix { bits: packed.bits, at: blob.append(&packed.bytes)? }))
     }
 
     fn quantized(
@@ -157,27 +189,20 @@ impl<'a> WeightWriter<'a> {
         values: &[f32],
         columns: usize,
     ) -> Result<(Placed, Option<Placed>), ImportError> {
-        if !columns.is_multiple_of(BLOCK) {
-            return Err(ImportError::Unsupported {
-                path: self.checkpoint.path().to_owned(),
-                reason: format!(
-                    "{name} has {columns} inputs, and int8 needs a multiple of {BLOCK}; use fp32 or fp16"
-                ),
-            });
-        }
+        check_blocks(self.checkpoint, name, columns)?;
         let quantized = quant::quantize(values, columns);
-        let weight = self.append(&quantized.bytes)?;
-        let scales = self.append(bytemuck::cast_slice(&quantized.scales))?;
+        let weight = self.file.append(&quantized.bytes)?;
+        let scales = self.file.append(bytemuck::cast_slice(&quantized.scales))?;
         Ok((weight, Some(scales)))
     }
 
     /// Writes floats in the graph's precision.
     fn floats(&mut self, values: &[f32]) -> Result<Placed, ImportError> {
         match self.precision {
-            Precision::Fp32 | Precision::Int8 => self.append(bytemuck::cast_slice(values)),
+            Precision::Fp32 | Precision::Int8 => self.file.append(bytemuck::cast_slice(values)),
             Precision::Fp16 => {
                 let halves: Vec<f16> = values.par_iter().map(|&value| f16::from_f32(value)).collect();
-                self.append(bytemuck::cast_slice(&halves))
+                self.file.append(bytemuck::cast_slice(&halves))
             }
         }
     }
@@ -203,6 +228,31 @@ impl<'a> WeightWriter<'a> {
         Ok(tensor.data)
     }
 
+    fn report(&mut self, what: &str) {
+        (self.progress)(Progress { what, done: self.done, total: self.total });
+    }
+}
+
+/// 8-bit weights have one scale for a whole block.
+fn check_blocks(checkpoint: &Checkpoint, name: &str, columns: usize) -> Result<(), ImportError> {
+    if columns.is_multiple_of(BLOCK) {
+        return Ok(());
+    }
+    Err(ImportError::Unsupported {
+        path: checkpoint.path().to_owned(),
+        reason: format!(
+            "{name} has {columns} inputs, and int8 needs a multiple of {BLOCK}; use fp32 or fp16"
+        ),
+    })
+}
+
+impl Blob {
+    fn create(path: &Path) -> Result<Self, ImportError> {
+        let file =
+            File::create_new(path).map_err(|source| ImportError::Io { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file: BufWriter::with_capacity(1 << 20, file), offset: 0 })
+    }
+
     /// Appends at the next aligned offset. Values are little-endian, as are all machines that ONNX Runtime
     /// is built for.
     fn append(&mut self, bytes: &[u8]) -> Result<Placed, ImportError> {
@@ -222,10 +272,6 @@ impl<'a> WeightWriter<'a> {
             .flush()
             .and_then(|()| self.file.get_ref().sync_all())
             .map_err(|source| ImportError::Io { path: self.path.clone(), source })
-    }
-
-    fn report(&mut self, what: &str) {
-        (self.progress)(Progress { what, done: self.done, total: self.total });
     }
 }
 

@@ -1,5 +1,5 @@
 use crate::{
-    graph::{Placed, WEIGHTS_FILE},
+    graph::Placed,
     proto::{
         self, Attribute, AttributeType, DataLocation, DataType, Dimension, DimensionValue, Entry, Node,
         OperatorSet, Shape, TensorType, Type, ValueInfo,
@@ -11,6 +11,9 @@ const ONNX_OPSET: i64 = 21;
 
 /// The domain of ONNX Runtime's own operators.
 const MICROSOFT: &str = "com.microsoft";
+
+/// The domain of the native decoder's operators.
+pub const NATIVE_DOMAIN: &str = "npc.gateway";
 
 /// A dimension of an input or output.
 #[derive(Debug, Clone)]
@@ -52,12 +55,18 @@ impl From<f32> for Value {
 }
 
 /// Collects a graph. Nodes must be added in an order in which each finds its inputs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Builder {
     graph: proto::Graph,
+    /// The file that [`Builder::placed`] points into.
+    weights_file: &'static str,
 }
 
 impl Builder {
+    pub fn new(weights_file: &'static str) -> Self {
+        Self { graph: proto::Graph::default(), weights_file }
+    }
+
     pub fn input(&mut self, name: &str, data_type: DataType, dims: &[Dim]) {
         self.graph.input.push(value_info(name, data_type, dims));
     }
@@ -128,7 +137,7 @@ impl Builder {
             data_type: Some(data_type as i32),
             name: Some(name.to_owned()),
             external_data: vec![
-                entry("location", WEIGHTS_FILE.to_owned()),
+                entry("location", self.weights_file.to_owned()),
                 entry("offset", at.offset.to_string()),
                 entry("length", at.length.to_string()),
             ],
@@ -147,7 +156,7 @@ impl Builder {
             producer_name: Some("npc-gateway".to_owned()),
             producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             graph: Some(self.graph),
-            opset_import: vec![opset("", ONNX_OPSET), opset(MICROSOFT, 1)],
+            opset_import: vec![opset("", ONNX_OPSET), opset(MICROSOFT, 1), opset(NATIVE_DOMAIN, 1)],
         }
     }
 }

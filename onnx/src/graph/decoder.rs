@@ -1,7 +1,7 @@
 use crate::{
     AdapterGroup, GraphInfo, ModelConfig, Precision,
     graph::{
-        DecoderLayout, Embedding, LayerLayout, Linear,
+        DecoderLayout, Embedding, LayerLayout, Linear, WEIGHTS_FILE,
         builder::{Builder, Dim, Value},
     },
     proto::{self, DataType},
@@ -14,7 +14,7 @@ const INTEGER_PRODUCTS: Value = Value::Int(4);
 /// Builds the decoder. The inputs and outputs are those that the crate's README lists.
 pub fn decoder(config: &ModelConfig, precision: Precision, layout: &DecoderLayout) -> proto::Model {
     let mut graph =
-        Decoder { g: Builder::default(), config, precision, groups: GraphInfo::new(config).groups };
+        Decoder { g: Builder::new(WEIGHTS_FILE), config, precision, groups: GraphInfo::new(config).groups };
     graph.declare();
     graph.tables(layout);
     let mut stream = Stream { new: graph.embed(&layout.embedding), sum: None };

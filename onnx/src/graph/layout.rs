@@ -1,5 +1,24 @@
+use crate::packed::Bits;
+
 /// The file beside `decoder.onnx` that holds the large tensors.
 pub const WEIGHTS_FILE: &str = "weights.bin";
+
+/// The file beside `native.onnx` that holds its large tensors.
+pub const NATIVE_WEIGHTS_FILE: &str = "native.bin";
+
+/// Where a packed matrix lies in [`NATIVE_WEIGHTS_FILE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlacedMatrix {
+    pub bits: Bits,
+    pub at: Placed,
+}
+
+/// The rotary tables in [`NATIVE_WEIGHTS_FILE`], `[max_position, head_dim / 2]` floats each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NativeTables {
+    pub cos: Placed,
+    pub sin: Placed,
+}
 
 /// Where a tensor lies in [`WEIGHTS_FILE`], in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +36,8 @@ pub struct Linear {
     pub weight: Placed,
     /// Int8: `[outputs, inputs / 32]`.
     pub scales: Option<Placed>,
+    /// The same for the native decoder.
+    pub packed: Option<PlacedMatrix>,
     /// `[outputs]`.
     pub bias: Option<Vec<f32>>,
 }
@@ -27,6 +48,8 @@ pub struct Embedding {
     pub weight: Placed,
     /// Int8: `[vocab, hidden / 32]`.
     pub scales: Option<Placed>,
+    /// The same for the native decoder.
+    pub packed: Option<PlacedMatrix>,
 }
 
 /// One decoder layer's weights.
@@ -53,4 +76,6 @@ pub struct DecoderLayout {
     pub final_norm: Vec<f32>,
     /// The embedding again where the two are tied, so that the file holds their bytes once.
     pub head: Embedding,
+    /// Where the precision has a native decoder.
+    pub native: Option<NativeTables>,
 }

@@ -1,0 +1,206 @@
+//! The native decoder's graph: one node for each linear layer and each attention, in operators that the engine
+//! brings itself (domain [`NATIVE_DOMAIN`]). Norms, SwiGLU, residuals and adapters are computed inside them.
+
+use crate::{
+    ModelConfig,
+    graph::{
+        DecoderLayout, LayerLayout, NATIVE_WEIGHTS_FILE, PlacedMatrix,
+        builder::{Builder, Dim, NATIVE_DOMAIN, Value},
+    },
+    packed::PANEL,
+    proto::{self, DataType},
+};
+
+/// Builds the graph. `None`: the layout has no packed weights.
+///
+/// | name | type | shape | what |
+/// |---|---|---|---|
+/// | `input_ids` | int64 | `[tokens]` | the step's tokens, of all sequences |
+/// | `logit_positions` | int64 | `[logits]` | which of them want logits |
+/// | `logits` | float | `[logits, vocab_size]` | |
+///
+/// Positions, sequences, pages and adapters are not inputs: the operators share them with the engine.
+pub fn native(config: &ModelConfig, layout: &DecoderLayout) -> Option<proto::Model> {
+    let tables = layout.native?;
+    let mut graph = Native { g: Builder::new(NATIVE_WEIGHTS_FILE), config };
+    graph.g.input("input_ids", DataType::Int64, &["tokens".into()]);
+    graph.g.input("logit_positions", DataType::Int64, &["logits".into()]);
+    let logits: [Dim; 2] = ["logits".into(), config.vocab_size.into()];
+    graph.g.output("logits", DataType::Float, &logits);
+    let dims = [config.max_position, config.head_dim / 2];
+    graph.g.placed("rope.cos", DataType::Float, &dims, tables.cos);
+    graph.g.placed("rope.sin", DataType::Float, &dims, tables.sin);
+
+    let embedding = layout.embedding.packed?;
+    graph.matrix("embed.weight", embedding);
+    let sizes = [("outputs", config.vocab_size), ("inputs", config.hidden_size)];
+    let mut x =
+        graph.operator("Embedding", &["input_ids", "embed.weight"], "embed.out", embedding, &sizes, &[]);
+    for (i, layer) in layout.layers.iter().enumerate() {
+        x = graph.layer(i, layer, &x)?;
+    }
+    let picked = graph.g.node("Gather", &[&x, "logit_positions"], "head.in", &[]);
+    let norm = graph.floats("final_norm", &layout.final_norm);
+    let head = layout.head.packed?;
+    // Tied to the embedding, it is the same matrix at the same place.
+    let weight = if head == embedding { "embed.weight" } else { "head.weight" };
+    if head != embedding {
+        graph.matrix(weight, head);
+    }
+    graph.linear(&Linear {
+        out: "logits",
+        x: &picked,
+        weight,
+        matrix: head,
+        outputs: config.vocab_size,
+        inputs: config.hidden_size,
+        prepare: Prepare::Norm(&norm),
+        bias: None,
+        residual: None,
+        // No layer and no group: the head takes no adapters.
+        place: None,
+    });
+    Some(graph.g.finish("native"))
+}
+
+/// What a linear layer does to its input first.
+enum Prepare<'a> {
+    Nothing,
+    /// RMS norm with these weights.
+    Norm(&'a str),
+    SwiGlu,
+}
+
+struct Linear<'a> {
+    out: &'a str,
+    x: &'a str,
+    weight: &'a str,
+    matrix: PlacedMatrix,
+    outputs: usize,
+    inputs: usize,
+    prepare: Prepare<'a>,
+    bias: Option<&'a str>,
+    residual: Option<&'a str>,
+    /// Layer and adapter group.
+    place: Option<(usize, usize)>,
+}
+
+struct Native<'a> {
+    g: Builder,
+    config: &'a ModelConfig,
+}
+
+impl Native<'_> {
+    fn layer(&mut self, i: usize, layer: &LayerLayout, x: &str) -> Option<String> {
+        let norm = self.floats(&format!("{i}.input_norm"), &layer.input_norm);
+        let qkv = self.projection(i, 0, "qkv", &layer.qkv, x, Prepare::Norm(&norm), None)?;
+        let attended = self.attention(i, layer, &qkv);
+        let x = self.projection(i, 1, "o", &layer.o, &attended, Prepare::Nothing, Some(x))?;
+        let norm = self.floats(&format!("{i}.post_norm"), &layer.post_attention_norm);
+        let gate_up = self.projection(i, 2, "gate_up", &layer.gate_up, &x, Prepare::Norm(&norm), None)?;
+        self.projection(i, 3, "down", &layer.down, &gate_up, Prepare::SwiGlu, Some(&x))
+    }
+
+    #[allow(clippy::too_many_arguments)] // They are what tells the four layers apart.
+    fn projection(
+        &mut self,
+        layer: usize,
+        group: usize,
+        name: &str,
+        linear: &crate::graph::Linear,
+        x: &str,
+        prepare: Prepare<'_>,
+        residual: Option<&str>,
+    ) -> Option<String> {
+        let matrix = linear.packed?;
+        let (out, weight) = (format!("{layer}.{name}.out"), format!("{layer}.{name}.weight"));
+        self.matrix(&weight, matrix);
+        let bias = linear.bias.as_ref().map(|values| self.floats(&format!("{layer}.{name}.bias"), values));
+        self.linear(&Linear {
+            out: &out,
+            x,
+            weight: &weight,
+            matrix,
+            outputs: linear.outputs,
+            inputs: linear.inputs,
+            prepare,
+            bias: bias.as_deref(),
+            residual,
+            place: Some((layer, group)),
+        });
+        Some(out)
+    }
+
+    /// Inputs: x, weight, norm, bias, residual; those that a layer has not are left out.
+    fn linear(&mut self, linear: &Linear<'_>) {
+        let (prepare, norm) = match linear.prepare {
+            Prepare::Nothing => (0, ""),
+            Prepare::Norm(norm) => (1, norm),
+            Prepare::SwiGlu => (2, ""),
+        };
+        let (layer, group) = linear.place.map_or((-1, -1), |(layer, group)| (layer as i64, group as i64));
+        let inputs =
+            [linear.x, linear.weight, norm, linear.bias.unwrap_or(""), linear.residual.unwrap_or("")];
+        let attributes = [
+            ("prepare", Value::Int(prepare)),
+            ("layer", Value::Int(layer)),
+            ("group", Value::Int(group)),
+            ("epsilon", self.config.rms_norm_eps.into()),
+        ];
+        let sizes = [("outputs", linear.outputs), ("inputs", linear.inputs)];
+        self.operator("Linear", &inputs, linear.out, linear.matrix, &sizes, &attributes);
+    }
+
+    fn attention(&mut self, i: usize, layer: &LayerLayout, qkv: &str) -> String {
+        let norms = layer
+            .qk_norms
+            .as_ref()
+            .map(|(q, k)| (self.floats(&format!("{i}.q_norm"), q), self.floats(&format!("{i}.k_norm"), k)));
+        let (q_norm, k_norm) = norms.as_ref().map_or(("", ""), |(q, k)| (q.as_str(), k.as_str()));
+        let config = self.config;
+        // 0: no window. One as long as the longest context hides nothing.
+        let window = config.sliding_window.filter(|window| *window < config.max_position).unwrap_or(0);
+        let attributes = [
+            ("layer", i.into()),
+            ("heads", config.heads.into()),
+            ("kv_heads", config.kv_heads.into()),
+            ("head_dim", config.head_dim.into()),
+            ("window", window.into()),
+            ("epsilon", config.rms_norm_eps.into()),
+        ];
+        let out = format!("{i}.attention");
+        let inputs = [qkv, "rope.cos", "rope.sin", q_norm, k_norm];
+        self.g.push(NATIVE_DOMAIN, "Attention", &inputs, &[&out], &attributes);
+        out
+    }
+
+    fn operator(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        out: &str,
+        matrix: PlacedMatrix,
+        sizes: &[(&str, usize)],
+        more: &[(&str, Value)],
+    ) -> String {
+        let mut attributes = vec![("bits", Value::from(matrix.bits.count()))];
+        attributes.extend(sizes.iter().map(|&(name, size)| (name, Value::from(size))));
+        attributes.extend(more);
+        self.g.push(NATIVE_DOMAIN, op, inputs, &[out], &attributes);
+        out.to_owned()
+    }
+
+    fn matrix(&mut self, name: &str, matrix: PlacedMatrix) {
+        // By panels, so that no dimension outgrows what ONNX counts in.
+        let record = matrix.bits.record() as u64;
+        let rows = matrix.at.length / record;
+        debug_assert_eq!(rows * record, matrix.at.length, "whole records of {PANEL} outputs");
+        self.g.placed(name, DataType::Uint8, &[rows as usize, record as usize], matrix.at);
+    }
+
+    fn floats(&mut self, name: &str, values: &[f32]) -> String {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.g.constant(name, DataType::Float, &[values.len()], bytes);
+        name.to_owned()
+    }
+}

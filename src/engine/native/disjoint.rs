@@ -1,0 +1,74 @@
+//! One slice written by several threads, each its own part.
+
+use std::marker::PhantomData;
+
+/// A slice whose parts are handed to threads that the borrow checker cannot tell apart.
+pub struct Disjoint<'a, T> {
+    start: *mut T,
+    length: usize,
+    _borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it only hands out parts, and who takes one promises that nobody else has it.
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+
+impl<'a, T> Disjoint<'a, T> {
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), length: slice.len(), _borrow: PhantomData }
+    }
+
+    /// The part `first..first + length`; panics if it lies outside.
+    ///
+    /// # Safety
+    /// While the part is in use, no other part that overlaps it is.
+    #[allow(clippy::mut_from_ref)] // That is what it is for.
+    pub unsafe fn part(&self, first: usize, length: usize) -> &mut [T] {
+        assert!(first <= self.length && length <= self.length - first, "{first} + {length} of {}", self.length);
+        // SAFETY: inside the slice, as just checked; alone there, as the caller promises.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(first), length) }
+    }
+
+    /// Writes one element; panics if it lies outside.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes this element at the same time.
+    pub unsafe fn set(&self, index: usize, value: T) {
+        assert!(index < self.length, "{index} of {}", self.length);
+        // SAFETY: inside the slice, as just checked; alone there, as the caller promises.
+        unsafe { self.start.add(index).write(value) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Disjoint;
+
+    #[test]
+    fn threads_write_their_parts() {
+        let mut values = vec![0; 64];
+        let parts = Disjoint::new(&mut values);
+        std::thread::scope(|scope| {
+            for i in 0..8 {
+                let parts = &parts;
+                scope.spawn(move || {
+                    // SAFETY: each thread takes other elements.
+                    unsafe {
+                        parts.part(i * 8, 7).fill(i);
+                        parts.set(i * 8 + 7, i + 100);
+                    }
+                });
+            }
+        });
+        for (i, value) in values.iter().enumerate() {
+            assert_eq!(*value, if i % 8 == 7 { i / 8 + 100 } else { i / 8 });
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "60 + 5 of 64")]
+    fn what_lies_outside_is_refused() {
+        let mut values = vec![0; 64];
+        // SAFETY: the only part.
+        unsafe { Disjoint::new(&mut values).part(60, 5).fill(1) };
+    }
+}

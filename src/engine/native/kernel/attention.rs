@@ -1,0 +1,114 @@
+//! Attention of one query position over a paged cache.
+//!
+//! Every query is computed by itself and in the order of positions, so that its result depends neither on the chunk
+//! that it came in nor on its neighbours.
+
+use super::math::{LANES, bf16_to_f32, exp, sum_lanes};
+
+/// Tokens of a page.
+pub const PAGE: usize = LANES;
+
+/// Where a layer's pages are: `[pages][kv_heads][2][head_dim · PAGE]`, keys as `[head_dim][PAGE]` so that the scores of a
+/// page's tokens are computed side by side, values as `[PAGE][head_dim]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// The layer's pages.
+    pub pages: &'a [u16],
+    pub kv_heads: usize,
+    pub head: usize,
+    pub head_dim: usize,
+}
+
+impl<'a> Head<'a> {
+    #[inline(always)]
+    fn keys(&self, page: u32) -> &'a [u16] {
+        let size = self.head_dim * PAGE;
+        &self.pages[(page as usize * self.kv_heads + self.head) * 2 * size..][..size]
+    }
+
+    #[inline(always)]
+    fn values(&self, page: u32) -> &'a [u16] {
+        let size = self.head_dim * PAGE;
+        &self.pages[((page as usize * self.kv_heads + self.head) * 2 + 1) * size..][..size]
+    }
+}
+
+/// softmax(q·K / sqrt(head_dim)) · V for `G` query heads that share a key and value head.
+///
+/// Attends to positions `from..=to` of the sequence whose pages `table` lists. `queries` and `out` are
+/// `[G][head_dim]`; `scores` has room for `G` times all positions of the table's pages.
+#[inline(always)]
+pub fn attend<const G: usize>(head: Head<'_>, table: &[u32], from: usize, to: usize, queries: &[f32], scores: &mut [f32], out: &mut [f32]) {
+    let dim = head.head_dim;
+    let (first, last) = (from / PAGE, to / PAGE);
+    let width = (last + 1 - first) * PAGE;
+    let scale = (dim as f32).sqrt().recip();
+    let (scores, _) = scores.split_at_mut(G * width);
+    for page in first..=last {
+        let keys = head.keys(table[page]).as_chunks::<PAGE>().0;
+        let mut acc = [[0.0_f32; PAGE]; G];
+        for (d, keys) in keys.iter().enumerate() {
+            let keys = keys.map(bf16_to_f32);
+            for g in 0..G {
+                let q = queries[g * dim + d];
+                for lane in 0..PAGE {
+                    acc[g][lane] = q.mul_add(keys[lane], acc[g][lane]);
+                }
+            }
+        }
+        for g in 0..G {
+            let at = g * width + (page - first) * PAGE;
+            for lane in 0..PAGE {
+                scores[at + lane] = acc[g][lane] * scale;
+            }
+        }
+    }
+    let mut inverse = [0.0_f32; G];
+    for g in 0..G {
+        let scores = &mut scores[g * width..(g + 1) * width];
+        // What lies outside is another token's, or none's.
+        scores[..from - first * PAGE].fill(f32::NEG_INFINITY);
+        scores[to + 1 - first * PAGE..].fill(f32::NEG_INFINITY);
+        let (chunks, _) = scores.as_chunks_mut::<LANES>();
+        let mut highest = [f32::NEG_INFINITY; LANES];
+        for lanes in chunks.iter() {
+            for lane in 0..LANES {
+                highest[lane] = if lanes[lane] > highest[lane] { lanes[lane] } else { highest[lane] };
+            }
+        }
+        let highest = highest.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+        let mut sums = [0.0_f32; LANES];
+        for lanes in chunks {
+            for lane in 0..LANES {
+                let weight = exp(lanes[lane] - highest);
+                let weight = if lanes[lane] == f32::NEG_INFINITY { 0.0 } else { weight };
+                lanes[lane] = weight;
+                sums[lane] += weight;
+            }
+        }
+        inverse[g] = sum_lanes(sums).recip();
+    }
+    for chunk in 0..dim / LANES {
+        let mut acc = [[0.0_f32; LANES]; G];
+        for page in first..=last {
+            let values = head.values(table[page]).as_chunks::<LANES>().0;
+            let start = page * PAGE;
+            let (low, high) = (from.max(start) - start, to.min(start + PAGE - 1) - start);
+            let row = dim / LANES;
+            for t in low..=high {
+                let values = values[t * row + chunk].map(bf16_to_f32);
+                for g in 0..G {
+                    let weight = scores[g * width + start - first * PAGE + t];
+                    for lane in 0..LANES {
+                        acc[g][lane] = weight.mul_add(values[lane], acc[g][lane]);
+                    }
+                }
+            }
+        }
+        for g in 0..G {
+            for lane in 0..LANES {
+                out[g * dim + chunk * LANES + lane] = acc[g][lane] * inverse[g];
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Arithmetic that gives the same bits on every CPU: the vector versions only run it on more lanes at once.
+
+/// Lanes that a sum is spread over, whatever the registers' width: the order of additions never changes.
+pub const LANES: usize = 16;
+
+/// Reads a `bf16`: the upper half of an `f32`.
+#[inline(always)]
+pub fn bf16_to_f32(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
+/// Rounds to the nearest `bf16`, ties to even.
+#[inline(always)]
+pub fn f32_to_bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    (bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16
+}
+
+/// Adds up lanes, as a tree.
+#[inline(always)]
+pub fn sum_lanes(lanes: [f32; LANES]) -> f32 {
+    let mut lanes = lanes;
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// e^x with a relative error below 3e-7 (Cephes' `expf`: reduction by ln 2 in two parts, polynomial of degree 5).
+/// Below -87 the result is about 1e-38, above 88 about 1e38: never a denormal, never infinite.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    /// 1.5 · 2²³: added to a small number, it leaves the nearest whole number in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    let x = x.clamp(-87.0, 88.0);
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = n.mul_add(-0.693_359_4, x);
+    let r = n.mul_add(2.121_944_4e-4, r);
+    let mut p = 1.987_569_1e-4_f32;
+    p = p.mul_add(r, 1.398_199_9e-3);
+    p = p.mul_add(r, 8.333_452e-3);
+    p = p.mul_add(r, 4.166_579_6e-2);
+    p = p.mul_add(r, 1.666_666_5e-1);
+    p = p.mul_add(r, 0.5);
+    let y = p.mul_add(r * r, r + 1.0);
+    // n is in [-126, 127] and y in [0.7, 1.5]: the exponent of the product is a normal one.
+    f32::from_bits(y.to_bits().wrapping_add(shifted.to_bits() << 23))
+}
+
+/// x · sigmoid(x).
+#[inline(always)]
+pub fn silu(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
+}

@@ -1,0 +1,193 @@
+//! The arithmetic of the native decoder. No tensors, no threads, no model: slices in, slices out.
+//!
+//! Every function gives the same bits on every CPU. The integer products are written once for each instruction set;
+//! all else is plain Rust, compiled once more with the wider registers allowed.
+
+pub mod acts;
+mod attention;
+mod lora;
+mod math;
+mod plain;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+pub mod weights;
+
+pub use acts::{Activations, BLOCK, TILE, TileMut};
+pub use attention::{Head, PAGE};
+pub use lora::{Element, RANKS};
+pub use math::{bf16_to_f32, f32_to_bf16};
+pub use weights::{Bits, PANEL, Weights};
+
+/// What the CPU can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isa {
+    /// Plain Rust.
+    Plain,
+    /// AVX2, FMA and F16C.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// The same and AVX-VNNI.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    /// AVX-512 F, BW, VL and VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// All that this CPU can do, the fastest first; the last is always [`Isa::Plain`].
+    pub fn available() -> Vec<Self> {
+        let mut list = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let base = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
+            if base
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni")
+            {
+                list.push(Self::Avx512);
+            }
+            if base && is_x86_feature_detected!("avxvnni") {
+                list.push(Self::AvxVnni);
+            }
+            if base {
+                list.push(Self::Avx2);
+            }
+        }
+        list.push(Self::Plain);
+        list
+    }
+
+    /// The name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => "avx-vnni",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512-vnni",
+        }
+    }
+}
+
+/// The CPU's instruction set, found once. Only [`Cpu::detect`] and [`Cpu::all`] make one, so whoever holds one may call
+/// what was compiled for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cpu(Isa);
+
+impl Cpu {
+    /// The fastest that this CPU can do.
+    pub fn detect() -> Self {
+        Self(Isa::available()[0])
+    }
+
+    /// All that this CPU can do, for tests that compare them.
+    pub fn all() -> Vec<Self> {
+        Isa::available().into_iter().map(Self).collect()
+    }
+
+    pub fn isa(self) -> Isa {
+        self.0
+    }
+}
+
+/// Calls the function as compiled for the CPU.
+macro_rules! dispatch {
+    ($cpu:expr, $function:ident $(::<$generic:literal>)? ($($argument:expr),*), $plain:expr) => {
+        match $cpu.0 {
+            Isa::Plain => $plain,
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni => unsafe { x86::avx2::$function $(::<$generic>)? ($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::avx512::$function $(::<$generic>)? ($($argument),*) },
+        }
+    };
+}
+
+impl Cpu {
+    /// Adds a panel's product with `rows` rows (1 to [`TILE`]) of tile `tile` to `out`: for each row and column
+    /// Σ over blocks of scale · Σ (weight code · activation code) · weight scale + weight minimum · activation sum.
+    pub fn product(self, weights: &Weights<'_>, panel: usize, acts: &Activations, tile: usize, rows: usize, out: &mut [[f32; PANEL]; TILE]) {
+        assert!((1..=TILE).contains(&rows) && weights.inputs() == acts.inputs);
+        let blocks = acts.inputs / BLOCK;
+        let codes = &acts.codes[tile * TILE * acts.inputs..][..TILE * acts.inputs];
+        let scales = &acts.scales[tile * TILE * blocks..][..TILE * blocks];
+        let sums = &acts.sums[tile * TILE * blocks..][..TILE * blocks];
+        let (bits, panel) = (weights.bits(), weights.panel(panel));
+        match self.0 {
+            Isa::Plain => plain::product(bits, panel, codes, scales, sums, rows, out),
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`; the slices were cut above to
+            // the same number of blocks, and `rows` was checked.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86::avx2::product(bits, panel, codes, scales, sums, rows, out) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => unsafe { x86::avxvnni::product(bits, panel, codes, scales, sums, rows, out) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::avx512::product(bits, panel, codes, scales, sums, rows, out) },
+        }
+    }
+
+    /// Quantizes row `row` (below [`TILE`]) of a tile.
+    pub fn quantize(self, tile: &mut TileMut<'_>, row: usize, values: &[f32]) {
+        dispatch!(self, quantize(tile, row, values), tile.quantize(row, values));
+    }
+
+    /// RMS norm (Zhang and Sennrich 2019): out = x / sqrt(mean(x²) + epsilon) · weight.
+    pub fn rms_norm(self, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+        dispatch!(self, rms_norm(x, weight, epsilon, out), acts::rms_norm(x, weight, epsilon, out));
+    }
+
+    /// SwiGLU (Shazeer 2020): out = silu(gate) · up, where `gate_up` holds the gates, then the ups.
+    pub fn swiglu(self, gate_up: &[f32], out: &mut [f32]) {
+        dispatch!(self, swiglu(gate_up, out), acts::swiglu(gate_up, out));
+    }
+
+    /// softmax(q·K / sqrt(head_dim)) · V for the query heads that share a key and value head.
+    ///
+    /// Attends to positions `from..=to` of the sequence whose pages `table` lists. `queries` and `out` hold the heads
+    /// one after another; `scores` has room for [`scores`] numbers.
+    pub fn attend(self, head: Head<'_>, table: &[u32], from: usize, to: usize, queries: &[f32], scores: &mut [f32], out: &mut [f32]) {
+        let dim = head.head_dim;
+        macro_rules! groups {
+            ($($n:literal)*) => { match queries.len() / dim {
+                $($n => dispatch!(self, attend::<$n>(head, table, from, to, queries, scores, out),
+                    attention::attend::<$n>(head, table, from, to, queries, scores, out)),)*
+                _ => {
+                    for (queries, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(dim)) {
+                        self.attend(head, table, from, to, queries, scores, out);
+                    }
+                }
+            } };
+        }
+        groups!(1 2 3 4);
+    }
+
+    /// out = A·x for 1 to 4 rows and [`RANKS`] ranks from `first` on; `a` is `[inputs][ranks]`.
+    pub fn lora_down<E: Element, const R: usize>(self, a: &[E], ranks: usize, first: usize, x: [&[f32]; R]) -> [[f32; RANKS]; R] {
+        match self.0 {
+            Isa::Plain => lora::down(a, ranks, first, x),
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni => unsafe { x86::avx2::lora_down(a, ranks, first, x) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86::avx512::lora_down(a, ranks, first, x) },
+        }
+    }
+
+    /// y += B·u over the columns of `y`, which are the outputs from `first` on; `b` is `[ranks][outputs]`.
+    pub fn lora_up<E: Element>(self, b: &[E], outputs: usize, first: usize, u: &[f32], y: &mut [f32]) {
+        dispatch!(self, lora_up(b, outputs, first, u, y), lora::up(b, outputs, first, u, y));
+    }
+}
+
+/// Numbers that the scores of one call of [`Cpu::attend`] take, for positions up to `to`.
+pub fn scores(heads: usize, to: usize) -> usize {
+    heads * (to / PAGE + 1) * PAGE
+}

@@ -1,0 +1,55 @@
+//! What is compiled for certain x86-64 CPUs.
+
+
+/// The plain functions once more, compiled for wider registers.
+macro_rules! compiled {
+    ($features:literal) => {
+        #[target_feature(enable = $features)]
+        pub unsafe fn quantize(tile: &mut TileMut<'_>, row: usize, values: &[f32]) {
+            tile.quantize(row, values);
+        }
+
+        #[target_feature(enable = $features)]
+        pub unsafe fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+            acts::rms_norm(x, weight, epsilon, out);
+        }
+
+        #[target_feature(enable = $features)]
+        pub unsafe fn swiglu(gate_up: &[f32], out: &mut [f32]) {
+            acts::swiglu(gate_up, out);
+        }
+
+        #[target_feature(enable = $features)]
+        pub unsafe fn attend<const G: usize>(
+            head: Head<'_>,
+            table: &[u32],
+            from: usize,
+            to: usize,
+            queries: &[f32],
+            scores: &mut [f32],
+            out: &mut [f32],
+        ) {
+            attention::attend::<G>(head, table, from, to, queries, scores, out);
+        }
+
+        #[target_feature(enable = $features)]
+        pub unsafe fn lora_down<E: Element, const R: usize>(
+            a: &[E],
+            ranks: usize,
+            first: usize,
+            x: [&[f32]; R],
+        ) -> [[f32; RANKS]; R] {
+            lora::down(a, ranks, first, x)
+        }
+
+        #[target_feature(enable = $features)]
+        pub unsafe fn lora_up<E: Element>(b: &[E], outputs: usize, first: usize, u: &[f32], y: &mut [f32]) {
+            lora::up(b, outputs, first, u, y);
+        }
+    };
+}
+
+// After the macro, which they use.
+pub mod avx2;
+pub mod avx512;
+pub mod avxvnni;

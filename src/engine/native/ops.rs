@@ -1,0 +1,62 @@
+//! The operators that the native graph is made of, in the domain [`NATIVE_DOMAIN`].
+
+mod attention;
+mod embedding;
+mod linear;
+
+use std::sync::Arc;
+
+use npc_onnx::NATIVE_DOMAIN;
+use npc_onnx::packed::Bits;
+use ort::operator::{ComputeContext, KernelContext, OperatorDomain};
+use ort::value::ValueRef;
+
+use super::state::Shared;
+
+/// The domain with all operators, sharing `shared`.
+pub fn domain(shared: &Arc<Shared>) -> ort::Result<OperatorDomain> {
+    OperatorDomain::new(NATIVE_DOMAIN)?
+        .add(embedding::EmbeddingOp)?
+        .add(linear::LinearOp(Arc::clone(shared)))?
+        .add(attention::AttentionOp(Arc::clone(shared)))
+}
+
+/// An attribute that must be there and not be negative.
+fn size(kernel: &KernelContext<'_>, name: &str) -> ort::Result<usize> {
+    let value = kernel.get::<i64>(name).ok_or_else(|| ort::Error::new(format!("no attribute {name}")))?;
+    usize::try_from(value).map_err(|_| ort::Error::new(format!("{name} is {value}")))
+}
+
+fn bits(kernel: &KernelContext<'_>) -> ort::Result<Bits> {
+    match size(kernel, "bits")? {
+        4 => Ok(Bits::Four),
+        8 => Ok(Bits::Eight),
+        other => Err(ort::Error::new(format!("bits is {other}, and must be 4 or 8"))),
+    }
+}
+
+fn epsilon(kernel: &KernelContext<'_>) -> ort::Result<f32> {
+    kernel.get::<f32>("epsilon").ok_or_else(|| ort::Error::new("no attribute epsilon"))
+}
+
+/// An input that must be there.
+fn input(context: &ComputeContext, index: usize) -> ort::Result<ValueRef<'_>> {
+    context.input(index)?.ok_or_else(|| ort::Error::new(format!("input {index} is missing")))
+}
+
+/// The values of an input that may be missing.
+fn floats<'a>(value: Option<&'a ValueRef<'_>>) -> ort::Result<Option<&'a [f32]>> {
+    value.map(|value| value.try_extract_tensor::<f32>().map(|(_, values)| values)).transpose()
+}
+
+/// Runs `f(0)` to `f(count - 1)`, on the calling thread alone if there is only one.
+fn each(context: &ComputeContext, count: usize, f: impl Fn(usize) + Sync + Send) -> ort::Result<()> {
+    match count {
+        0 => Ok(()),
+        1 => {
+            f(0);
+            Ok(())
+        }
+        _ => context.par_for(count, 0, f),
+    }
+}

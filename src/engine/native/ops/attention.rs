@@ -1,0 +1,191 @@
+//! Attention over the paged cache, with rotary embeddings and, where a model has them, norms of queries and keys.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
+use ort::value::TensorElementType;
+
+use super::super::disjoint::Disjoint;
+use super::super::kernel::{self, Cpu};
+use super::super::pages;
+use super::super::state::{Shared, State, Token};
+use super::{each, epsilon, floats, input, size};
+
+/// `Attention(qkv [tokens, (heads + 2 · kv_heads) · head_dim], cos, sin, q_norm?, k_norm?) -> [tokens, heads · head_dim]`
+pub struct AttentionOp(pub Arc<Shared>);
+
+pub struct AttentionKernel {
+    shared: Arc<Shared>,
+    layer: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    /// Positions that a query sees, itself included; 0: all.
+    window: usize,
+    epsilon: f32,
+}
+
+impl Operator for AttentionOp {
+    type Kernel<'attr> = AttentionKernel;
+
+    fn name(&self) -> &'static str {
+        "Attention"
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let float = TensorElementType::Float32;
+        [
+            OperatorInput::required(float),
+            OperatorInput::required(float),
+            OperatorInput::required(float),
+            OperatorInput::optional(float),
+            OperatorInput::optional(float),
+        ]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(&self, kernel: &KernelContext<'attr>) -> ort::Result<Self::Kernel<'attr>> {
+        Ok(AttentionKernel {
+            shared: Arc::clone(&self.0),
+            layer: size(kernel, "layer")?,
+            heads: size(kernel, "heads")?,
+            kv_heads: size(kernel, "kv_heads")?,
+            head_dim: size(kernel, "head_dim")?,
+            window: size(kernel, "window")?,
+            epsilon: epsilon(kernel)?,
+        })
+    }
+}
+
+thread_local! {
+    /// Scores of one query: as long as the longest sequence that the thread has seen.
+    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is the same for every token.
+struct Tables<'a> {
+    cos: &'a [f32],
+    sin: &'a [f32],
+    q_norm: Option<&'a [f32]>,
+    k_norm: Option<&'a [f32]>,
+}
+
+impl Kernel for AttentionKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let (qkv, cos, sin) = (input(context, 0)?, input(context, 1)?, input(context, 2)?);
+        let (q_norm, k_norm) = (context.input(3)?, context.input(4)?);
+        let (_, qkv) = qkv.try_extract_tensor::<f32>()?;
+        let (_, cos) = cos.try_extract_tensor::<f32>()?;
+        let (_, sin) = sin.try_extract_tensor::<f32>()?;
+        let tables = Tables { cos, sin, q_norm: floats(q_norm.as_ref())?, k_norm: floats(k_norm.as_ref())? };
+        let mut state = self.shared.lock();
+        let State { cpu, threads, pages, plan, scratch } = &mut *state;
+        let (cpu, tokens) = (*cpu, plan.tokens.len());
+        let (dim, queries) = (self.head_dim, self.heads * self.head_dim);
+        let width = queries + 2 * self.kv_heads * dim;
+        if qkv.len() != tokens * width {
+            return Err(ort::Error::new("queries, keys and values have another size than the step"));
+        }
+        let mut out =
+            context.output(0, [tokens as i64, queries as i64])?.ok_or_else(|| ort::Error::new("no output"))?;
+        let (_, out) = out.try_extract_tensor_mut::<f32>()?;
+        scratch.queries.resize(tokens * queries, 0.0);
+        let layer = pages.layer(self.layer);
+        {
+            let layer = Disjoint::new(&mut *layer);
+            let rotated = Disjoint::new(&mut scratch.queries);
+            // A few tokens at a time: one takes less than starting a thread.
+            let pieces = tokens.div_ceil(8).min(*threads * 4);
+            each(context, pieces, |i| {
+                for t in tokens * i / pieces..tokens * (i + 1) / pieces {
+                    // SAFETY: every token has its own queries.
+                    let rotated = unsafe { rotated.part(t * queries, queries) };
+                    let row = &qkv[t * width..][..width];
+                    self.token(cpu, &plan.tokens[t], row, &tables, rotated, &layer);
+                }
+            })?;
+        }
+        let (layer, rotated) = (&*layer, &scratch.queries[..]);
+        let group = queries / self.kv_heads;
+        let out = Disjoint::new(out);
+        let jobs = tokens * self.kv_heads;
+        let pieces = jobs.min(*threads * 8);
+        each(context, pieces, |i| {
+            SCORES.with_borrow_mut(|scores| {
+                for job in jobs * i / pieces..jobs * (i + 1) / pieces {
+                    let (t, head) = (job / self.kv_heads, job % self.kv_heads);
+                    let token = &plan.tokens[t];
+                    let to = token.position;
+                    let from = if self.window == 0 { 0 } else { (to + 1).saturating_sub(self.window) };
+                    scores.resize(scores.len().max(kernel::scores(group / dim, to)), 0.0);
+                    let table = &plan.tables[token.table.0..token.table.1];
+                    let queries = &rotated[t * queries + head * group..][..group];
+                    // SAFETY: every job writes its own heads of its own token.
+                    let out = unsafe { out.part(t * self.heads * dim + head * group, group) };
+                    let head = pages::head(layer, self.kv_heads, head, dim);
+                    cpu.attend(head, table, from, to, queries, scores, out);
+                }
+            });
+        })
+    }
+}
+
+impl AttentionKernel {
+    /// Norms and rotates a token's queries and keys, and writes its keys and values into the cache.
+    fn token(
+        &self,
+        cpu: Cpu,
+        token: &Token,
+        row: &[f32],
+        tables: &Tables<'_>,
+        queries: &mut [f32],
+        layer: &Disjoint<'_, u16>,
+    ) {
+        /// Longest head that stays on the stack.
+        const MAX_HEAD: usize = 256;
+        let dim = self.head_dim;
+        let half = dim / 2;
+        let angles = token.position * half..(token.position + 1) * half;
+        let (cos, sin) = (&tables.cos[angles.clone()], &tables.sin[angles]);
+        let (q, kv) = row.split_at(self.heads * dim);
+        let (k, v) = kv.split_at(self.kv_heads * dim);
+        for (q, out) in q.chunks_exact(dim).zip(queries.chunks_exact_mut(dim)) {
+            match tables.q_norm {
+                Some(norm) => cpu.rms_norm(q, norm, self.epsilon, out),
+                None => out.copy_from_slice(q),
+            }
+            rotate(out, cos, sin);
+        }
+        let mut buffer = [0.0; MAX_HEAD];
+        let mut long = Vec::new();
+        let key = if dim <= MAX_HEAD {
+            &mut buffer[..dim]
+        } else {
+            long.resize(dim, 0.0);
+            &mut long[..]
+        };
+        for (head, (k, v)) in k.chunks_exact(dim).zip(v.chunks_exact(dim)).enumerate() {
+            match tables.k_norm {
+                Some(norm) => cpu.rms_norm(k, norm, self.epsilon, key),
+                None => key.copy_from_slice(k),
+            }
+            rotate(key, cos, sin);
+            // SAFETY: every token has its own place in the cache, and nobody reads it before all are written.
+            let set = |at, value| unsafe { layer.set(at, value) };
+            pages::write_key(token.place, head, self.kv_heads, key, set);
+            pages::write_value(token.place, head, self.kv_heads, v, set);
+        }
+    }
+}
+
+/// Rotary embedding (Su et al. 2021) in the half-split form: element i turns with element i + dim/2.
+fn rotate(values: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (low, high) = values.split_at_mut(cos.len());
+    for (((a, b), cos), sin) in low.iter_mut().zip(high).zip(cos).zip(sin) {
+        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+    }
+}

@@ -1,0 +1,60 @@
+//! Rows of the embedding matrix.
+
+use npc_onnx::packed::Bits;
+use ort::operator::{
+    ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
+};
+use ort::value::TensorElementType;
+
+use super::super::kernel::Weights;
+use super::{bits, input, size};
+
+/// `Embedding(input_ids [tokens], weight) -> [tokens, inputs]`
+pub struct EmbeddingOp;
+
+pub struct EmbeddingKernel {
+    bits: Bits,
+    outputs: usize,
+    inputs: usize,
+}
+
+impl Operator for EmbeddingOp {
+    type Kernel<'attr> = EmbeddingKernel;
+
+    fn name(&self) -> &'static str {
+        "Embedding"
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [OperatorInput::required(TensorElementType::Int64), OperatorInput::required(TensorElementType::Uint8)]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(&self, kernel: &KernelContext<'attr>) -> ort::Result<Self::Kernel<'attr>> {
+        let (outputs, inputs) = (size(kernel, "outputs")?, size(kernel, "inputs")?);
+        Ok(EmbeddingKernel { bits: bits(kernel)?, outputs, inputs })
+    }
+}
+
+impl Kernel for EmbeddingKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let (ids, weight) = (input(context, 0)?, input(context, 1)?);
+        let (_, ids) = ids.try_extract_tensor::<i64>()?;
+        let (_, bytes) = weight.try_extract_tensor::<u8>()?;
+        let weights = Weights::new(self.bits, self.outputs, self.inputs, bytes)
+            .ok_or_else(|| ort::Error::new("the embedding has another size than the model"))?;
+        let mut out = context
+            .output(0, [ids.len() as i64, self.inputs as i64])?
+            .ok_or_else(|| ort::Error::new("no output"))?;
+        let (_, out) = out.try_extract_tensor_mut::<f32>()?;
+        for (id, row) in ids.iter().zip(out.chunks_exact_mut(self.inputs)) {
+            let id = usize::try_from(*id).ok().filter(|id| *id < self.outputs);
+            let id = id.ok_or_else(|| ort::Error::new("a token id lies outside the vocabulary"))?;
+            weights.row(id, row);
+        }
+        Ok(())
+    }
+}

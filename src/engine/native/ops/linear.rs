@@ -1,0 +1,277 @@
+//! A linear layer with everything around it: norm or SwiGLU before, bias, residual and adapters behind.
+
+use std::sync::Arc;
+
+use npc_onnx::packed::{Bits, PANEL};
+use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
+use ort::value::TensorElementType;
+
+use super::super::disjoint::Disjoint;
+use super::super::kernel::{BLOCK, Cpu, RANKS, TILE, TileMut, Weights};
+use super::super::state::{Plan, Scratch, Shared, State};
+use super::{bits, each, epsilon, floats, input, size};
+
+/// `Linear(x [tokens, …], weight, norm?, bias?, residual?) -> [tokens, outputs]`
+pub struct LinearOp(pub Arc<Shared>);
+
+pub struct LinearKernel {
+    shared: Arc<Shared>,
+    bits: Bits,
+    outputs: usize,
+    inputs: usize,
+    prepare: Prepare,
+    epsilon: f32,
+    /// Layer and adapter group; `None`: no adapters.
+    place: Option<(usize, usize)>,
+}
+
+/// What is done to the input first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prepare {
+    Nothing,
+    Norm,
+    SwiGlu,
+}
+
+impl Operator for LinearOp {
+    type Kernel<'attr> = LinearKernel;
+
+    fn name(&self) -> &'static str {
+        "Linear"
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let float = TensorElementType::Float32;
+        [
+            OperatorInput::required(float),
+            OperatorInput::required(TensorElementType::Uint8),
+            OperatorInput::optional(float),
+            OperatorInput::optional(float),
+            OperatorInput::optional(float),
+        ]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(&self, kernel: &KernelContext<'attr>) -> ort::Result<Self::Kernel<'attr>> {
+        let prepare = match size(kernel, "prepare")? {
+            0 => Prepare::Nothing,
+            1 => Prepare::Norm,
+            2 => Prepare::SwiGlu,
+            other => return Err(ort::Error::new(format!("prepare is {other}"))),
+        };
+        Ok(LinearKernel {
+            shared: Arc::clone(&self.0),
+            bits: bits(kernel)?,
+            outputs: size(kernel, "outputs")?,
+            inputs: size(kernel, "inputs")?,
+            prepare,
+            epsilon: epsilon(kernel)?,
+            place: size(kernel, "layer").and_then(|layer| Ok((layer, size(kernel, "group")?))).ok(),
+        })
+    }
+}
+
+impl Kernel for LinearKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let (x, weight) = (input(context, 0)?, input(context, 1)?);
+        let (norm, bias, residual) = (context.input(2)?, context.input(3)?, context.input(4)?);
+        let (_, x) = x.try_extract_tensor::<f32>()?;
+        let (_, bytes) = weight.try_extract_tensor::<u8>()?;
+        let (norm, bias, residual) =
+            (floats(norm.as_ref())?, floats(bias.as_ref())?, floats(residual.as_ref())?);
+        let weights = Weights::new(self.bits, self.outputs, self.inputs, bytes)
+            .ok_or_else(|| ort::Error::new("a weight has another size than the model"))?;
+        let width = if self.prepare == Prepare::SwiGlu { self.inputs * 2 } else { self.inputs };
+        let rows = x.len() / width;
+        let mut out = context
+            .output(0, [rows as i64, self.outputs as i64])?
+            .ok_or_else(|| ort::Error::new("no output"))?;
+        let (_, out) = out.try_extract_tensor_mut::<f32>()?;
+        let fits = |values: Option<&[f32]>, size| values.is_none_or(|values| values.len() == size);
+        if !(fits(norm, self.inputs) && fits(bias, self.outputs) && fits(residual, out.len())) {
+            return Err(ort::Error::new("a norm, bias or residual has another size than the model"));
+        }
+        let mut state = self.shared.lock();
+        let State { cpu, threads, plan, scratch, .. } = &mut *state;
+        let norm = (self.prepare == Prepare::Norm).then(|| norm.unwrap_or_default());
+        self.prepare(context, *cpu, scratch, x, norm)?;
+        let adapters = self.place.filter(|_| !plan.adapters.is_empty() && rows == plan.tokens.len());
+        let stride = match adapters {
+            Some(place) => self.down(context, *cpu, plan, scratch, x, place)?,
+            None => 0,
+        };
+        let job = Job {
+            cpu: *cpu,
+            weights,
+            rows,
+            outputs: self.outputs,
+            bias,
+            residual,
+            plan,
+            scratch,
+            adapters,
+            stride,
+        };
+        // Several pieces for each thread: one that was interrupted does not make all others wait.
+        let panels = weights.panels();
+        let pieces = (*threads * 4).min(panels);
+        let out = Disjoint::new(out);
+        each(context, pieces, |i| job.panels(panels * i / pieces..panels * (i + 1) / pieces, &out))
+    }
+}
+
+impl LinearKernel {
+    /// Norm or SwiGLU, then 8 bits; what the adapters need stays in `scratch.prepared`.
+    fn prepare(
+        &self,
+        context: &ComputeContext,
+        cpu: Cpu,
+        scratch: &mut Scratch,
+        x: &[f32],
+        norm: Option<&[f32]>,
+    ) -> ort::Result<()> {
+        let inputs = self.inputs;
+        let width = if self.prepare == Prepare::SwiGlu { inputs * 2 } else { inputs };
+        let rows = x.len() / width;
+        let blocks = inputs / BLOCK;
+        scratch.acts.resize(rows, inputs);
+        if self.prepare != Prepare::Nothing {
+            scratch.prepared.resize(rows * inputs, 0.0);
+        }
+        let prepared = Disjoint::new(&mut scratch.prepared);
+        let codes = Disjoint::new(&mut scratch.acts.codes);
+        let scales = Disjoint::new(&mut scratch.acts.scales);
+        let sums = Disjoint::new(&mut scratch.acts.sums);
+        each(context, rows.div_ceil(TILE), |tile| {
+            // SAFETY: each tile takes its own part, and each row of it its own.
+            let mut part = unsafe {
+                TileMut {
+                    codes: codes.part(tile * TILE * inputs, TILE * inputs),
+                    scales: scales.part(tile * TILE * blocks, TILE * blocks),
+                    sums: sums.part(tile * TILE * blocks, TILE * blocks),
+                }
+            };
+            for row in tile * TILE..rows.min((tile + 1) * TILE) {
+                let x = &x[row * width..][..width];
+                let values = match self.prepare {
+                    Prepare::Nothing => x,
+                    Prepare::Norm => {
+                        // SAFETY: as above.
+                        let out = unsafe { prepared.part(row * inputs, inputs) };
+                        cpu.rms_norm(x, norm.unwrap_or_default(), self.epsilon, out);
+                        out
+                    }
+                    Prepare::SwiGlu => {
+                        // SAFETY: as above.
+                        let out = unsafe { prepared.part(row * inputs, inputs) };
+                        cpu.swiglu(x, out);
+                        out
+                    }
+                };
+                cpu.quantize(&mut part, row % TILE, values);
+            }
+        })
+    }
+
+    /// u = A·x for every adapter in use, each read once. Returns the room that an entry has in `scratch.down`.
+    fn down(
+        &self,
+        context: &ComputeContext,
+        cpu: Cpu,
+        plan: &Plan,
+        scratch: &mut Scratch,
+        x: &[f32],
+        (layer, group): (usize, usize),
+    ) -> ort::Result<usize> {
+        let groups = || plan.adapters.iter().filter_map(|a| a.adapter.group(layer, group));
+        let stride = groups().map(|group| group.ranks()).max().unwrap_or(0);
+        if stride == 0 {
+            return Ok(0);
+        }
+        let inputs = self.inputs;
+        scratch.down.resize(plan.entries.len() * stride, 0.0);
+        let x = if self.prepare == Prepare::Nothing { x } else { &scratch.prepared[..] };
+        let down = Disjoint::new(&mut scratch.down);
+        each(context, plan.adapters.len(), |i| {
+            let used = &plan.adapters[i];
+            let Some(group) = used.adapter.group(layer, group) else { return };
+            for users in used.users.chunks(4) {
+                let mut rows: [&[f32]; 4] = [&[]; 4];
+                for (row, (token, _)) in rows.iter_mut().zip(users) {
+                    *row = &x[token * inputs..][..inputs];
+                }
+                group.down(cpu, &rows[..users.len()], |row, first, values| {
+                    let entry = users[row].1;
+                    // SAFETY: each entry belongs to one adapter, and so to one call.
+                    unsafe { down.part(entry * stride + first, RANKS) }.copy_from_slice(&values);
+                });
+            }
+        })?;
+        Ok(stride)
+    }
+}
+
+/// What the threads share while they compute the product.
+struct Job<'a> {
+    cpu: Cpu,
+    weights: Weights<'a>,
+    rows: usize,
+    outputs: usize,
+    bias: Option<&'a [f32]>,
+    residual: Option<&'a [f32]>,
+    plan: &'a Plan,
+    scratch: &'a Scratch,
+    /// Layer and group; `None`: no adapters in this step.
+    adapters: Option<(usize, usize)>,
+    /// Numbers of each entry in `scratch.down`.
+    stride: usize,
+}
+
+impl Job<'_> {
+    /// Computes some panels' outputs of all rows: the weights are read once.
+    fn panels(&self, panels: std::ops::Range<usize>, out: &Disjoint<'_, f32>) {
+        let first = panels.start * PANEL;
+        let end = (panels.end * PANEL).min(self.outputs);
+        for panel in panels {
+            let start = panel * PANEL;
+            let columns = PANEL.min(self.outputs - start);
+            for tile in 0..self.rows.div_ceil(TILE) {
+                let rows = TILE.min(self.rows - tile * TILE);
+                let mut sums = [[0.0; PANEL]; TILE];
+                self.cpu.product(&self.weights, panel, &self.scratch.acts, tile, rows, &mut sums);
+                for (row, sums) in sums[..rows].iter_mut().enumerate() {
+                    let at = (tile * TILE + row) * self.outputs + start;
+                    if let Some(bias) = self.bias {
+                        sums.iter_mut().zip(&bias[start..]).for_each(|(sum, bias)| *sum += bias);
+                    }
+                    if let Some(residual) = self.residual {
+                        sums.iter_mut().zip(&residual[at..]).for_each(|(sum, x)| *sum += x);
+                    }
+                    // SAFETY: this call alone computes these columns.
+                    unsafe { out.part(at, columns) }.copy_from_slice(&sums[..columns]);
+                }
+            }
+        }
+        if self.stride > 0 {
+            for row in 0..self.rows {
+                // SAFETY: as above; the parts taken there are gone.
+                let y = unsafe { out.part(row * self.outputs + first, end - first) };
+                self.add_adapters(row, first, y);
+            }
+        }
+    }
+
+    /// y += Σᵢ gᵢ·sᵢ·Bᵢ(Aᵢx), in the order of the row's mix.
+    fn add_adapters(&self, row: usize, first: usize, y: &mut [f32]) {
+        let Some((layer, group)) = self.adapters else { return };
+        let (start, count) = self.plan.tokens[row].entries;
+        for index in start..start + count {
+            let entry = self.plan.entries[index];
+            let Some(group) = self.plan.adapters[entry.adapter].adapter.group(layer, group) else { continue };
+            group.up(self.cpu, entry.gate, &self.scratch.down[index * self.stride..], first, y);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What the operators share with the decoder: the cache, the step, and room to compute in.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::adapter::PackedAdapter;
+use super::kernel::{Activations, Cpu};
+use super::pages::{Pages, Place};
+
+/// Shared between the decoder and the operators of its session. Only one of them runs at a time: the lock is there
+/// for the compiler, and free whenever it is taken.
+pub struct Shared(Mutex<State>);
+
+pub struct State {
+    pub cpu: Cpu,
+    /// Threads that ONNX Runtime computes with.
+    pub threads: usize,
+    pub pages: Pages,
+    pub plan: Plan,
+    pub scratch: Scratch,
+}
+
+/// The step that is being computed.
+#[derive(Default)]
+pub struct Plan {
+    pub tokens: Vec<Token>,
+    /// The pages of every sequence, those in the step one after another.
+    pub tables: Vec<u32>,
+    /// Adapters in use, each once.
+    pub adapters: Vec<InUse>,
+    /// Every token's adapters, in the order of its mix.
+    pub entries: Vec<Entry>,
+}
+
+/// One token of the step.
+#[derive(Debug, Clone, Copy)]
+pub struct Token {
+    pub position: usize,
+    /// Where its key and value go.
+    pub place: Place,
+    /// The part of [`Plan::tables`] that is its sequence's.
+    pub table: (usize, usize),
+    /// The part of [`Plan::entries`] that is its own.
+    pub entries: (usize, usize),
+}
+
+/// An adapter and the tokens that use it.
+pub struct InUse {
+    pub adapter: Arc<PackedAdapter>,
+    /// Token and entry.
+    pub users: Vec<(usize, usize)>,
+}
+
+/// One adapter of one token.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// Index into [`Plan::adapters`].
+    pub adapter: usize,
+    /// gᵢ.
+    pub gate: f32,
+}
+
+/// Kept from node to node and from step to step, so that a step allocates nothing.
+#[derive(Default)]
+pub struct Scratch {
+    pub acts: Activations,
+    /// Inputs after the norm or SwiGLU, `[tokens][inputs]`.
+    pub prepared: Vec<f32>,
+    /// u = A·x, by entry.
+    pub down: Vec<f32>,
+    /// Rotated queries, `[tokens][heads · head_dim]`.
+    pub queries: Vec<f32>,
+}
+
+impl Shared {
+    pub fn new(cpu: Cpu, threads: usize, pages: Pages) -> Arc<Self> {
+        let state = State { cpu, threads, pages, plan: Plan::default(), scratch: Scratch::default() };
+        Arc::new(Self(Mutex::new(state)))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        // After a panic in an operator the step has failed; the next one fills everything anew.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

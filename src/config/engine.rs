@@ -22,6 +22,20 @@ pub struct Engine {
     pub max_adapters: usize,
     /// MiB of all loaded adapters.
     pub adapter_memory_mb: usize,
+    /// What the native decoder holds adapters in.
+    pub adapter_precision: AdapterPrecision,
+    /// MiB of keys and values in the native decoder.
+    pub kv_memory_mb: usize,
+}
+
+/// The numbers that adapters are held in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdapterPrecision {
+    F32,
+    Bf16,
+    /// A scale for each rank.
+    Int8,
 }
 
 /// What computes the model.
@@ -30,6 +44,8 @@ pub struct Engine {
 pub enum DecoderKind {
     /// The fastest that this machine can run.
     Auto,
+    /// Operators of our own.
+    Native,
     /// Standard and `com.microsoft` operators only.
     Portable,
 }

@@ -5,6 +5,7 @@
 mod adapter;
 mod decoder;
 mod error;
+mod native;
 mod portable;
 mod request;
 mod runtime;
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::adapter::{Adapter, AdapterInfo};
 pub use self::decoder::{Decoder, ResolvedMix, Step, StepToken};
 pub use self::error::EngineError;
+pub use self::native::Native;
 pub use self::portable::Portable;
 pub use self::request::{
     Choice, Choose, Event, FinishReason, Generate, Generation, Mix, Sampling, Usage, Weighted,
@@ -36,7 +38,7 @@ pub use self::tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
 use self::sampler::Sampler;
 use self::scheduler::{ChooseWork, GenerateWork, Job, Limits, StopMatcher, Work};
 use self::worker::{Command, QueueSlot, Shared, Worker};
-use crate::config;
+use crate::config::{self, DecoderKind, Provider};
 
 /// Longest list of options that one [`Choose`] may have.
 pub const MAX_OPTIONS: usize = 256;
@@ -71,6 +73,8 @@ struct Inner {
     tokenizer: Tokenizer,
     model: Arc<ModelFile>,
     config: config::Engine,
+    /// What computes: never `Auto`.
+    kind: DecoderKind,
     context: usize,
     adapters: Mutex<Registry>,
     /// Taken by whoever waits for its end.
@@ -102,20 +106,36 @@ impl Engine {
             )));
         }
         let environment = runtime::load(library)?;
-        let decoder = Portable::open(&environment, model_dir, Arc::clone(&model), config)?;
+        let kind = choose_decoder(model_dir, config);
+        let decoder: Box<dyn Decoder> = match kind {
+            DecoderKind::Native => {
+                if config.providers != [Provider::Cpu] {
+                    return Err(EngineError::Provider {
+                        provider: "native".to_owned(),
+                        reason: "engine.decoder = \"native\" computes on the CPU alone".to_owned(),
+                        found: "engine.providers with others than \"cpu\"".to_owned(),
+                    });
+                }
+                Box::new(Native::open(&environment, model_dir, Arc::clone(&model), config)?)
+            }
+            DecoderKind::Portable | DecoderKind::Auto => {
+                Box::new(Portable::open(&environment, model_dir, Arc::clone(&model), config)?)
+            }
+        };
         tracing::info!(
-            decoder = "portable",
+            decoder = if kind == DecoderKind::Native { "native" } else { "portable" },
             model = model.name,
             precision = ?model.precision,
             rows = config.rows,
             context = decoder.context(),
             "engine ready"
         );
-        Self::start_with(Box::new(decoder), tokenizer, model, config)
+        Self::start_with(decoder, kind, tokenizer, model, config)
     }
 
     fn start_with(
         decoder: Box<dyn Decoder>,
+        kind: DecoderKind,
         tokenizer: Tokenizer,
         model: Arc<ModelFile>,
         config: &config::Engine,
@@ -148,7 +168,17 @@ impl Engine {
         let thread = Mutex::new(Some(thread));
         let config = config.clone();
         Ok(Self {
-            inner: Arc::new(Inner { commands, shared, tokenizer, model, config, context, adapters, thread }),
+            inner: Arc::new(Inner {
+                commands,
+                shared,
+                tokenizer,
+                model,
+                config,
+                kind,
+                context,
+                adapters,
+                thread,
+            }),
         })
     }
 
@@ -244,8 +274,15 @@ impl Engine {
     async fn read_adapter(&self, id: Arc<str>, dir: PathBuf) -> Result<Arc<Adapter>, EngineError> {
         let model = Arc::clone(&self.inner.model);
         let path = dir.clone();
-        let read =
-            tokio::task::spawn_blocking(move || Adapter::load(&id, &path, &model.graph, model.model.layers));
+        let precision =
+            (self.inner.kind == DecoderKind::Native).then_some(self.inner.config.adapter_precision);
+        let read = tokio::task::spawn_blocking(move || {
+            let adapter = Adapter::load(&id, &path, &model.graph, model.model.layers)?;
+            if let Some(precision) = precision {
+                adapter.pack(precision);
+            }
+            Ok::<_, EngineError>(adapter)
+        });
         let adapter = read
             .await
             .map_err(|error| EngineError::BadAdapter { path: dir.clone(), reason: error.to_string() })??;
@@ -419,6 +456,19 @@ impl Inner {
             return Err(EngineError::BadAdapter { path: dir.to_owned(), reason });
         }
         Ok(())
+    }
+}
+
+/// What `auto` means here.
+fn choose_decoder(model_dir: &Path, config: &config::Engine) -> DecoderKind {
+    match config.decoder {
+        DecoderKind::Auto => {
+            let possible = config.providers == [Provider::Cpu]
+                && native::is_fast()
+                && model_dir.join(npc_onnx::NATIVE_GRAPH_FILE).is_file();
+            if possible { DecoderKind::Native } else { DecoderKind::Portable }
+        }
+        kind => kind,
     }
 }
 

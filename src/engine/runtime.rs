@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
+use ort::operator::OperatorDomain;
 use ort::session::Session;
 use ort::session::builder::{BuilderResult, GraphOptimizationLevel, SessionBuilder};
 
@@ -56,11 +57,7 @@ pub fn open(
     graph: &Path,
     config: &config::Engine,
 ) -> Result<(Session, Provider), EngineError> {
-    let threads = match config.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
-    let builder = configure(Session::builder(environment)?, threads);
+    let builder = configure(Session::builder(environment)?, threads(config));
     let mut builder = builder.map_err(|error| EngineError::Runtime(error.message().to_owned()))?;
     let mut device = None;
     for provider in &config.providers {
@@ -85,6 +82,30 @@ pub fn open(
     }
     let session = builder.commit_from_file(graph)?;
     Ok((session, device.unwrap_or(Provider::Cpu)))
+}
+
+/// Opens the native decoder's graph with its operators, on the CPU.
+///
+/// # Errors
+/// [`EngineError::Runtime`].
+pub fn open_native(
+    environment: &Environment,
+    graph: &Path,
+    threads: usize,
+    operators: OperatorDomain,
+) -> Result<Session, EngineError> {
+    let builder = configure(Session::builder(environment)?, threads);
+    let builder = builder.and_then(|builder| builder.with_operators(operators));
+    let mut builder = builder.map_err(|error| EngineError::Runtime(error.message().to_owned()))?;
+    Ok(builder.commit_from_file(graph)?)
+}
+
+/// Threads for arithmetic.
+pub fn threads(config: &config::Engine) -> usize {
+    match config.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
 }
 
 #[allow(clippy::result_large_err)] // ort hands the builder back in its errors.

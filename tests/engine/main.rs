@@ -6,3 +6,4 @@ mod adapters;
 mod generation;
 mod limits;
 mod mixes;
+mod native;

@@ -45,6 +45,8 @@ pub fn config() -> config::Engine {
         prefill_budget: 128,
         max_adapters: 8,
         adapter_memory_mb: 512,
+        adapter_precision: config::AdapterPrecision::F32,
+        kv_memory_mb: 64,
     }
 }
 

@@ -6,11 +6,13 @@ mod peft;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use npc_onnx::GraphInfo;
 
 use super::EngineError;
+use super::native::PackedAdapter;
+use crate::config::AdapterPrecision;
 
 /// The factors of one projection: ΔW = s·B·A.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +50,8 @@ pub struct Adapter {
     pub layers: Vec<Vec<Vec<Factors>>>,
     /// Per group: the largest sum of its projections' ranks over the layers; 0 if none is targeted.
     pub group_ranks: Vec<usize>,
+    /// The same numbers as the native decoder reads them.
+    packed: OnceLock<Arc<PackedAdapter>>,
 }
 
 impl Adapter {
@@ -59,5 +63,15 @@ impl Adapter {
     pub fn load(id: &str, dir: &Path, graph: &GraphInfo, layers: usize) -> Result<Self, EngineError> {
         peft::load(id, dir, graph, layers)
             .map_err(|reason| EngineError::BadAdapter { path: dir.to_owned(), reason })
+    }
+
+    /// Makes it ready for the native decoder; takes a few milliseconds, so not on the engine's thread.
+    pub fn pack(&self, precision: AdapterPrecision) {
+        self.packed.get_or_init(|| Arc::new(PackedAdapter::new(&self.layers, precision)));
+    }
+
+    /// As [`Self::pack`] made it.
+    pub fn packed(&self) -> Option<&Arc<PackedAdapter>> {
+        self.packed.get()
     }
 }

@@ -195,5 +195,5 @@ fn finish(id: &str, dir: &Path, table: Vec<Vec<Vec<Factors>>>, graph: &GraphInfo
         targets,
         bytes: all().map(|f| (f.a.len() + f.b.len()) * size_of::<f32>()).sum(),
     };
-    Adapter { info, layers: table, group_ranks }
+    Adapter { info, layers: table, group_ranks, packed: std::sync::OnceLock::new() }
 }

@@ -61,7 +61,12 @@ impl PackedAdapter {
 
 impl Numbers {
     /// `values` is `[rows][ranks]` for A and `[ranks][columns]` for B; `rank_of` tells an element's rank.
-    fn new(values: Vec<f32>, ranks: usize, rank_of: impl Fn(usize) -> usize, precision: AdapterPrecision) -> Self {
+    fn new(
+        values: Vec<f32>,
+        ranks: usize,
+        rank_of: impl Fn(usize) -> usize,
+        precision: AdapterPrecision,
+    ) -> Self {
         match precision {
             AdapterPrecision::F32 => Self::F32(values),
             AdapterPrecision::Bf16 => Self::Bf16(values.into_iter().map(f32_to_bf16).collect()),
@@ -174,8 +179,12 @@ impl Group {
                 }
                 let from = start - up.offset;
                 match &up.b {
-                    Numbers::F32(b) => cpu.lora_up(&b[rank * up.outputs..], up.outputs, from, &gated[..count], y),
-                    Numbers::Bf16(b) => cpu.lora_up(&b[rank * up.outputs..], up.outputs, from, &gated[..count], y),
+                    Numbers::F32(b) => {
+                        cpu.lora_up(&b[rank * up.outputs..], up.outputs, from, &gated[..count], y)
+                    }
+                    Numbers::Bf16(b) => {
+                        cpu.lora_up(&b[rank * up.outputs..], up.outputs, from, &gated[..count], y)
+                    }
                     Numbers::Int8(b, scales) => {
                         gated[..count].iter_mut().zip(&scales[rank..]).for_each(|(u, scale)| *u *= scale);
                         cpu.lora_up(&b[rank * up.outputs..], up.outputs, from, &gated[..count], y);

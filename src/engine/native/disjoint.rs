@@ -23,7 +23,11 @@ impl<'a, T> Disjoint<'a, T> {
     /// While the part is in use, no other part that overlaps it is.
     #[allow(clippy::mut_from_ref)] // That is what it is for.
     pub unsafe fn part(&self, first: usize, length: usize) -> &mut [T] {
-        assert!(first <= self.length && length <= self.length - first, "{first} + {length} of {}", self.length);
+        assert!(
+            first <= self.length && length <= self.length - first,
+            "{first} + {length} of {}",
+            self.length
+        );
         // SAFETY: inside the slice, as just checked; alone there, as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(first), length) }
     }

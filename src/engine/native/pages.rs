@@ -18,7 +18,9 @@ impl Pages {
     pub fn new(layers: usize, pages: usize, kv_heads: usize, head_dim: usize) -> Result<Self, EngineError> {
         let bytes = layers * pages * kv_heads * 2 * head_dim * PAGE * size_of::<u16>();
         let map = MmapMut::map_anon(bytes).map_err(|error| {
-            EngineError::Runtime(format!("cannot reserve {bytes} bytes for the KV cache (engine.kv_memory_mb): {error}"))
+            EngineError::Runtime(format!(
+                "cannot reserve {bytes} bytes for the KV cache (engine.kv_memory_mb): {error}"
+            ))
         })?;
         Ok(Self { map, pages, kv_heads, head_dim })
     }

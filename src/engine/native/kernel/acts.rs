@@ -37,6 +37,7 @@ impl Activations {
 }
 
 /// One tile's part of [`Activations`].
+#[derive(Debug)]
 pub struct TileMut<'a> {
     pub codes: &'a mut [i8],
     pub scales: &'a mut [f32],

@@ -38,7 +38,15 @@ impl<'a> Head<'a> {
 /// Attends to positions `from..=to` of the sequence whose pages `table` lists. `queries` and `out` are
 /// `[G][head_dim]`; `scores` has room for `G` times all positions of the table's pages.
 #[inline(always)]
-pub fn attend<const G: usize>(head: Head<'_>, table: &[u32], from: usize, to: usize, queries: &[f32], scores: &mut [f32], out: &mut [f32]) {
+pub fn attend<const G: usize>(
+    head: Head<'_>,
+    table: &[u32],
+    from: usize,
+    to: usize,
+    queries: &[f32],
+    scores: &mut [f32],
+    out: &mut [f32],
+) {
     let dim = head.head_dim;
     let (first, last) = (from / PAGE, to / PAGE);
     let width = (last + 1 - first) * PAGE;

@@ -35,7 +35,12 @@ pub const RANKS: usize = 8;
 ///
 /// `a` is `[inputs][ranks]`, of which the columns from `first` on are taken; `x` is `[inputs]` for each row.
 #[inline(always)]
-pub fn down<E: Element, const R: usize>(a: &[E], ranks: usize, first: usize, x: [&[f32]; R]) -> [[f32; RANKS]; R] {
+pub fn down<E: Element, const R: usize>(
+    a: &[E],
+    ranks: usize,
+    first: usize,
+    x: [&[f32]; R],
+) -> [[f32; RANKS]; R] {
     // Two sums, of the even and of the odd inputs: one alone would wait for its own last addition.
     let mut even = [[0.0_f32; RANKS]; R];
     let mut odd = [[0.0_f32; RANKS]; R];

@@ -8,15 +8,17 @@ mod attention;
 mod lora;
 mod math;
 mod plain;
+pub mod weights;
 #[cfg(target_arch = "x86_64")]
 mod x86;
-pub mod weights;
 
 pub use acts::{Activations, BLOCK, TILE, TileMut};
 pub use attention::{Head, PAGE};
 pub use lora::{Element, RANKS};
-pub use math::{bf16_to_f32, f32_to_bf16};
-pub use weights::{Bits, PANEL, Weights};
+pub use math::f32_to_bf16;
+pub use weights::Weights;
+
+use self::weights::PANEL;
 
 /// What the CPU can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +94,11 @@ impl Cpu {
         Isa::available().into_iter().map(Self).collect()
     }
 
+    /// Whether the products run on vectors.
+    pub fn is_vector(self) -> bool {
+        self.0 != Isa::Plain
+    }
+
     pub fn isa(self) -> Isa {
         self.0
     }
@@ -114,7 +121,15 @@ macro_rules! dispatch {
 impl Cpu {
     /// Adds a panel's product with `rows` rows (1 to [`TILE`]) of tile `tile` to `out`: for each row and column
     /// Σ over blocks of scale · Σ (weight code · activation code) · weight scale + weight minimum · activation sum.
-    pub fn product(self, weights: &Weights<'_>, panel: usize, acts: &Activations, tile: usize, rows: usize, out: &mut [[f32; PANEL]; TILE]) {
+    pub fn product(
+        self,
+        weights: &Weights<'_>,
+        panel: usize,
+        acts: &Activations,
+        tile: usize,
+        rows: usize,
+        out: &mut [[f32; PANEL]; TILE],
+    ) {
         assert!((1..=TILE).contains(&rows) && weights.inputs() == acts.inputs);
         let blocks = acts.inputs / BLOCK;
         let codes = &acts.codes[tile * TILE * acts.inputs..][..TILE * acts.inputs];
@@ -153,7 +168,16 @@ impl Cpu {
     ///
     /// Attends to positions `from..=to` of the sequence whose pages `table` lists. `queries` and `out` hold the heads
     /// one after another; `scores` has room for [`scores`] numbers.
-    pub fn attend(self, head: Head<'_>, table: &[u32], from: usize, to: usize, queries: &[f32], scores: &mut [f32], out: &mut [f32]) {
+    pub fn attend(
+        self,
+        head: Head<'_>,
+        table: &[u32],
+        from: usize,
+        to: usize,
+        queries: &[f32],
+        scores: &mut [f32],
+        out: &mut [f32],
+    ) {
         let dim = head.head_dim;
         macro_rules! groups {
             ($($n:literal)*) => { match queries.len() / dim {
@@ -170,7 +194,13 @@ impl Cpu {
     }
 
     /// out = A·x for 1 to 4 rows and [`RANKS`] ranks from `first` on; `a` is `[inputs][ranks]`.
-    pub fn lora_down<E: Element, const R: usize>(self, a: &[E], ranks: usize, first: usize, x: [&[f32]; R]) -> [[f32; RANKS]; R] {
+    pub fn lora_down<E: Element, const R: usize>(
+        self,
+        a: &[E],
+        ranks: usize,
+        first: usize,
+        x: [&[f32]; R],
+    ) -> [[f32; RANKS]; R] {
         match self.0 {
             Isa::Plain => lora::down(a, ranks, first, x),
             // SAFETY: the CPU has these features, or there would be no such `Cpu`.

@@ -6,7 +6,15 @@ use super::acts::{BLOCK, TILE};
 use super::weights::{Bits, PANEL};
 
 /// See [`super::Cpu::product`].
-pub fn product(bits: Bits, panel: &[u8], codes: &[i8], scales: &[f32], sums: &[f32], rows: usize, out: &mut [[f32; PANEL]; TILE]) {
+pub fn product(
+    bits: Bits,
+    panel: &[u8],
+    codes: &[i8],
+    scales: &[f32],
+    sums: &[f32],
+    rows: usize,
+    out: &mut [[f32; PANEL]; TILE],
+) {
     for (block, record) in panel.chunks_exact(bits.record()).enumerate() {
         let half = |at: usize| f16::from_le_bytes([record[at * 2], record[at * 2 + 1]]).to_f32();
         let weights = &record[64..];

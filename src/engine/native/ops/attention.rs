@@ -90,8 +90,9 @@ impl Kernel for AttentionKernel {
         if qkv.len() != tokens * width {
             return Err(ort::Error::new("queries, keys and values have another size than the step"));
         }
-        let mut out =
-            context.output(0, [tokens as i64, queries as i64])?.ok_or_else(|| ort::Error::new("no output"))?;
+        let mut out = context
+            .output(0, [tokens as i64, queries as i64])?
+            .ok_or_else(|| ort::Error::new("no output"))?;
         let (_, out) = out.try_extract_tensor_mut::<f32>()?;
         scratch.queries.resize(tokens * queries, 0.0);
         let layer = pages.layer(self.layer);

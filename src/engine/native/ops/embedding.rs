@@ -1,9 +1,7 @@
 //! Rows of the embedding matrix.
 
 use npc_onnx::packed::Bits;
-use ort::operator::{
-    ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
-};
+use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
 use super::super::kernel::Weights;

@@ -6,9 +6,9 @@
 
 use std::arch::x86_64::*;
 
-use crate::engine::native::kernel::acts::{self, TileMut, TILE};
-use crate::engine::native::kernel::lora::{self, Element, RANKS};
+use crate::engine::native::kernel::acts::{self, TILE, TileMut};
 use crate::engine::native::kernel::attention::{self, Head};
+use crate::engine::native::kernel::lora::{self, Element, RANKS};
 use crate::engine::native::kernel::weights::{Bits, PANEL};
 
 compiled!("avx2,fma,f16c");
@@ -19,7 +19,15 @@ compiled!("avx2,fma,f16c");
 /// The CPU has AVX2, FMA and F16C. `panel` holds whole records; `codes`, `scales` and `sums` are a tile's, for as
 /// many blocks; `rows` is 1 to [`TILE`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn product(bits: Bits, panel: &[u8], codes: &[i8], scales: &[f32], sums: &[f32], rows: usize, out: &mut [[f32; PANEL]; TILE]) {
+pub unsafe fn product(
+    bits: Bits,
+    panel: &[u8],
+    codes: &[i8],
+    scales: &[f32],
+    sums: &[f32],
+    rows: usize,
+    out: &mut [[f32; PANEL]; TILE],
+) {
     macro_rules! rows {
         ($($n:literal)*) => { match (bits, rows) {
             // SAFETY: as the caller promises.
@@ -41,7 +49,14 @@ pub unsafe fn product(bits: Bits, panel: &[u8], codes: &[i8], scales: &[f32], su
 /// Rows `first..first + R` of a tile, four-bit codes.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-unsafe fn four<const R: usize>(panel: &[u8], codes: &[i8], scales: &[f32], sums: &[f32], out: &mut [[f32; PANEL]; TILE], first: usize) {
+unsafe fn four<const R: usize>(
+    panel: &[u8],
+    codes: &[i8],
+    scales: &[f32],
+    sums: &[f32],
+    out: &mut [[f32; PANEL]; TILE],
+    first: usize,
+) {
     const RECORD: usize = Bits::Four.record();
     let blocks = panel.len() / RECORD;
     let nibble = _mm256_set1_epi8(15);
@@ -66,7 +81,8 @@ unsafe fn four<const R: usize>(panel: &[u8], codes: &[i8], scales: &[f32], sums:
                         acc[r] = _mm256_add_epi16(acc[r], _mm256_maddubs_epi16(low, x));
                     }
                     for r in 0..R {
-                        let y = _mm256_set1_epi32(a.add(((v + 4) * TILE + r) * 4).cast::<i32>().read_unaligned());
+                        let y =
+                            _mm256_set1_epi32(a.add(((v + 4) * TILE + r) * 4).cast::<i32>().read_unaligned());
                         acc[r] = _mm256_add_epi16(acc[r], _mm256_maddubs_epi16(high, y));
                     }
                 }
@@ -90,7 +106,14 @@ unsafe fn four<const R: usize>(panel: &[u8], codes: &[i8], scales: &[f32], sums:
 /// Rows `first..first + R` of a tile, eight-bit codes.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-unsafe fn eight<const R: usize>(panel: &[u8], codes: &[i8], scales: &[f32], sums: &[f32], out: &mut [[f32; PANEL]; TILE], first: usize) {
+unsafe fn eight<const R: usize>(
+    panel: &[u8],
+    codes: &[i8],
+    scales: &[f32],
+    sums: &[f32],
+    out: &mut [[f32; PANEL]; TILE],
+    first: usize,
+) {
     const RECORD: usize = Bits::Eight.record();
     let blocks = panel.len() / RECORD;
     let nibble = _mm256_set1_epi8(15);
@@ -122,7 +145,8 @@ unsafe fn eight<const R: usize>(panel: &[u8], codes: &[i8], scales: &[f32], sums
                         _mm256_madd_epi16(highs[r], sixteens),
                     );
                     let at = block * TILE + first + r;
-                    let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), _mm256_set1_ps(*scales.get_unchecked(at)));
+                    let scaled =
+                        _mm256_mul_ps(_mm256_cvtepi32_ps(dot), _mm256_set1_ps(*scales.get_unchecked(at)));
                     let o = out.get_unchecked_mut(first + r).as_mut_ptr().add(half * 8);
                     let sum = _mm256_fmadd_ps(scaled, d, _mm256_loadu_ps(o));
                     let sum = _mm256_fmadd_ps(m, _mm256_set1_ps(*sums.get_unchecked(at)), sum);

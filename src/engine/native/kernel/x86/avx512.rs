@@ -3,9 +3,9 @@
 
 use std::arch::x86_64::*;
 
-use crate::engine::native::kernel::acts::{self, TileMut, TILE};
-use crate::engine::native::kernel::lora::{self, Element, RANKS};
+use crate::engine::native::kernel::acts::{self, TILE, TileMut};
 use crate::engine::native::kernel::attention::{self, Head};
+use crate::engine::native::kernel::lora::{self, Element, RANKS};
 use crate::engine::native::kernel::weights::{Bits, PANEL};
 
 compiled!("avx2,fma,f16c,avx512f,avx512bw,avx512vl");
@@ -16,7 +16,15 @@ compiled!("avx2,fma,f16c,avx512f,avx512bw,avx512vl");
 /// The CPU has AVX-512 F and VNNI. `panel` holds whole records; `codes`, `scales` and `sums` are a tile's, for as
 /// many blocks; `rows` is 1 to [`TILE`].
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub unsafe fn product(bits: Bits, panel: &[u8], codes: &[i8], scales: &[f32], sums: &[f32], rows: usize, out: &mut [[f32; PANEL]; TILE]) {
+pub unsafe fn product(
+    bits: Bits,
+    panel: &[u8],
+    codes: &[i8],
+    scales: &[f32],
+    sums: &[f32],
+    rows: usize,
+    out: &mut [[f32; PANEL]; TILE],
+) {
     macro_rules! rows {
         ($($n:literal)*) => { match (bits, rows) {
             // SAFETY: as the caller promises.
@@ -30,7 +38,13 @@ pub unsafe fn product(bits: Bits, panel: &[u8], codes: &[i8], scales: &[f32], su
 
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
-unsafe fn tile<const R: usize, const EIGHT: bool>(panel: &[u8], codes: &[i8], scales: &[f32], sums: &[f32], out: &mut [[f32; PANEL]; TILE]) {
+unsafe fn tile<const R: usize, const EIGHT: bool>(
+    panel: &[u8],
+    codes: &[i8],
+    scales: &[f32],
+    sums: &[f32],
+    out: &mut [[f32; PANEL]; TILE],
+) {
     let size = if EIGHT { Bits::Eight.record() } else { Bits::Four.record() };
     let blocks = panel.len() / size;
     let nibble = _mm512_set1_epi8(15);
@@ -43,7 +57,9 @@ unsafe fn tile<const R: usize, const EIGHT: bool>(panel: &[u8], codes: &[i8], sc
         for block in 0..blocks {
             let record = panel.as_ptr().add(block * size);
             let a = codes.as_ptr().add(block * 8 * TILE * 4);
-            let quad = |v: usize, r: usize| _mm512_set1_epi32(a.add((v * TILE + r) * 4).cast::<i32>().read_unaligned());
+            let quad = |v: usize, r: usize| {
+                _mm512_set1_epi32(a.add((v * TILE + r) * 4).cast::<i32>().read_unaligned())
+            };
             let mut acc = [_mm512_setzero_si512(); R];
             if EIGHT {
                 for v in 0..8 {
@@ -69,7 +85,8 @@ unsafe fn tile<const R: usize, const EIGHT: bool>(panel: &[u8], codes: &[i8], sc
             let m = _mm512_cvtph_ps(_mm256_loadu_si256(record.add(32).cast()));
             for r in 0..R {
                 let at = block * TILE + r;
-                let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[r]), _mm512_set1_ps(*scales.get_unchecked(at)));
+                let scaled =
+                    _mm512_mul_ps(_mm512_cvtepi32_ps(acc[r]), _mm512_set1_ps(*scales.get_unchecked(at)));
                 total[r] = _mm512_fmadd_ps(scaled, d, total[r]);
                 total[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(*sums.get_unchecked(at)), total[r]);
             }

@@ -11,7 +11,15 @@ use crate::engine::native::kernel::weights::{Bits, PANEL};
 /// The CPU has AVX2, AVX-VNNI, FMA and F16C. `panel` holds whole records; `codes`, `scales` and `sums` are a tile's,
 /// for as many blocks; `rows` is 1 to [`TILE`].
 #[target_feature(enable = "avx2,avxvnni,fma,f16c")]
-pub unsafe fn product(bits: Bits, panel: &[u8], codes: &[i8], scales: &[f32], sums: &[f32], rows: usize, out: &mut [[f32; PANEL]; TILE]) {
+pub unsafe fn product(
+    bits: Bits,
+    panel: &[u8],
+    codes: &[i8],
+    scales: &[f32],
+    sums: &[f32],
+    rows: usize,
+    out: &mut [[f32; PANEL]; TILE],
+) {
     // Four rows at a time: their sums, in integers and in floats, fit into the sixteen registers.
     let mut first = 0;
     while first < rows {
@@ -34,7 +42,14 @@ pub unsafe fn product(bits: Bits, panel: &[u8], codes: &[i8], scales: &[f32], su
 
 #[target_feature(enable = "avx2,avxvnni,fma,f16c")]
 #[inline]
-unsafe fn tile<const R: usize, const EIGHT: bool>(panel: &[u8], codes: &[i8], scales: &[f32], sums: &[f32], out: &mut [[f32; PANEL]; TILE], first: usize) {
+unsafe fn tile<const R: usize, const EIGHT: bool>(
+    panel: &[u8],
+    codes: &[i8],
+    scales: &[f32],
+    sums: &[f32],
+    out: &mut [[f32; PANEL]; TILE],
+    first: usize,
+) {
     let size = if EIGHT { Bits::Eight.record() } else { Bits::Four.record() };
     let blocks = panel.len() / size;
     let nibble = _mm256_set1_epi8(15);
@@ -48,7 +63,9 @@ unsafe fn tile<const R: usize, const EIGHT: bool>(panel: &[u8], codes: &[i8], sc
             for block in 0..blocks {
                 let record = panel.as_ptr().add(block * size);
                 let a = codes.as_ptr().add((block * 8 * TILE + first) * 4);
-                let quad = |v: usize, r: usize| _mm256_set1_epi32(a.add((v * TILE + r) * 4).cast::<i32>().read_unaligned());
+                let quad = |v: usize, r: usize| {
+                    _mm256_set1_epi32(a.add((v * TILE + r) * 4).cast::<i32>().read_unaligned())
+                };
                 let mut acc = [_mm256_setzero_si256(); R];
                 if EIGHT {
                     for v in 0..8 {
@@ -74,7 +91,8 @@ unsafe fn tile<const R: usize, const EIGHT: bool>(panel: &[u8], codes: &[i8], sc
                 let m = _mm256_cvtph_ps(_mm_loadu_si128(record.add(32 + half * 16).cast()));
                 for r in 0..R {
                     let at = block * TILE + first + r;
-                    let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[r]), _mm256_set1_ps(*scales.get_unchecked(at)));
+                    let scaled =
+                        _mm256_mul_ps(_mm256_cvtepi32_ps(acc[r]), _mm256_set1_ps(*scales.get_unchecked(at)));
                     total[r] = _mm256_fmadd_ps(scaled, d, total[r]);
                     total[r] = _mm256_fmadd_ps(m, _mm256_set1_ps(*sums.get_unchecked(at)), total[r]);
                 }

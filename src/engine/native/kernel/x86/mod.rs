@@ -1,6 +1,5 @@
 //! What is compiled for certain x86-64 CPUs.
 
-
 /// The plain functions once more, compiled for wider registers.
 macro_rules! compiled {
     ($features:literal) => {

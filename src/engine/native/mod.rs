@@ -1,0 +1,198 @@
+//! The decoder in operators of our own: integer products with every row's own adapters, attention over a paged cache.
+//!
+//! ```text
+//! kernel       the arithmetic, for every instruction set
+//! adapter      adapters as the kernels read them
+//! pages        the KV cache
+//! state        what the operators share: the step, the cache, room to compute in
+//! ops          the operators
+//! disjoint     one slice written by several threads
+//! ```
+//!
+//! A row's result does not depend on what else is in its step: products of 8-bit numbers are summed as integers, and
+//! everything in floats is computed row by row, in an order that the row's own contents fix.
+
+mod adapter;
+mod disjoint;
+mod kernel;
+mod ops;
+mod pages;
+mod state;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use npc_onnx::{ModelFile, NATIVE_GRAPH_FILE};
+use ort::session::Session;
+use ort::value::Tensor;
+
+pub use self::adapter::PackedAdapter;
+use self::kernel::{Cpu, PAGE};
+use self::pages::{Pages, Place};
+use self::state::{Entry, InUse, Plan, Shared, Token};
+use super::adapter::Adapter;
+use super::decoder::{Decoder, Step};
+use super::{EngineError, runtime};
+use crate::config;
+
+/// See the module's documentation.
+pub struct Native {
+    session: Session,
+    shared: Arc<Shared>,
+    model: Arc<ModelFile>,
+    sequences: usize,
+    context: usize,
+    tables: Vec<Vec<u32>>,
+    free: Vec<u32>,
+}
+
+impl std::fmt::Debug for Native {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Native").field("sequences", &self.sequences).finish_non_exhaustive()
+    }
+}
+
+/// Whether this CPU has what makes the native decoder the faster one: wide integer products.
+pub fn is_fast() -> bool {
+    Cpu::detect().is_vector()
+}
+
+impl Native {
+    /// Opens the model folder `dir`, which must hold `native.onnx`.
+    ///
+    /// # Errors
+    /// [`EngineError::BadModel`] if the folder has none, or [`EngineError::Runtime`].
+    pub fn open(
+        environment: &ort::environment::Environment,
+        dir: &Path,
+        model: Arc<ModelFile>,
+        config: &config::Engine,
+    ) -> Result<Self, EngineError> {
+        Self::open_for(Cpu::detect(), environment, dir, model, config)
+    }
+
+    fn open_for(
+        cpu: Cpu,
+        environment: &ort::environment::Environment,
+        dir: &Path,
+        model: Arc<ModelFile>,
+        config: &config::Engine,
+    ) -> Result<Self, EngineError> {
+        let graph = dir.join(NATIVE_GRAPH_FILE);
+        if !graph.is_file() {
+            return Err(EngineError::BadModel {
+                path: dir.to_owned(),
+                reason: format!(
+                    "has no {NATIVE_GRAPH_FILE}, which the native decoder runs: its precision is {}, and int8 is \
+                     needed; use engine.decoder = \"portable\"",
+                    model.precision
+                ),
+            });
+        }
+        let sizes = &model.model;
+        let context = config.context.min(sizes.max_position);
+        let bytes = Pages::page_bytes(sizes.layers, sizes.kv_heads, sizes.head_dim);
+        // At least one whole sequence, whatever the budget.
+        let count = ((config.kv_memory_mb << 20) / bytes).max(context.div_ceil(PAGE));
+        let pages = Pages::new(sizes.layers, count, sizes.kv_heads, sizes.head_dim)?;
+        let threads = runtime::threads(config);
+        let shared = Shared::new(cpu, threads, pages);
+        let session = runtime::open_native(environment, &graph, threads, ops::domain(&shared)?)?;
+        tracing::info!(isa = cpu.isa().name(), pages = count, "native decoder");
+        Ok(Self {
+            session,
+            shared,
+            model,
+            sequences: config.rows,
+            context,
+            tables: vec![Vec::new(); config.rows],
+            free: (0..count as u32).rev().collect(),
+        })
+    }
+}
+
+impl Plan {
+    /// Fills in a step.
+    fn set(&mut self, step: Step<'_>, tables: &[Vec<u32>]) -> Result<(), EngineError> {
+        self.tokens.clear();
+        self.tables.clear();
+        self.adapters.clear();
+        self.entries.clear();
+        for chunk in step.tokens.chunk_by(|a, b| a.sequence == b.sequence) {
+            let sequence = chunk[0].sequence;
+            let table = (self.tables.len(), self.tables.len() + tables[sequence].len());
+            self.tables.extend_from_slice(&tables[sequence]);
+            let mix = &step.mixes[sequence];
+            let used = mix.iter().map(|(adapter, _)| self.in_use(adapter)).collect::<Result<Vec<_>, _>>()?;
+            for token in chunk {
+                let index = self.tokens.len();
+                let entries = (self.entries.len(), mix.len());
+                for (adapter, (_, gate)) in used.iter().zip(mix.iter()) {
+                    self.adapters[*adapter].users.push((index, self.entries.len()));
+                    self.entries.push(Entry { adapter: *adapter, gate: *gate });
+                }
+                let page = tables[sequence][token.position / PAGE];
+                let place = Place { page, slot: token.position % PAGE };
+                self.tokens.push(Token { position: token.position, place, table, entries });
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of an adapter among those in use.
+    fn in_use(&mut self, adapter: &Arc<Adapter>) -> Result<usize, EngineError> {
+        let packed =
+            adapter.packed().ok_or_else(|| EngineError::UnknownAdapter(adapter.info.id.to_string()))?;
+        let found = self.adapters.iter().position(|used| Arc::ptr_eq(&used.adapter, packed));
+        Ok(found.unwrap_or_else(|| {
+            self.adapters.push(InUse { adapter: Arc::clone(packed), users: Vec::new() });
+            self.adapters.len() - 1
+        }))
+    }
+}
+
+impl Decoder for Native {
+    fn sequences(&self) -> usize {
+        self.sequences
+    }
+
+    fn context(&self) -> usize {
+        self.context
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.model.model.vocab_size
+    }
+
+    fn set_adapters(&mut self, _resident: &[Arc<Adapter>]) -> Result<(), EngineError> {
+        // They come with each step, packed by whoever loaded them.
+        Ok(())
+    }
+
+    fn release(&mut self, sequence: usize) {
+        self.free.append(&mut self.tables[sequence]);
+    }
+
+    fn step(&mut self, step: Step<'_>, logits: &mut Vec<f32>) -> Result<(), EngineError> {
+        logits.clear();
+        for token in step.tokens {
+            let table = &mut self.tables[token.sequence];
+            while table.len() <= token.position / PAGE {
+                let page = self.free.pop().ok_or_else(|| EngineError::Runtime("no page is free".into()))?;
+                table.push(page);
+            }
+        }
+        self.shared.lock().plan.set(step, &self.tables)?;
+        let ids: Vec<i64> = step.tokens.iter().map(|token| i64::from(token.token)).collect();
+        let wanted: Vec<i64> =
+            (0..).zip(step.tokens).filter(|(_, token)| token.wants_logits).map(|(i, _)| i).collect();
+        let (tokens, count) = (ids.len(), wanted.len());
+        let outputs = self.session.run(ort::inputs! {
+            "input_ids" => Tensor::from_array(([tokens], ids))?,
+            "logit_positions" => Tensor::from_array(([count], wanted))?,
+        })?;
+        let (_, values) = outputs["logits"].try_extract_tensor::<f32>()?;
+        logits.extend_from_slice(values);
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! The native decoder: near the exact model, exact in its mixes, the same whatever is computed beside it.
+
+use std::sync::Arc;
+
+use npc_gateway::config::{self, AdapterPrecision};
+use npc_gateway::engine::{Decoder, Native, Portable, ResolvedMix, Step, StepToken, Tokenizer};
+use npc_onnx::ModelFile;
+
+use super::support::{config, fp32_model_dir, model_dir, runtime};
+
+const ENGLISH: &str = include_str!("../../onnx/tests/data/english.txt");
+
+fn no_mixes(sequences: usize) -> Vec<Arc<ResolvedMix>> {
+    vec![Arc::new(ResolvedMix::new()); sequences]
+}
+
+fn native(config: &config::Engine) -> Native {
+    let model = Arc::new(ModelFile::read(&model_dir()).unwrap());
+    Native::open(&runtime(), &model_dir(), model, config).unwrap()
+}
+
+fn english() -> Vec<u32> {
+    let model = ModelFile::read(&model_dir()).unwrap().model;
+    Tokenizer::load(&model_dir(), &model).unwrap().encode_text(ENGLISH)
+}
+
+/// The logits of every token, computed `chunk` tokens at a time.
+fn all_logits(decoder: &mut dyn Decoder, tokens: &[u32], chunk: usize) -> Vec<f32> {
+    let mixes = no_mixes(decoder.sequences());
+    let mut all = Vec::new();
+    let mut logits = Vec::new();
+    for (i, chunk_tokens) in tokens.chunks(chunk).enumerate() {
+        let step: Vec<_> = chunk_tokens
+            .iter()
+            .enumerate()
+            .map(|(j, token)| StepToken { sequence: 0, position: i * chunk + j, token: *token, wants_logits: true })
+            .collect();
+        decoder.step(Step { tokens: &step, mixes: &mixes }, &mut logits).unwrap();
+        all.extend_from_slice(&logits);
+    }
+    decoder.release(0);
+    all
+}
+
+fn log_probs(logits: &[f32]) -> Vec<f64> {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = logits.iter().map(|l| f64::from(l - highest).exp()).sum();
+    logits.iter().map(|l| f64::from(l - highest) - total.ln()).collect()
+}
+
+#[test]
+fn it_stays_near_fp32_on_english() {
+    let tokens = english();
+    let tokens = &tokens[..tokens.len().min(480)];
+    let config = config::Engine { context: 512, rows: 2, ..config() };
+    let model = Arc::new(ModelFile::read(&fp32_model_dir()).unwrap());
+    let vocab = model.model.vocab_size;
+    let mut exact = Portable::open(&runtime(), &fp32_model_dir(), model, &config).unwrap();
+    let mut native = native(&config);
+    let (exact, native) = (all_logits(&mut exact, tokens, 64), all_logits(&mut native, tokens, 64));
+    let mut divergences: Vec<f64> = exact
+        .chunks_exact(vocab)
+        .zip(native.chunks_exact(vocab))
+        .map(|(p, q)| {
+            let (p, q) = (log_probs(p), log_probs(q));
+            p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum()
+        })
+        .collect();
+    let mean = divergences.iter().sum::<f64>() / divergences.len() as f64;
+    divergences.sort_by(f64::total_cmp);
+    let p99 = divergences[divergences.len() * 99 / 100];
+    println!("{} tokens: mean KL {mean:.5}, p99 {p99:.5}", tokens.len());
+    assert!(mean < 0.02, "mean KL {mean}");
+    assert!(p99 < 0.2, "p99 KL {p99}");
+}
+
+#[test]
+fn chunks_and_neighbours_change_no_bit() {
+    let tokens = english();
+    let config = config::Engine { adapter_precision: AdapterPrecision::F32, ..config() };
+    let mut decoder = native(&config);
+    let vocab = decoder.vocab_size();
+    let (alone, other) = (&tokens[..48], &tokens[60..160]);
+    let expected = all_logits(&mut decoder, alone, 48);
+    // In chunks of every length, each beside three other sequences at other positions.
+    let mixes = no_mixes(decoder.sequences());
+    let mut logits = Vec::new();
+    for chunk in [1, 3, 8, 17] {
+        for (i, part) in alone.chunks(chunk).enumerate() {
+            let mut step = Vec::new();
+            for (neighbour, length) in [(1, 1), (5, 4), (2, 9)] {
+                for j in 0..length {
+                    let position = i * length + j;
+                    let Some(token) = other.get(position) else { continue };
+                    step.push(StepToken { sequence: neighbour, position, token: *token, wants_logits: neighbour == 5 });
+                }
+            }
+            let skipped = step.iter().filter(|token| token.wants_logits).count();
+            for (j, token) in part.iter().enumerate() {
+                let position = i * chunk + j;
+                step.push(StepToken { sequence: 3, position, token: *token, wants_logits: true });
+            }
+            decoder.step(Step { tokens: &step, mixes: &mixes }, &mut logits).unwrap();
+            for (j, found) in logits.chunks_exact(vocab).skip(skipped).enumerate() {
+                let position = i * chunk + j;
+                let expected = &expected[position * vocab..][..vocab];
+                assert!(found == expected, "position {position} in chunks of {chunk} differs");
+            }
+        }
+        for sequence in [1, 5, 2, 3] {
+            decoder.release(sequence);
+        }
+    }
+}

@@ -33,7 +33,12 @@ fn all_logits(decoder: &mut dyn Decoder, tokens: &[u32], chunk: usize) -> Vec<f3
         let step: Vec<_> = chunk_tokens
             .iter()
             .enumerate()
-            .map(|(j, token)| StepToken { sequence: 0, position: i * chunk + j, token: *token, wants_logits: true })
+            .map(|(j, token)| StepToken {
+                sequence: 0,
+                position: i * chunk + j,
+                token: *token,
+                wants_logits: true,
+            })
             .collect();
         decoder.step(Step { tokens: &step, mixes: &mixes }, &mut logits).unwrap();
         all.extend_from_slice(&logits);
@@ -92,7 +97,12 @@ fn chunks_and_neighbours_change_no_bit() {
                 for j in 0..length {
                     let position = i * length + j;
                     let Some(token) = other.get(position) else { continue };
-                    step.push(StepToken { sequence: neighbour, position, token: *token, wants_logits: neighbour == 5 });
+                    step.push(StepToken {
+                        sequence: neighbour,
+                        position,
+                        token: *token,
+                        wants_logits: neighbour == 5,
+                    });
                 }
             }
             let skipped = step.iter().filter(|token| token.wants_logits).count();

@@ -26,6 +26,8 @@ pub struct Engine {
     pub adapter_precision: AdapterPrecision,
     /// MiB of keys and values in the native decoder.
     pub kv_memory_mb: usize,
+    /// Conversations whose keys and values stay after an answer.
+    pub kept_conversations: usize,
 }
 
 /// The numbers that adapters are held in.

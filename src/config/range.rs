@@ -42,6 +42,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("engine.prefill_budget", Range::Closed(1.0, 8192.0)),
     ("engine.max_adapters", Range::Closed(1.0, 4096.0)),
     ("engine.adapter_memory_mb", Range::Closed(1.0, 65_536.0)),
+    ("engine.kept_conversations", Range::Closed(0.0, 65_536.0)),
     ("engine.kv_memory_mb", Range::Closed(16.0, 1_048_576.0)),
     ("turn.max_tokens", Range::Closed(1.0, 4096.0)),
     ("turn.temperature", Range::Above(0.0, 2.0)),

@@ -31,9 +31,18 @@ pub struct Step<'a> {
 }
 
 /// Computes steps. Not shared: one thread owns it.
+///
+/// Whoever drives it sees to it that pages suffice: a sequence of n tokens takes ⌈n / [`Decoder::page_tokens`]⌉ of
+/// them, less those that it shares, and one more while it goes on from the middle of a shared one.
 pub trait Decoder: Send {
-    /// How many sequences it can hold.
+    /// How many sequences it can hold: those that are computed, and those that are kept to go on later.
     fn sequences(&self) -> usize;
+
+    /// Tokens that share a page of the KV cache; a sequence takes whole pages.
+    fn page_tokens(&self) -> usize;
+
+    /// Pages that no sequence has.
+    fn free_pages(&self) -> usize;
 
     /// How many tokens a sequence can hold.
     fn context(&self) -> usize;
@@ -46,6 +55,10 @@ pub trait Decoder: Send {
 
     /// Forgets a sequence.
     fn release(&mut self, sequence: usize);
+
+    /// Makes the sequence `to` begin with the first `tokens` tokens of `from`, instead of what it held. Returns how
+    /// many it shares: 0 where the decoder cannot.
+    fn share(&mut self, from: usize, to: usize, tokens: usize) -> usize;
 
     /// Computes a step and writes the logits of the tokens that want them into `logits`, in their order,
     /// [`Decoder::vocab_size`] each. After an error the sequences of the step hold nothing that can be used.

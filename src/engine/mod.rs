@@ -29,7 +29,7 @@ pub use self::error::EngineError;
 pub use self::native::Native;
 pub use self::portable::Portable;
 pub use self::request::{
-    Choice, Choose, Event, FinishReason, Generate, Generation, Mix, Sampling, Usage, Weighted,
+    Choice, Choose, Event, FinishReason, Generate, Generation, Mix, Sampling, Schedule, Usage, Weighted,
 };
 pub use self::runtime::load as load_runtime;
 pub use self::scheduler::{MAX_STOP_CHARS, MAX_STOPS};
@@ -146,7 +146,7 @@ impl Engine {
         shared.running.store(true, std::sync::atomic::Ordering::Release);
         let context = decoder.context();
         let limits = Limits {
-            rows: decoder.sequences(),
+            rows: config.rows.min(decoder.sequences()),
             context,
             prefill_budget: config.prefill_budget,
             vocab_size: decoder.vocab_size(),
@@ -224,7 +224,7 @@ impl Engine {
             max_tokens,
             events: sender,
         };
-        self.submit(request.prompt, mix, slot, Work::Generate(Box::new(work)))?;
+        self.submit(request.prompt, mix, slot, request.schedule, Work::Generate(Box::new(work)))?;
         Ok(Generation { events })
     }
 
@@ -243,8 +243,20 @@ impl Engine {
         let slot = self.queue_slot()?;
         let (reply, answer) = oneshot::channel();
         let work = Work::Choose(ChooseWork { options, reply: Some(reply) });
-        self.submit(request.prompt, mix, slot, work)?;
+        self.submit(request.prompt, mix, slot, request.schedule, work)?;
         answer.await.map_err(|_| EngineError::Stopped)?
+    }
+
+    /// Computes the keys and values of a prompt in the background, so that a request that begins like it need not.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn warm(&self, prompt: Vec<u32>, mix: &Mix) -> Result<(), EngineError> {
+        self.check_prompt(&prompt, 1)?;
+        let mix = self.resolve(mix)?;
+        let slot = self.queue_slot()?;
+        let schedule = Schedule { owner: 0, background: true };
+        self.submit(prompt, mix, slot, schedule, Work::Warm)
     }
 
     /// Reads a PEFT adapter and makes it usable in mixes under `id`.
@@ -350,9 +362,11 @@ impl Engine {
         prompt: Vec<u32>,
         mix: ResolvedMix,
         slot: QueueSlot,
+        schedule: Schedule,
         work: Work,
     ) -> Result<(), EngineError> {
-        let job = Job { prompt, mix: Arc::new(mix), submitted: Instant::now(), slot: Some(slot), work };
+        let (mix, submitted) = (Arc::new(mix), Instant::now());
+        let job = Job { prompt, mix, submitted, slot: Some(slot), schedule, work };
         self.send(Command::Run(job))
     }
 

@@ -34,6 +34,15 @@ pub struct Sampling {
     pub seed: Option<u64>,
 }
 
+/// Who gets a row first when there are fewer than requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Schedule {
+    /// Whose request it is, as any number: the owner with the fewest rows gets the next one.
+    pub owner: u64,
+    /// No player waits for it: it gets a row only when nobody else wants it, and half of the rows at most.
+    pub background: bool,
+}
+
 /// Asks for text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generate {
@@ -45,6 +54,7 @@ pub struct Generate {
     pub stop: Vec<String>,
     /// Tokens to generate at most; at least 1.
     pub max_tokens: u32,
+    pub schedule: Schedule,
 }
 
 /// Asks how likely each of a closed list of texts is after a prompt.
@@ -54,6 +64,7 @@ pub struct Choose {
     pub mix: Mix,
     /// At least one text; none may be empty.
     pub options: Vec<String>,
+    pub schedule: Schedule,
 }
 
 /// Why a generation ended.

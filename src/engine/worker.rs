@@ -95,13 +95,13 @@ impl Worker {
     /// Runs until the last handle is gone or [`Command::Stop`] comes.
     pub fn run(mut self) {
         let _running = Running(Arc::clone(&self.shared));
-        let mut scheduler = Scheduler::new(self.limits);
+        let mut scheduler = Scheduler::new(self.limits, self.decoder.sequences());
         let mut tokens = Vec::new();
         let mut logits = Vec::new();
         while self.take_commands(&mut scheduler) {
-            let changes = scheduler.admit(Instant::now());
+            let changes = scheduler.admit(self.decoder.as_mut(), Instant::now());
             self.apply(&scheduler, &changes);
-            self.release_adapters(&scheduler);
+            self.release_adapters(&mut scheduler);
             scheduler.plan(&mut tokens);
             if tokens.is_empty() {
                 continue;
@@ -117,7 +117,7 @@ impl Worker {
                 }
                 Err(error) => {
                     tracing::error!(%error, rows = scheduler.live(), "a step failed; its requests end");
-                    scheduler.fail(&tokens, &error, Instant::now())
+                    scheduler.fail(&tokens, &error, self.decoder.as_mut(), Instant::now())
                 }
             };
             self.apply(&scheduler, &changes);
@@ -173,10 +173,13 @@ impl Worker {
     }
 
     /// Lets go of the adapters that leave and are no longer used.
-    fn release_adapters(&mut self, scheduler: &Scheduler) {
+    fn release_adapters(&mut self, scheduler: &mut Scheduler) {
         let before = self.resident.len();
         let (stay, free): (Vec<_>, Vec<_>) = self.leaving.drain(..).partition(|a| scheduler.uses(a));
         self.leaving = stay;
+        for adapter in &free {
+            scheduler.forget(adapter, self.decoder.as_mut());
+        }
         self.resident.retain(|a| !free.iter().any(|f| Arc::ptr_eq(a, f)));
         if self.resident.len() != before
             && let Err(error) = self.decoder.set_adapters(&self.resident)
@@ -186,9 +189,6 @@ impl Worker {
     }
 
     fn apply(&mut self, scheduler: &Scheduler, changes: &Changes) {
-        for sequence in &changes.released {
-            self.decoder.release(*sequence);
-        }
         for duration in &changes.durations_ms {
             let mean = self.shared.row_ms.load(Ordering::Relaxed);
             let next = if mean == 0 { *duration } else { (mean * 7 + duration) / 8 };

@@ -1,5 +1,6 @@
 //! The task of one turn.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use super::state::TurnState;
 use super::{Say, TurnError, TurnEvent, Turns, prompt};
 use crate::config::OnOverload;
 use crate::engine::{
-    EngineError, Event, FinishReason, Generate, Generation, MAX_STOPS, Mix, Sampling, Usage,
+    EngineError, Event, FinishReason, Generate, Generation, MAX_STOPS, Mix, Sampling, Schedule, Usage,
 };
 use crate::history::Exchange;
 use crate::npc::{Npc, Place};
@@ -51,6 +52,13 @@ struct Progress {
 
 /// Nobody takes the turn's events any more.
 struct Gone;
+
+/// The player as the engine's scheduler knows one.
+fn owner(player: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    player.hash(&mut hasher);
+    hasher.finish()
+}
 
 impl Drop for Runner {
     fn drop(&mut self) {
@@ -108,6 +116,7 @@ impl Runner {
             sampling: self.sampling.clone(),
             stop: self.stops(),
             max_tokens: self.max_tokens,
+            schedule: Schedule { owner: owner(&self.say.player), background: false },
         };
         match self.turns.engine.generate(request) {
             Ok(generation) => self.stream(generation, progress, events).await,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use npc_gateway::config;
+use npc_gateway::config::{self, DecoderKind};
 use npc_gateway::engine::{Engine, EngineError, Event, Sampling, Weighted};
 
 use super::support::{collect, config, engine, library, model_dir, prompt};
@@ -99,7 +99,7 @@ fn copy_of_model(dir: &Path) {
     for entry in std::fs::read_dir(model_dir()).unwrap() {
         let entry = entry.unwrap();
         let target = dir.join(entry.file_name());
-        if entry.file_name() == "weights.bin" {
+        if entry.path().extension().is_some_and(|extension| extension == "bin") {
             std::os::unix::fs::symlink(entry.path(), target).unwrap();
         } else {
             std::fs::copy(entry.path(), target).unwrap();
@@ -109,7 +109,11 @@ fn copy_of_model(dir: &Path) {
 
 #[test]
 fn a_wrong_model_folder_is_a_clear_error() {
-    let start = |dir: &Path| Engine::start(dir, &library(), &config()).map(|_| ()).unwrap_err().to_string();
+    let start_with = |dir: &Path, decoder| {
+        let config = config::Engine { decoder, ..config() };
+        Engine::start(dir, &library(), &config).map(|_| ()).unwrap_err().to_string()
+    };
+    let start = |dir: &Path| start_with(dir, DecoderKind::Portable);
     let empty = tempfile::tempdir().unwrap();
     assert!(start(empty.path()).contains("model.toml"), "{}", start(empty.path()));
 
@@ -125,6 +129,18 @@ fn a_wrong_model_folder_is_a_clear_error() {
         copy_of_model(dir.path());
         damage(&dir.path().join(file));
         let message = start(dir.path());
+        assert!(message.contains(named), "{file}: {message}");
+    }
+    let native: [(&str, Damage<'_>, &str); 3] = [
+        ("native.onnx", &|p| std::fs::write(p, "no graph").unwrap(), "native.onnx"),
+        ("native.onnx", &|p| std::fs::remove_file(p).unwrap(), "engine.decoder = \"portable\""),
+        ("native.bin", &|p| std::fs::remove_file(p).unwrap(), "native.bin"),
+    ];
+    for (file, damage, named) in native {
+        let dir = tempfile::tempdir().unwrap();
+        copy_of_model(dir.path());
+        damage(&dir.path().join(file));
+        let message = start_with(dir.path(), DecoderKind::Native);
         assert!(message.contains(named), "{file}: {message}");
     }
 }

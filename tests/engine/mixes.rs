@@ -6,14 +6,15 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use npc_gateway::engine::{Adapter, Decoder, Portable, ResolvedMix, Step, StepToken};
+use npc_gateway::config::AdapterPrecision;
+use npc_gateway::engine::{Adapter, Decoder, Native, Portable, ResolvedMix, Step, StepToken};
 use npc_onnx::ModelFile;
 use npc_reference::Reference;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::support::{config, fp32_model_dir, gguf, runtime};
+use super::support::{config, fp32_model_dir, gguf, model_dir, runtime};
 
 /// An adapter as PEFT knows it, kept to merge it into the reference.
 struct Source {
@@ -90,7 +91,7 @@ impl Source {
 
 /// Feeds each row its tokens in one step; returns each row's logits after its last one.
 fn feed(
-    decoder: &mut Portable,
+    decoder: &mut dyn Decoder,
     starts: &[usize],
     chunks: &[&[u32]],
     mixes: &[Arc<ResolvedMix>],
@@ -171,7 +172,7 @@ fn a_batch_of_mixes_equals_merged_weights() {
         .map(|mix| Arc::new(mix.iter().map(|(i, g)| (Arc::clone(&adapters[*i]), *g)).collect()))
         .collect();
     let none: Vec<Arc<ResolvedMix>> = (0..8).map(|_| Arc::default()).collect();
-    let run = |decoder: &mut Portable, mixes: &[Arc<ResolvedMix>]| -> Vec<Vec<Vec<f32>>> {
+    let run = |decoder: &mut dyn Decoder, mixes: &[Arc<ResolvedMix>]| -> Vec<Vec<Vec<f32>>> {
         let prompt_slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let mut lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
         let mut steps = vec![feed(decoder, &[0; 8], &prompt_slices, mixes)];
@@ -192,12 +193,24 @@ fn a_batch_of_mixes_equals_merged_weights() {
     decoder.set_adapters(&adapters).unwrap();
     let mixed = run(&mut decoder, &mixes);
 
+    let native_dir = model_dir();
+    let native_model = Arc::new(ModelFile::read(&native_dir).unwrap());
+    let mut native = Native::open(&environment, &native_dir, native_model, &config()).unwrap();
+    let native_without = run(&mut native, &none);
+    adapters.iter().for_each(|adapter| adapter.pack(AdapterPrecision::F32));
+    let native_mixed = run(&mut native, &mixes);
+
     for step in 0..3 {
         assert!(
-            mixed[step][0] == without_adapters[step][0],
+            mixed[step][0] == without_adapters[step][0] && native_mixed[step][0] == native_without[step][0],
             "step {step}: the row without adapters is not the base model's, bit for bit"
         );
     }
+    // On the native decoder a row among others is the row alone, bit for bit.
+    let mut lonely: Vec<Arc<ResolvedMix>> = none.clone();
+    lonely[0] = Arc::clone(&mixes[5]);
+    let alone = feed(&mut native, &[0], &[&prompts[5]], &lonely);
+    assert!(alone[0] == native_mixed[0][5], "the batch changed a row");
     for (row, mix) in weights.iter().enumerate() {
         let mut merged = base.clone();
         for (i, g) in *mix {
@@ -211,8 +224,14 @@ fn a_batch_of_mixes_equals_merged_weights() {
             let fed = if step == 0 { &prompts[row][..] } else { &more[row][step - 1..step] };
             let wanted = reference.push(fed).unwrap();
             let error = relative(&mixed[step][row], &wanted);
-            println!("row {row} step {step}: relative error {error:.2e}");
+            let native_error = relative(&native_mixed[step][row], &wanted);
+            println!("row {row} step {step}: relative error {error:.2e}, native int8 {native_error:.2e}");
             assert!(error < 1e-3, "row {row}, step {step}: relative error {error}");
+            // As far off as 8-bit activations make it, mix or no mix.
+            assert!(
+                native_error < 0.1,
+                "row {row}, step {step}: relative error {native_error} on the native one"
+            );
             unmixed_difference = unmixed_difference.max(relative(&without_adapters[step][row], &wanted));
         }
         // The mixes must matter, or the comparison above would prove nothing.

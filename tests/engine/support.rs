@@ -2,7 +2,9 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use npc_gateway::config;
-use npc_gateway::engine::{Engine, Event, FinishReason, Generate, Generation, Sampling, Usage, load_runtime};
+use npc_gateway::engine::{
+    Engine, Event, FinishReason, Generate, Generation, Sampling, Schedule, Usage, load_runtime,
+};
 
 fn path(variable: &str) -> PathBuf {
     let value = std::env::var_os(variable);
@@ -47,6 +49,7 @@ pub fn config() -> config::Engine {
         adapter_memory_mb: 512,
         adapter_precision: config::AdapterPrecision::F32,
         kv_memory_mb: 64,
+        kept_conversations: 8,
     }
 }
 
@@ -67,6 +70,7 @@ pub fn prompt(engine: &Engine, text: &str) -> Generate {
         sampling: greedy(),
         stop: Vec::new(),
         max_tokens: 16,
+        schedule: Schedule::default(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! kernel       the arithmetic, for every instruction set
 //! adapter      adapters as the kernels read them
 //! pages        the KV cache
+//! pool         which page belongs to whom
 //! state        what the operators share: the step, the cache, room to compute in
 //! ops          the operators
 //! disjoint     one slice written by several threads
@@ -17,6 +18,7 @@ mod disjoint;
 mod kernel;
 mod ops;
 mod pages;
+mod pool;
 mod state;
 
 use std::path::Path;
@@ -29,6 +31,7 @@ use ort::value::Tensor;
 pub use self::adapter::PackedAdapter;
 use self::kernel::{Cpu, PAGE};
 use self::pages::{Pages, Place};
+use self::pool::Pool;
 use self::state::{Entry, InUse, Plan, Shared, Token};
 use super::adapter::Adapter;
 use super::decoder::{Decoder, Step};
@@ -40,15 +43,15 @@ pub struct Native {
     session: Session,
     shared: Arc<Shared>,
     model: Arc<ModelFile>,
-    sequences: usize,
     context: usize,
+    /// The pages of every sequence.
     tables: Vec<Vec<u32>>,
-    free: Vec<u32>,
+    pool: Pool,
 }
 
 impl std::fmt::Debug for Native {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Native").field("sequences", &self.sequences).finish_non_exhaustive()
+        f.debug_struct("Native").field("sequences", &self.tables.len()).finish_non_exhaustive()
     }
 }
 
@@ -103,10 +106,9 @@ impl Native {
             session,
             shared,
             model,
-            sequences: config.rows,
             context,
-            tables: vec![Vec::new(); config.rows],
-            free: (0..count as u32).rev().collect(),
+            tables: vec![Vec::new(); config.rows + config.kept_conversations],
+            pool: Pool::new(count),
         })
     }
 }
@@ -153,7 +155,15 @@ impl Plan {
 
 impl Decoder for Native {
     fn sequences(&self) -> usize {
-        self.sequences
+        self.tables.len()
+    }
+
+    fn page_tokens(&self) -> usize {
+        PAGE
+    }
+
+    fn free_pages(&self) -> usize {
+        self.pool.free()
     }
 
     fn context(&self) -> usize {
@@ -170,19 +180,39 @@ impl Decoder for Native {
     }
 
     fn release(&mut self, sequence: usize) {
-        self.free.append(&mut self.tables[sequence]);
+        for page in self.tables[sequence].drain(..) {
+            self.pool.release(page);
+        }
+    }
+
+    fn share(&mut self, from: usize, to: usize, tokens: usize) -> usize {
+        if from == to {
+            return tokens;
+        }
+        self.release(to);
+        // The last page too, if it is full only in part: whoever writes into it first takes a copy.
+        let pages = tokens.div_ceil(PAGE).min(self.tables[from].len());
+        for i in 0..pages {
+            let page = self.tables[from][i];
+            self.pool.retain(page);
+            self.tables[to].push(page);
+        }
+        tokens.min(pages * PAGE)
     }
 
     fn step(&mut self, step: Step<'_>, logits: &mut Vec<f32>) -> Result<(), EngineError> {
         logits.clear();
-        for token in step.tokens {
-            let table = &mut self.tables[token.sequence];
-            while table.len() <= token.position / PAGE {
-                let page = self.free.pop().ok_or_else(|| EngineError::Runtime("no page is free".into()))?;
-                table.push(page);
+        {
+            let mut state = self.shared.lock();
+            for token in step.tokens {
+                self.pool.make_writable(
+                    &mut self.tables[token.sequence],
+                    token.position,
+                    &mut state.pages,
+                )?;
             }
+            state.plan.set(step, &self.tables)?;
         }
-        self.shared.lock().plan.set(step, &self.tables)?;
         let ids: Vec<i64> = step.tokens.iter().map(|token| i64::from(token.token)).collect();
         let wanted: Vec<i64> =
             (0..).zip(step.tokens).filter(|(_, token)| token.wants_logits).map(|(i, _)| i).collect();

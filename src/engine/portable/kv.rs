@@ -69,6 +69,21 @@ impl KvCache {
         Ok(Self { shape, storage, info, allocator })
     }
 
+    /// Copies the first `tokens` tokens of a row. `false`: the cache is in a device's memory, where it cannot.
+    pub fn copy(&mut self, from: usize, to: usize, tokens: usize) -> bool {
+        let shape = self.shape;
+        let Storage::Host(map) = &mut self.storage else { return false };
+        let head_bytes = shape.context * shape.head_dim * shape.element_bytes();
+        let length = tokens.min(shape.context) * shape.head_dim * shape.element_bytes();
+        for plane in 0..shape.layers * 2 {
+            for head in 0..shape.heads {
+                let at = |row: usize| ((plane * shape.rows + row) * shape.heads + head) * head_bytes;
+                map.copy_within(at(from)..at(from) + length, at(to));
+            }
+        }
+        true
+    }
+
     /// A tensor over rows `start..start + rows` of a layer's keys (`kind` 0) or values (`kind` 1).
     ///
     /// # Safety

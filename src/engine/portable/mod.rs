@@ -240,6 +240,23 @@ impl Decoder for Portable {
         self.filled[sequence] = 0;
     }
 
+    fn page_tokens(&self) -> usize {
+        self.context
+    }
+
+    /// Every sequence has its row for itself: they never run out.
+    fn free_pages(&self) -> usize {
+        usize::MAX / 2
+    }
+
+    fn share(&mut self, from: usize, to: usize, tokens: usize) -> usize {
+        if from != to && !self.kv.copy(from, to, tokens) {
+            return 0;
+        }
+        self.filled[to] = tokens;
+        tokens
+    }
+
     fn step(&mut self, step: Step<'_>, logits: &mut Vec<f32>) -> Result<(), EngineError> {
         let vocab = self.vocab_size();
         // Where in the output each token's logits go.

@@ -2,7 +2,11 @@
 //!
 //! Every step: rows whose caller has gone leave, waiting requests take free rows in their order, every row
 //! that generates computes one token, and what is left of the budget goes to prompts, oldest first.
+//!
+//! What a request leaves in the KV cache is kept: a later one whose prompt begins alike, under the same mix, computes
+//! only the rest.
 
+mod kept;
 mod row;
 mod stop;
 #[cfg(test)]
@@ -15,8 +19,9 @@ use std::time::Instant;
 pub use row::{ChooseWork, GenerateWork, Job, Work};
 pub use stop::{MAX_STOP_CHARS, MAX_STOPS, StopMatcher};
 
+use self::kept::{Kept, common, same_mix};
 use self::row::{After, Row};
-use super::decoder::{ResolvedMix, StepToken};
+use super::decoder::{Decoder, ResolvedMix, StepToken};
 use super::{EngineError, adapter::Adapter};
 
 /// What bounds the scheduler.
@@ -34,8 +39,6 @@ pub struct Limits {
 /// How the rows changed in a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Sequences that the decoder must forget.
-    pub released: Vec<usize>,
     /// Requests that ended because nobody waited for them any more.
     pub abandoned: usize,
     /// How long each finished request had its row, in milliseconds.
@@ -47,30 +50,56 @@ pub struct Changes {
 pub struct Scheduler {
     limits: Limits,
     waiting: VecDeque<Job>,
-    /// By sequence number.
-    rows: Vec<Option<Live>>,
+    /// By sequence number. At most [`Limits::rows`] are live.
+    rows: Vec<Slot>,
     /// The mix of every row, for the decoder; empty where there is no row.
     mixes: Vec<Arc<ResolvedMix>>,
+    /// Requests that got a row so far.
     admissions: u64,
+    /// Steps so far.
+    steps: u64,
+}
+
+/// A sequence of the decoder.
+#[derive(Debug)]
+enum Slot {
+    Free,
+    Live(Box<Live>),
+    Kept(Kept),
 }
 
 #[derive(Debug)]
 struct Live {
     row: Row,
-    /// Older rows get their prompt computed first.
-    admission: u64,
+    /// The step before which it got its row: who has waited longer gets its prompt computed earlier.
+    step: u64,
     since: Instant,
 }
 
+impl Slot {
+    fn live(&self) -> Option<&Live> {
+        if let Self::Live(live) = self { Some(live) } else { None }
+    }
+
+    fn live_mut(&mut self) -> Option<&mut Live> {
+        if let Self::Live(live) = self { Some(live) } else { None }
+    }
+}
+
+/// Prompt tokens that one step of waiting is worth: short prompts go first, but none waits for ever.
+const AGEING: usize = 16;
+
 impl Scheduler {
-    pub fn new(limits: Limits) -> Self {
+    /// `sequences` is [`Decoder::sequences`].
+    pub fn new(limits: Limits, sequences: usize) -> Self {
         let none = Arc::new(ResolvedMix::new());
         Self {
             limits,
             waiting: VecDeque::new(),
-            rows: (0..limits.rows).map(|_| None).collect(),
-            mixes: vec![none; limits.rows],
+            rows: (0..sequences).map(|_| Slot::Free).collect(),
+            mixes: vec![none; sequences],
             admissions: 0,
+            steps: 0,
         }
     }
 
@@ -80,7 +109,7 @@ impl Scheduler {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.rows.iter().all(Option::is_none)
+        self.waiting.is_empty() && self.lives().next().is_none()
     }
 
     #[cfg(test)]
@@ -89,7 +118,11 @@ impl Scheduler {
     }
 
     pub fn live(&self) -> usize {
-        self.rows.iter().flatten().count()
+        self.lives().count()
+    }
+
+    fn lives(&self) -> impl Iterator<Item = (usize, &Live)> {
+        self.rows.iter().enumerate().filter_map(|(sequence, slot)| Some((sequence, slot.live()?)))
     }
 
     /// The mixes of the rows, for the step.
@@ -103,38 +136,138 @@ impl Scheduler {
         self.waiting.iter().any(|job| in_mix(&job.mix)) || self.mixes.iter().any(|mix| in_mix(mix))
     }
 
+    /// Forgets what is kept of an adapter that leaves.
+    pub fn forget(&mut self, adapter: &Arc<Adapter>, decoder: &mut dyn Decoder) {
+        for (sequence, slot) in self.rows.iter_mut().enumerate() {
+            if let Slot::Kept(kept) = slot
+                && kept.mix.iter().any(|(a, _)| Arc::ptr_eq(a, adapter))
+            {
+                decoder.release(sequence);
+                *slot = Slot::Free;
+            }
+        }
+    }
+
     /// Drops what nobody waits for and gives free rows to waiting requests.
-    pub fn admit(&mut self, now: Instant) -> Changes {
+    pub fn admit(&mut self, decoder: &mut dyn Decoder, now: Instant) -> Changes {
         let mut changes = Changes::default();
         for sequence in 0..self.rows.len() {
-            if self.rows[sequence].as_ref().is_some_and(|live| live.row.job.abandoned()) {
+            if self.rows[sequence].live().is_some_and(|live| live.row.job.abandoned()) {
                 changes.abandoned += 1;
-                self.release(sequence, now, &mut changes);
+                self.keep(sequence, now, &mut changes);
             }
         }
         let before = self.waiting.len();
         self.waiting.retain(|job| !job.abandoned());
         changes.abandoned += before - self.waiting.len();
-        // The lowest free row first: rows side by side share a run of the portable decoder.
-        for sequence in 0..self.rows.len() {
-            if self.rows[sequence].is_some() {
-                continue;
+        while self.live() < self.limits.rows {
+            let Some(next) = self.next_waiting() else { break };
+            let Some(job) = self.waiting.remove(next) else { break };
+            if let Err(job) = self.place(job, decoder, now) {
+                // Its pages are not free yet; nobody overtakes it, or it might wait for ever.
+                self.waiting.insert(next, job);
+                break;
             }
-            let Some(job) = self.waiting.pop_front() else { break };
-            self.mixes[sequence] = Arc::clone(&job.mix);
-            self.admissions += 1;
-            let live = Live { row: Row::new(job, now), admission: self.admissions, since: now };
-            self.rows[sequence] = Some(live);
         }
         changes
+    }
+
+    /// Which waiting request gets the next row: one that a player waits for before background work, of the player
+    /// with the fewest rows, and the oldest of those.
+    fn next_waiting(&self) -> Option<usize> {
+        let rows_of =
+            |owner: u64| self.lives().filter(|(_, live)| live.row.job.schedule.owner == owner).count();
+        let background = self.lives().filter(|(_, live)| live.row.job.schedule.background).count();
+        // One row at least, half of them at most: a player's line that comes now shall find one.
+        let room_in_background = background < (self.limits.rows / 2).max(1);
+        let candidates = self.waiting.iter().enumerate();
+        let candidates = candidates.filter(|(_, job)| !job.schedule.background || room_in_background);
+        candidates
+            .min_by_key(|(at, job)| (job.schedule.background, rows_of(job.schedule.owner), *at))
+            .map(|(at, _)| at)
+    }
+
+    /// Gives a request a sequence that begins with as much of its prompt as is already computed.
+    fn place(&mut self, job: Job, decoder: &mut dyn Decoder, now: Instant) -> Result<(), Job> {
+        let found = self.longest_prefix(&job);
+        let (source, shared) = found.unwrap_or((0, 0));
+        let continues = match &self.rows[source] {
+            Slot::Kept(kept) if shared > 0 => kept.may_be_continued(shared),
+            _ => false,
+        };
+        let page = decoder.page_tokens();
+        let needed = job.most_tokens(self.limits.context).div_ceil(page) - shared / page;
+        let spare: Vec<usize> = if continues { vec![source] } else { vec![source; usize::from(shared > 0)] };
+        if !self.make_room(needed, &spare, decoder) {
+            return Err(job);
+        }
+        let sequence = if continues {
+            source
+        } else {
+            let Some(sequence) = self.free_sequence(&spare, decoder) else { return Err(job) };
+            sequence
+        };
+        let shared = if shared > 0 { decoder.share(source, sequence, shared) } else { 0 };
+        self.mixes[sequence] = Arc::clone(&job.mix);
+        self.admissions += 1;
+        let live = Live { row: Row::new(job, shared, now), step: self.steps, since: now };
+        self.rows[sequence] = Slot::Live(Box::new(live));
+        Ok(())
+    }
+
+    /// The sequence that begins with most of the request's prompt under the same mix, and how much of it. The last
+    /// token is always computed: its logits are wanted.
+    fn longest_prefix(&self, job: &Job) -> Option<(usize, usize)> {
+        let prompt = &job.prompt[..job.prompt.len() - 1];
+        let shared = |slot: &Slot| match slot {
+            Slot::Free => 0,
+            Slot::Kept(kept) if same_mix(&kept.mix, &job.mix) => common(&kept.tokens, prompt),
+            Slot::Live(live) if same_mix(&live.row.job.mix, &job.mix) => live.row.common(prompt),
+            Slot::Kept(_) | Slot::Live(_) => 0,
+        };
+        let lengths = self.rows.iter().map(shared).enumerate().filter(|(_, shared)| *shared > 0);
+        lengths.max_by_key(|(_, shared)| *shared)
+    }
+
+    /// Lets go of kept sequences, the least recently used first, until the pages suffice for what is live and
+    /// `needed` more. `false`: even so they do not.
+    fn make_room(&mut self, needed: usize, spare: &[usize], decoder: &mut dyn Decoder) -> bool {
+        let page = decoder.page_tokens();
+        let promised: usize =
+            self.lives().map(|(_, live)| live.row.pages_to_come(page, self.limits.context)).sum();
+        while decoder.free_pages() < promised + needed {
+            let Some(sequence) = self.least_recently_used(spare) else { return false };
+            decoder.release(sequence);
+            self.rows[sequence] = Slot::Free;
+        }
+        true
+    }
+
+    /// A sequence for a new request. The lowest free one: rows side by side share a run of the portable decoder.
+    fn free_sequence(&mut self, spare: &[usize], decoder: &mut dyn Decoder) -> Option<usize> {
+        if let Some(free) = self.rows.iter().position(|slot| matches!(slot, Slot::Free)) {
+            return Some(free);
+        }
+        let sequence = self.least_recently_used(spare).or_else(|| self.least_recently_used(&[]))?;
+        if !spare.contains(&sequence) {
+            decoder.release(sequence);
+        }
+        Some(sequence)
+    }
+
+    fn least_recently_used(&self, spare: &[usize]) -> Option<usize> {
+        let kept = self.rows.iter().enumerate().filter_map(|(sequence, slot)| match slot {
+            Slot::Kept(kept) if !spare.contains(&sequence) => Some((kept.used, sequence)),
+            _ => None,
+        });
+        kept.min().map(|(_, sequence)| sequence)
     }
 
     /// The tokens of the next step.
     pub fn plan(&self, tokens: &mut Vec<StepToken>) {
         tokens.clear();
-        let live = || self.rows.iter().enumerate().filter_map(|(s, l)| Some((s, l.as_ref()?)));
         let mut prefills: Vec<(usize, &Live)> = Vec::new();
-        for (sequence, live) in live() {
+        for (sequence, live) in self.lives() {
             if live.row.decodes() {
                 live.row.next_tokens(1, |position, token, wants_logits| {
                     tokens.push(StepToken { sequence, position, token, wants_logits });
@@ -143,7 +276,12 @@ impl Scheduler {
                 prefills.push((sequence, live));
             }
         }
-        prefills.sort_unstable_by_key(|(_, live)| live.admission);
+        // Short prompts first, so that a long one does not make everybody wait; waiting makes a prompt shorter.
+        prefills.sort_by_key(|(_, live)| {
+            let waited = usize::try_from(self.steps - live.step).unwrap_or(usize::MAX);
+            let length = live.row.prompt_to_come().saturating_sub(waited.saturating_mul(AGEING));
+            (live.row.job.schedule.background, length, live.step)
+        });
         let mut budget = self.limits.prefill_budget.max(1);
         for (sequence, live) in prefills {
             if budget == 0 {
@@ -166,6 +304,7 @@ impl Scheduler {
         now: Instant,
     ) -> Changes {
         let mut changes = Changes::default();
+        self.steps += 1;
         let vocab = self.limits.vocab_size;
         let mut logits = logits;
         for chunk in tokens.chunk_by(|a, b| a.sequence == b.sequence) {
@@ -173,23 +312,32 @@ impl Scheduler {
             let (own, rest) = logits.split_at(wanted * vocab);
             logits = rest;
             let sequence = chunk[0].sequence;
-            let Some(live) = &mut self.rows[sequence] else { continue };
+            let Some(live) = self.rows[sequence].live_mut() else { continue };
             let after = live.row.advance(chunk.len(), own, vocab, self.limits.context, is_end, now);
             if after == After::Finished {
-                self.release(sequence, now, &mut changes);
+                self.keep(sequence, now, &mut changes);
             }
         }
         changes
     }
 
     /// Ends the requests of a step that could not be computed.
-    pub fn fail(&mut self, tokens: &[StepToken], error: &EngineError, now: Instant) -> Changes {
+    pub fn fail(
+        &mut self,
+        tokens: &[StepToken],
+        error: &EngineError,
+        decoder: &mut dyn Decoder,
+        now: Instant,
+    ) -> Changes {
         let mut changes = Changes::default();
         for chunk in tokens.chunk_by(|a, b| a.sequence == b.sequence) {
             let sequence = chunk[0].sequence;
-            if let Some(live) = &mut self.rows[sequence] {
+            if let Some(live) = self.rows[sequence].live_mut() {
                 live.row.job.fail(error.clone());
-                self.release(sequence, now, &mut changes);
+                self.keep(sequence, now, &mut changes);
+                // What it holds cannot be used.
+                decoder.release(sequence);
+                self.rows[sequence] = Slot::Free;
             }
         }
         changes
@@ -197,17 +345,24 @@ impl Scheduler {
 
     /// Ends everything.
     pub fn stop(&mut self) {
-        let live = self.rows.iter_mut().filter_map(Option::take).map(|live| live.row.job);
-        for mut job in live.chain(self.waiting.drain(..)) {
+        for slot in &mut self.rows {
+            if let Slot::Live(live) = std::mem::replace(slot, Slot::Free) {
+                let mut live = live;
+                live.row.job.fail(EngineError::Stopped);
+            }
+        }
+        for mut job in self.waiting.drain(..) {
             job.fail(EngineError::Stopped);
         }
     }
 
-    fn release(&mut self, sequence: usize, now: Instant, changes: &mut Changes) {
-        if let Some(live) = self.rows[sequence].take() {
+    /// Ends a request and keeps what its sequence holds.
+    fn keep(&mut self, sequence: usize, now: Instant, changes: &mut Changes) {
+        let slot = std::mem::replace(&mut self.rows[sequence], Slot::Free);
+        let mix = std::mem::take(&mut self.mixes[sequence]);
+        if let Slot::Live(live) = slot {
             changes.durations_ms.push(now.saturating_duration_since(live.since).as_millis() as u64);
+            self.rows[sequence] = Slot::Kept(Kept { tokens: live.row.held(), mix, used: self.steps });
         }
-        self.mixes[sequence] = Arc::new(ResolvedMix::new());
-        changes.released.push(sequence);
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::decoder::ResolvedMix;
 use crate::engine::sampler::{Sampler, log_sum_exp};
 use crate::engine::tokenizer::TextStream;
 use crate::engine::worker::QueueSlot;
-use crate::engine::{Choice, EngineError, Event, FinishReason, Usage};
+use crate::engine::{Choice, EngineError, Event, FinishReason, Schedule, Usage};
 
 /// A request as it waits in the queue.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub struct Job {
     pub submitted: Instant,
     /// Its place in the bounded queue, until it has a row.
     pub slot: Option<QueueSlot>,
+    pub schedule: Schedule,
     pub work: Work,
 }
 
@@ -28,6 +29,8 @@ pub struct Job {
 pub enum Work {
     Generate(Box<GenerateWork>),
     Choose(ChooseWork),
+    /// Nothing but the prompt's keys and values, for whoever comes with a longer one.
+    Warm,
 }
 
 #[derive(Debug)]
@@ -53,6 +56,8 @@ impl Job {
         match &self.work {
             Work::Generate(work) => work.events.is_closed(),
             Work::Choose(work) => work.reply.as_ref().is_none_or(oneshot::Sender::is_closed),
+            // Nobody waits for it from the start.
+            Work::Warm => false,
         }
     }
 
@@ -65,7 +70,18 @@ impl Job {
                     drop(reply.send(Err(error)));
                 }
             }
+            Work::Warm => tracing::debug!(%error, "a prompt was not warmed"),
         }
+    }
+
+    /// Tokens that its sequence may come to hold.
+    pub fn most_tokens(&self, context: usize) -> usize {
+        let answer = match &self.work {
+            Work::Generate(work) => work.max_tokens as usize,
+            Work::Choose(work) => work.options.iter().map(Vec::len).max().unwrap_or(0),
+            Work::Warm => 0,
+        };
+        (self.prompt.len() + answer).min(context.max(self.prompt.len()))
     }
 }
 
@@ -88,6 +104,8 @@ pub struct Row {
     /// Tokens of the sequence that the decoder holds.
     computed: usize,
     generated: u32,
+    /// The generated tokens that the decoder holds, and the last one drawn.
+    answer: Vec<u32>,
     /// Tokens since the last piece of text.
     unreported: u32,
     /// ln of each option's probability so far (the unnormalized one).
@@ -103,23 +121,27 @@ pub enum After {
 }
 
 impl Row {
-    pub fn new(mut job: Job, now: Instant) -> Self {
+    /// `cached` tokens of the prompt are already there.
+    pub fn new(mut job: Job, cached: usize, now: Instant) -> Self {
         job.slot = None;
         let usage = Usage {
             prompt_tokens: job.prompt.len() as u32,
+            cached_tokens: cached as u32,
             queue_ms: millis(job.submitted, now),
             ..Usage::default()
         };
         if let Work::Generate(work) = &job.work {
-            let started = Event::Started { prompt_tokens: usage.prompt_tokens, cached_tokens: 0 };
+            let (prompt_tokens, cached_tokens) = (usage.prompt_tokens, usage.cached_tokens);
+            let started = Event::Started { prompt_tokens, cached_tokens };
             // Fails only if the caller is gone; the next step notices.
             drop(work.events.try_send(started));
         }
         Self {
             job,
             phase: Phase::Prompt,
-            computed: 0,
+            computed: cached,
             generated: 0,
+            answer: Vec::new(),
             unreported: 0,
             scores: Vec::new(),
             usage,
@@ -131,13 +153,35 @@ impl Row {
         matches!(self.phase, Phase::Token(_))
     }
 
+    /// Prompt tokens that are not computed yet.
+    pub fn prompt_to_come(&self) -> usize {
+        self.job.prompt.len().saturating_sub(self.computed)
+    }
+
+    /// Pages that it may still take.
+    pub fn pages_to_come(&self, page: usize, context: usize) -> usize {
+        self.job.most_tokens(context).div_ceil(page) - self.computed / page
+    }
+
+    /// How many of the tokens that the decoder holds for it are those of `prompt`.
+    pub fn common(&self, prompt: &[u32]) -> usize {
+        let own = self.job.prompt.iter().chain(&self.answer).take(self.computed);
+        own.zip(prompt).take_while(|(a, b)| a == b).count()
+    }
+
+    /// The tokens that the decoder holds for it, options of a choice left out.
+    pub fn held(&self) -> Vec<u32> {
+        self.job.prompt.iter().chain(&self.answer).take(self.computed).copied().collect()
+    }
+
     /// The next tokens, at most `budget`, with their position and whether their logits are wanted.
     pub fn next_tokens(&self, budget: usize, mut push: impl FnMut(usize, u32, bool)) {
         match self.phase {
             Phase::Prompt => {
                 let end = self.job.prompt.len().min(self.computed + budget);
                 for position in self.computed..end {
-                    push(position, self.job.prompt[position], position + 1 == self.job.prompt.len());
+                    let last = position + 1 == self.job.prompt.len();
+                    push(position, self.job.prompt[position], last && !matches!(self.job.work, Work::Warm));
                 }
             }
             Phase::Token(token) => push(self.computed, token, true),
@@ -172,6 +216,7 @@ impl Row {
                 match &self.job.work {
                     Work::Generate(_) => self.draw(logits, context, is_end, now),
                     Work::Choose(_) => self.score_first(logits, now),
+                    Work::Warm => After::Finished,
                 }
             }
             Phase::Token(_) => {
@@ -201,6 +246,7 @@ impl Row {
         }
         self.generated += 1;
         self.unreported += 1;
+        self.answer.push(token);
         if let Some(text) = work.text.push(token) {
             let (text, stopped) = work.stop.push(&text);
             self.send_text(text);

@@ -4,7 +4,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::*;
 use crate::engine::decoder::Step;
 use crate::engine::sampler::Sampler;
-use crate::engine::{Choice, Event, FinishReason, Sampling, TextStream};
+use crate::engine::{Choice, Event, FinishReason, Sampling, Schedule, TextStream};
 
 const VOCAB: usize = 256;
 const END: u32 = 0;
@@ -16,30 +16,104 @@ fn limits(rows: usize) -> Limits {
 /// A decoder whose next token is the last one plus 1, and which checks that it is fed as the contract says.
 struct Counter {
     sequences: Vec<Vec<u32>>,
+    /// The pages of each sequence, of [`PAGE`] tokens; one number in two sequences is a shared page.
+    tables: Vec<Vec<usize>>,
+    pages: usize,
+    next_page: usize,
+    /// Tokens computed.
+    computed: usize,
 }
 
+const PAGE: usize = 4;
+
 impl Counter {
-    fn new(rows: usize) -> Self {
-        Self { sequences: vec![Vec::new(); rows] }
+    fn new(sequences: usize) -> Self {
+        Self::with_pages(sequences, sequences * 8)
     }
 
-    fn step(&mut self, step: Step<'_>) -> Vec<f32> {
-        let mut logits = Vec::new();
+    fn with_pages(sequences: usize, pages: usize) -> Self {
+        let (sequences, tables) = (vec![Vec::new(); sequences], vec![Vec::new(); sequences]);
+        Self { sequences, tables, pages, next_page: 0, computed: 0 }
+    }
+
+    fn write(&mut self, sequence: usize, position: usize) {
+        let index = position / PAGE;
+        let shared = |table: &[usize], page| table.contains(&page);
+        while self.tables[sequence].len() <= index {
+            self.tables[sequence].push(self.next_page);
+            self.next_page += 1;
+        }
+        let page = self.tables[sequence][index];
+        if (0..self.tables.len()).any(|s| s != sequence && shared(&self.tables[s], page)) {
+            self.tables[sequence][index] = self.next_page;
+            self.next_page += 1;
+        }
+        self.free_pages();
+    }
+}
+
+impl Decoder for Counter {
+    fn sequences(&self) -> usize {
+        self.sequences.len()
+    }
+
+    fn page_tokens(&self) -> usize {
+        PAGE
+    }
+
+    fn free_pages(&self) -> usize {
+        let used: std::collections::BTreeSet<_> = self.tables.iter().flatten().collect();
+        self.pages.checked_sub(used.len()).expect("more pages than there are")
+    }
+
+    fn context(&self) -> usize {
+        32
+    }
+
+    fn vocab_size(&self) -> usize {
+        VOCAB
+    }
+
+    fn set_adapters(&mut self, _: &[Arc<Adapter>]) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn release(&mut self, sequence: usize) {
+        self.sequences[sequence].clear();
+        self.tables[sequence].clear();
+    }
+
+    fn share(&mut self, from: usize, to: usize, tokens: usize) -> usize {
+        if from != to {
+            assert!(self.sequences[to].is_empty(), "not released before");
+            self.tables[to] = self.tables[from][..tokens.div_ceil(PAGE)].to_vec();
+        }
+        self.sequences[to] = self.sequences[from][..tokens].to_vec();
+        tokens
+    }
+
+    fn step(&mut self, step: Step<'_>, logits: &mut Vec<f32>) -> Result<(), EngineError> {
+        logits.clear();
         for chunk in step.tokens.chunk_by(|a, b| a.sequence == b.sequence) {
-            let held = &mut self.sequences[chunk[0].sequence];
-            assert!(chunk[0].position <= held.len(), "a gap before {:?}", chunk[0]);
-            held.truncate(chunk[0].position);
+            let sequence = chunk[0].sequence;
+            assert!(chunk[0].position <= self.sequences[sequence].len(), "a gap before {:?}", chunk[0]);
+            self.sequences[sequence].truncate(chunk[0].position);
             for token in chunk {
-                assert_eq!(token.position, held.len());
-                held.push(token.token);
+                assert_eq!(token.position, self.sequences[sequence].len());
+                self.write(sequence, token.position);
+                self.sequences[sequence].push(token.token);
+                self.computed += 1;
                 if token.wants_logits {
                     let mut row = vec![0.0; VOCAB];
-                    row[(token.token as usize + 1) % VOCAB] = 10.0;
+                    // For some, all that came before counts too, so that a wrong prefix shows.
+                    let held = &self.sequences[sequence];
+                    let next = if held[0] == 140 { held.iter().sum() } else { token.token + 1 };
+                    row[next as usize % VOCAB] = 10.0;
                     logits.extend(row);
                 }
             }
         }
-        logits
+        Ok(())
     }
 }
 
@@ -65,6 +139,7 @@ fn generate(prompt: &[u32], max_tokens: u32, stop: &[&str]) -> (Job, mpsc::Recei
         mix: Arc::default(),
         submitted: Instant::now(),
         slot: None,
+        schedule: Schedule::default(),
         work: Work::Generate(Box::new(work)),
     };
     (job, receiver)
@@ -72,16 +147,12 @@ fn generate(prompt: &[u32], max_tokens: u32, stop: &[&str]) -> (Job, mpsc::Recei
 
 /// One step; returns its tokens.
 fn step(scheduler: &mut Scheduler, decoder: &mut Counter) -> Vec<StepToken> {
-    for sequence in scheduler.admit(Instant::now()).released {
-        decoder.sequences[sequence].clear();
-    }
+    scheduler.admit(decoder, Instant::now());
     let mut tokens = Vec::new();
     scheduler.plan(&mut tokens);
-    let logits = decoder.step(Step { tokens: &tokens, mixes: scheduler.mixes() });
-    let changes = scheduler.complete(&tokens, &logits, &|id| id == END, Instant::now());
-    for sequence in changes.released {
-        decoder.sequences[sequence].clear();
-    }
+    let mut logits = Vec::new();
+    decoder.step(Step { tokens: &tokens, mixes: scheduler.mixes() }, &mut logits).unwrap();
+    scheduler.complete(&tokens, &logits, &|id| id == END, Instant::now());
     tokens
 }
 
@@ -120,7 +191,7 @@ fn ends_by_length_stop_text_end_token_and_context() {
     for (prompt, max_tokens, stop, text, reason) in cases {
         let prompt: Vec<u32> = prompt.bytes().map(u32::from).collect();
         let (job, mut events) = generate(&prompt, max_tokens, &stop);
-        let (mut scheduler, mut decoder) = (Scheduler::new(limits(1)), Counter::new(1));
+        let (mut scheduler, mut decoder) = (Scheduler::new(limits(1), 1), Counter::new(1));
         scheduler.submit(job);
         run_all(&mut scheduler, &mut decoder);
         let (got, ended) = drain(&mut events);
@@ -131,7 +202,7 @@ fn ends_by_length_stop_text_end_token_and_context() {
     }
     // 255 → 0, the end token; 254 is no UTF-8 and comes out as a replacement character.
     let (job, mut events) = generate(&[253], 9, &[]);
-    let (mut scheduler, mut decoder) = (Scheduler::new(limits(1)), Counter::new(1));
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits(1), 1), Counter::new(1));
     scheduler.submit(job);
     run_all(&mut scheduler, &mut decoder);
     assert_eq!(drain(&mut events), ("\u{fffd}\u{fffd}".into(), Some(FinishReason::Stop)));
@@ -139,7 +210,7 @@ fn ends_by_length_stop_text_end_token_and_context() {
 
 #[test]
 fn prompts_share_a_budget_and_decoding_goes_first() {
-    let (mut scheduler, mut decoder) = (Scheduler::new(limits(3)), Counter::new(3));
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits(3), 3), Counter::new(3));
     let (first, _first_events) = generate(&[b'a'.into()], 20, &[]);
     scheduler.submit(first);
     step(&mut scheduler, &mut decoder);
@@ -163,7 +234,7 @@ fn prompts_share_a_budget_and_decoding_goes_first() {
 
 #[test]
 fn a_dropped_stream_frees_its_row_at_the_next_step() {
-    let (mut scheduler, mut decoder) = (Scheduler::new(limits(1)), Counter::new(1));
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits(1), 1), Counter::new(1));
     let (first, events) = generate(&[b'a'.into()], 30, &[]);
     let (second, mut second_events) = generate(&[b'k'.into()], 2, &[]);
     scheduler.submit(first);
@@ -180,26 +251,26 @@ fn a_dropped_stream_frees_its_row_at_the_next_step() {
 
 #[test]
 fn a_waiting_request_whose_caller_left_never_gets_a_row() {
-    let mut scheduler = Scheduler::new(limits(1));
+    let mut scheduler = Scheduler::new(limits(1), 1);
     let (job, events) = generate(&[1], 3, &[]);
     scheduler.submit(job);
     drop(events);
-    let changes = scheduler.admit(Instant::now());
+    let changes = scheduler.admit(&mut Counter::new(1), Instant::now());
     assert_eq!((changes.abandoned, scheduler.live()), (1, 0));
     assert!(scheduler.is_idle());
 }
 
 #[test]
 fn a_failed_step_ends_its_requests_and_frees_the_rows() {
-    let mut scheduler = Scheduler::new(limits(2));
+    let mut scheduler = Scheduler::new(limits(2), 2);
     let (job, mut events) = generate(&[1, 2], 3, &[]);
     scheduler.submit(job);
-    scheduler.admit(Instant::now());
+    let mut decoder = Counter::new(2);
+    scheduler.admit(&mut decoder, Instant::now());
     let mut tokens = Vec::new();
     scheduler.plan(&mut tokens);
     let error = EngineError::Runtime("broken".into());
-    let changes = scheduler.fail(&tokens, &error, Instant::now());
-    assert_eq!(changes.released, [0]);
+    scheduler.fail(&tokens, &error, &mut decoder, Instant::now());
     assert!(scheduler.is_idle());
     assert!(matches!(events.try_recv(), Ok(Event::Started { .. })));
     assert_eq!(events.try_recv(), Ok(Event::Failed { error }));
@@ -214,9 +285,10 @@ fn a_choice_multiplies_the_probabilities_of_an_options_tokens() {
         mix: Arc::default(),
         submitted: Instant::now(),
         slot: None,
+        schedule: Schedule::default(),
         work: Work::Choose(ChooseWork { options, reply: Some(reply) }),
     };
-    let (mut scheduler, mut decoder) = (Scheduler::new(limits(1)), Counter::new(1));
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits(1), 1), Counter::new(1));
     scheduler.submit(job);
     run_all(&mut scheduler, &mut decoder);
     let Choice { probs, .. } = answer.try_recv().unwrap().unwrap();
@@ -230,14 +302,173 @@ fn a_choice_multiplies_the_probabilities_of_an_options_tokens() {
     }
 }
 
+/// What a request reports of its prompt: its tokens, and those that were already there.
+fn started(events: &mut mpsc::Receiver<Event>) -> (u32, u32) {
+    match events.try_recv() {
+        Ok(Event::Started { prompt_tokens, cached_tokens }) => (prompt_tokens, cached_tokens),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn bytes(text: &str) -> Vec<u32> {
+    text.bytes().map(u32::from).collect()
+}
+
+#[test]
+fn the_next_line_of_a_conversation_computes_only_what_is_new() {
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits(2), 4), Counter::new(4));
+    let (first, mut events) = generate(&bytes("persona a"), 4, &[]);
+    scheduler.submit(first);
+    run_all(&mut scheduler, &mut decoder);
+    assert_eq!(started(&mut events), (9, 0));
+    assert_eq!(drain(&mut events).0, "bcde");
+    // The last token that was drawn was never computed.
+    let before = decoder.computed;
+    let (second, mut events) = generate(&bytes("persona abcde. b"), 1, &[]);
+    scheduler.submit(second);
+    run_all(&mut scheduler, &mut decoder);
+    assert_eq!(started(&mut events), (16, 12));
+    assert_eq!(decoder.computed - before, 4);
+    // The same prompt again: all but the token whose logits are wanted.
+    let (again, mut events) = generate(&bytes("persona abcde. b"), 1, &[]);
+    scheduler.submit(again);
+    run_all(&mut scheduler, &mut decoder);
+    assert_eq!(started(&mut events), (16, 15));
+}
+
+#[test]
+fn somebody_elses_line_shares_the_beginning_and_leaves_the_conversation_as_it_is() {
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits(2), 4), Counter::new(4));
+    let (first, _events) = generate(&bytes("persona: a long line"), 1, &[]);
+    scheduler.submit(first);
+    run_all(&mut scheduler, &mut decoder);
+    for (line, cached) in [("persona: other", 9), ("persona: a long line, and more", 20)] {
+        let (job, mut events) = generate(&bytes(line), 1, &[]);
+        scheduler.submit(job);
+        run_all(&mut scheduler, &mut decoder);
+        assert_eq!(started(&mut events).1, cached, "{line}");
+    }
+    // And one that still runs is shared as far as it has come.
+    let (running, _running_events) = generate(&bytes("another persona"), 9, &[]);
+    scheduler.submit(running);
+    (0..5).for_each(|_| drop(step(&mut scheduler, &mut decoder)));
+    let (job, mut events) = generate(&bytes("another persona"), 1, &[]);
+    scheduler.submit(job);
+    run_all(&mut scheduler, &mut decoder);
+    assert_eq!(started(&mut events).1, 14);
+}
+
+#[test]
+fn a_warm_prompt_is_there_when_the_line_comes() {
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits(1), 2), Counter::new(2));
+    let (mut warm, events) = generate(&bytes("persona"), 1, &[]);
+    drop(events);
+    warm.work = Work::Warm;
+    warm.schedule.background = true;
+    scheduler.submit(warm);
+    run_all(&mut scheduler, &mut decoder);
+    let (job, mut events) = generate(&bytes("persona a"), 1, &[]);
+    scheduler.submit(job);
+    run_all(&mut scheduler, &mut decoder);
+    assert_eq!(started(&mut events), (9, 7));
+}
+
+#[test]
+fn a_failed_sequence_is_not_kept() {
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits(1), 2), Counter::new(2));
+    let (job, _events) = generate(&bytes("persona"), 9, &[]);
+    scheduler.submit(job);
+    (0..3).for_each(|_| drop(step(&mut scheduler, &mut decoder)));
+    let mut tokens = Vec::new();
+    scheduler.plan(&mut tokens);
+    scheduler.fail(&tokens, &EngineError::Stopped, &mut decoder, Instant::now());
+    let (job, mut events) = generate(&bytes("persona"), 1, &[]);
+    scheduler.submit(job);
+    run_all(&mut scheduler, &mut decoder);
+    assert_eq!(started(&mut events).1, 0);
+}
+
+#[test]
+fn the_player_with_fewer_rows_comes_first_and_background_last() {
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits(2), 2), Counter::new(2));
+    let mut streams = Vec::new();
+    for (owner, background) in [(1, false), (9, true), (1, false), (1, false), (2, false)] {
+        let (mut job, events) = generate(&[65 + owner as u32], 3, &[]);
+        job.schedule = Schedule { owner, background };
+        scheduler.submit(job);
+        streams.push(events);
+    }
+    let has_row = |events: &mut mpsc::Receiver<Event>| matches!(events.try_recv(), Ok(Event::Started { .. }));
+    step(&mut scheduler, &mut decoder);
+    let live: Vec<_> = streams.iter_mut().map(has_row).collect();
+    assert_eq!(live, [true, false, false, false, true]);
+    (0..3).for_each(|_| drop(step(&mut scheduler, &mut decoder)));
+    assert_eq!((has_row(&mut streams[1]), has_row(&mut streams[2])), (false, true));
+    run_all(&mut scheduler, &mut decoder);
+    assert!(has_row(&mut streams[1]));
+}
+
+#[test]
+fn short_prompts_go_first_but_a_long_one_does_not_wait_for_ever() {
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits(3), 3), Counter::new(3));
+    let (long, mut long_events) = generate(&(100..128).collect::<Vec<_>>(), 1, &[]);
+    scheduler.submit(long);
+    let mut short_ones = Vec::new();
+    for i in 0..20_u32 {
+        let (job, events) = generate(&[i * 3 + 1, i * 3 + 1, i * 3 + 1, i * 3 + 1], 1, &[]);
+        scheduler.submit(job);
+        short_ones.push(events);
+    }
+    for _ in 0..12 {
+        step(&mut scheduler, &mut decoder);
+    }
+    assert_eq!(drain(&mut long_events).1, Some(FinishReason::Length));
+    run_all(&mut scheduler, &mut decoder);
+}
+
 proptest! {
+    /// With few pages and with many, whoever waits gets its answer, and no more pages are used than there are.
+    #[test]
+    fn pages_suffice_for_everybody(
+        requests in proptest::collection::vec((0_usize..3, 1_usize..14, 1_u32..9, 0_usize..6, any::<bool>()), 1..40),
+        rows in 1_usize..5,
+        kept in 0_usize..5,
+        pages in 8_usize..40,
+    ) {
+        let sequences = rows + kept;
+        let mut scheduler = Scheduler::new(limits(rows), sequences);
+        let mut decoder = Counter::with_pages(sequences, pages);
+        let mut streams = Vec::new();
+        for (family, length, max_tokens, delay, leaves) in requests {
+            for _ in 0..delay {
+                step(&mut scheduler, &mut decoder);
+            }
+            let prompt: Vec<u32> = (0..length as u32).map(|i| 40 + family as u32 * 50 + i).collect();
+            let (job, events) = generate(&prompt, max_tokens, &[]);
+            scheduler.submit(job);
+            if leaves {
+                step(&mut scheduler, &mut decoder);
+            } else {
+                streams.push((prompt, max_tokens, events));
+            }
+        }
+        run_all(&mut scheduler, &mut decoder);
+        for (prompt, max_tokens, mut events) in streams {
+            let mut alone = Scheduler::new(limits(1), 1);
+            let (job, mut expected) = generate(&prompt, max_tokens, &[]);
+            alone.submit(job);
+            run_all(&mut alone, &mut Counter::new(1));
+            prop_assert_eq!(drain(&mut events), drain(&mut expected));
+        }
+    }
+
     /// Whatever comes at once, everybody gets the answer that they would get alone.
     #[test]
     fn neighbours_do_not_change_an_answer(
         requests in proptest::collection::vec((1_u32..200, 1_usize..12, 1_u32..12, 0_usize..20), 1..24),
         rows in 1_usize..6,
     ) {
-        let (mut scheduler, mut decoder) = (Scheduler::new(limits(rows)), Counter::new(rows));
+        let (mut scheduler, mut decoder) = (Scheduler::new(limits(rows), rows), Counter::new(rows));
         let mut streams = Vec::new();
         for (first, length, max_tokens, delay) in requests {
             for _ in 0..delay {
@@ -250,7 +481,7 @@ proptest! {
         }
         run_all(&mut scheduler, &mut decoder);
         for (prompt, max_tokens, mut events) in streams {
-            let mut alone = Scheduler::new(limits(1));
+            let mut alone = Scheduler::new(limits(1), 1);
             let (job, mut expected) = generate(&prompt, max_tokens, &[]);
             alone.submit(job);
             run_all(&mut alone, &mut Counter::new(1));

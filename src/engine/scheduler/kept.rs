@@ -1,0 +1,40 @@
+//! What a sequence holds, and whose it may become.
+
+use std::sync::Arc;
+
+use crate::engine::adapter::Adapter;
+use crate::engine::decoder::ResolvedMix;
+
+/// A kept sequence that is this much longer than what is shared is left as it is: the tail is another line, or the
+/// same one tokenized a little differently after its end.
+const TAIL: usize = 8;
+
+/// The tokens whose keys and values the decoder holds for a sequence that no request has.
+#[derive(Debug)]
+pub struct Kept {
+    pub tokens: Vec<u32>,
+    pub mix: Arc<ResolvedMix>,
+    /// When a request last had it; larger is later.
+    pub used: u64,
+}
+
+/// Whether keys and values under one mix are those under the other: the same adapters (the very same, not two of one
+/// name) with the same weights in the same order.
+pub fn same_mix(a: &ResolvedMix, b: &ResolvedMix) -> bool {
+    let same = |((a, x), (b, y)): (&(Arc<Adapter>, f32), &(Arc<Adapter>, f32))| {
+        Arc::ptr_eq(a, b) && x.to_bits() == y.to_bits()
+    };
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
+/// How many tokens two sequences begin with alike.
+pub fn common(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+impl Kept {
+    /// Whether a request that shares the first `tokens` tokens may go on in this very sequence.
+    pub fn may_be_continued(&self, tokens: usize) -> bool {
+        self.tokens.len() <= tokens + TAIL
+    }
+}

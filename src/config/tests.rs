@@ -144,7 +144,10 @@ fn a_bad_setting_is_named_with_its_source() {
         ("turn.temperature=0", "turn.temperature is 0.0, but must be a number, above 0, at most 2"),
         ("turn.temperature=nan", "turn.temperature is nan, but must be a number, above 0, at most 2"),
         ("turn.min_p=1", "turn.min_p is 1.0, but must be a number, at least 0, below 1"),
-        ("engine.decoder=fast", "--set: engine.decoder is \"fast\", but must be `auto` or `portable`"),
+        (
+            "engine.decoder=fast",
+            "--set: engine.decoder is \"fast\", but must be one of `auto`, `native`, `portable`",
+        ),
         ("engine.providers=", "engine.providers is [], but must be at least one provider, each once"),
         ("engine.providers=cpu,cpu", "at least one provider, each once"),
         (

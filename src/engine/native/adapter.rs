@@ -194,3 +194,54 @@ impl Group {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{AdapterPrecision, Cpu, Factors, PackedAdapter};
+
+    /// Two projections of ranks 3 and 8 beside each other, and a gap between them.
+    fn factors() -> Vec<Factors> {
+        let wave = |n: usize, step: f32| (0..n).map(|i| ((i as f32) * step).sin()).collect::<Vec<f32>>();
+        vec![
+            Factors { offset: 0, outputs: 20, rank: 3, a: wave(3 * 32, 0.7), b: wave(20 * 3, 0.3) },
+            Factors { offset: 30, outputs: 40, rank: 8, a: wave(8 * 32, 0.9), b: wave(40 * 8, 0.5) },
+        ]
+    }
+
+    #[test]
+    fn every_precision_computes_gated_low_rank_products() {
+        let x: Vec<f32> = (0..32).map(|i| (i as f32 * 0.37).cos()).collect();
+        let gate = -1.5;
+        let mut exact = vec![0.0_f64; 70];
+        for f in factors() {
+            for output in 0..f.outputs {
+                for r in 0..f.rank {
+                    let u: f64 = (0..32).map(|k| f64::from(f.a[r * 32 + k]) * f64::from(x[k])).sum();
+                    exact[f.offset + output] += f64::from(gate) * f64::from(f.b[output * f.rank + r]) * u;
+                }
+            }
+        }
+        let largest = exact.iter().fold(0.0_f64, |m, y| m.max(y.abs()));
+        for (precision, tolerance, bytes) in [
+            (AdapterPrecision::F32, 1e-6, 4),
+            (AdapterPrecision::Bf16, 1e-2, 2),
+            (AdapterPrecision::Int8, 4e-2, 1),
+        ] {
+            let packed = PackedAdapter::new(&[vec![factors(), Vec::new()]], precision);
+            assert!(packed.group(0, 1).is_none() && packed.group(1, 0).is_none());
+            assert!(packed.bytes >= (32 * 16 + 20 * 3 + 40 * 8) * bytes);
+            let group = packed.group(0, 0).unwrap();
+            let mut u = vec![0.0; group.ranks()];
+            group.down(Cpu::detect(), &[&x], |_, first, values| u[first..first + 8].copy_from_slice(&values));
+            // In pieces that cut projections, as threads do.
+            let mut y = vec![0.0_f32; 70];
+            for (start, end) in [(0, 10), (10, 47), (47, 70)] {
+                group.up(Cpu::detect(), gate, &u, start, &mut y[start..end]);
+            }
+            for (y, exact) in y.iter().zip(&exact) {
+                let error = (f64::from(*y) - exact).abs() / largest;
+                assert!(error < tolerance, "{precision:?}: {y} for {exact}");
+            }
+        }
+    }
+}

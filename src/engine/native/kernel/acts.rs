@@ -4,6 +4,9 @@ pub use npc_onnx::packed::BLOCK;
 
 use super::math::{LANES, silu, sum_lanes};
 
+/// 1.5 · 2²³: added to a small number, it leaves the nearest whole number in the lowest bits.
+pub const ROUND: f32 = 12_582_912.0;
+
 /// Rows that are multiplied together.
 pub const TILE: usize = 8;
 
@@ -45,41 +48,39 @@ pub struct TileMut<'a> {
 }
 
 impl TileMut<'_> {
-    /// Quantizes row `row` (below [`TILE`]) of the tile.
+    /// A block's scale and what to multiply its values with, from the largest magnitude in it.
     #[inline(always)]
+    pub fn scale(largest: f32) -> (f32, f32) {
+        let scale = largest / 127.0;
+        // Of a block of zeros, or of numbers so small that their scale would be none. (Of NaN and infinity come
+        // codes that mean nothing, as with any integers.)
+        if scale.is_normal() { (scale, scale.recip()) } else { (0.0, 0.0) }
+    }
+
+    /// Stores a block's codes, its scale and Σ codes.
+    #[inline(always)]
+    pub fn store(&mut self, block: usize, row: usize, quads: &[[i8; 4]; BLOCK / 4], scale: f32, sum: i32) {
+        let room = &mut self.codes[block * BLOCK * TILE..][..BLOCK * TILE];
+        for (codes, quad) in room.as_chunks_mut::<{ TILE * 4 }>().0.iter_mut().zip(quads) {
+            codes[row * 4..row * 4 + 4].copy_from_slice(quad);
+        }
+        self.scales[block * TILE + row] = scale;
+        self.sums[block * TILE + row] = scale * sum as f32;
+    }
+
+    /// Quantizes row `row` (below [`TILE`]) of the tile.
     pub fn quantize(&mut self, row: usize, values: &[f32]) {
         for (block, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
-            let mut largest = [0.0_f32; LANES];
-            for half in values.as_chunks::<LANES>().0 {
-                for (largest, value) in largest.iter_mut().zip(half) {
-                    *largest = largest.max(value.abs());
-                }
-            }
-            let mut width = LANES / 2;
-            while width > 0 {
-                for i in 0..width {
-                    largest[i] = largest[i].max(largest[i + width]);
-                }
-                width /= 2;
-            }
-            let scale = largest[0] / 127.0;
-            // A block of zeros, or of numbers so small that their scale would be none. (NaN and infinity
-            // come out as something finite; the caller's logits show them no more, as in any int8 kernel.)
-            let inverse = if scale.is_normal() { scale.recip() } else { 0.0 };
-            let mut codes = [0_i8; BLOCK];
+            let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+            let (scale, inverse) = Self::scale(largest);
+            let mut quads = [[0_i8; 4]; BLOCK / 4];
             let mut sum = 0_i32;
-            for (code, value) in codes.iter_mut().zip(values) {
-                let rounded = (value * inverse).round_ties_even().clamp(-127.0, 127.0) as i32;
-                sum += rounded;
-                *code = rounded as i8;
+            for (code, value) in quads.as_flattened_mut().iter_mut().zip(values) {
+                let rounded = value.mul_add(inverse, ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+                sum = sum.wrapping_add(rounded);
+                *code = rounded.clamp(-128, 127) as i8;
             }
-            for (quad, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
-                let at = ((block * (BLOCK / 4) + quad) * TILE + row) * 4;
-                self.codes[at..at + 4].copy_from_slice(codes);
-            }
-            let scale = if scale.is_normal() { scale } else { 0.0 };
-            self.scales[block * TILE + row] = scale;
-            self.sums[block * TILE + row] = scale * sum as f32;
+            self.store(block, row, &quads, scale, sum);
         }
     }
 }

@@ -8,6 +8,8 @@ mod attention;
 mod lora;
 mod math;
 mod plain;
+#[cfg(test)]
+mod tests;
 pub mod weights;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -151,7 +153,12 @@ impl Cpu {
 
     /// Quantizes row `row` (below [`TILE`]) of a tile.
     pub fn quantize(self, tile: &mut TileMut<'_>, row: usize, values: &[f32]) {
-        dispatch!(self, quantize(tile, row, values), tile.quantize(row, values));
+        match self.0 {
+            Isa::Plain => tile.quantize(row, values),
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => unsafe { x86::quantize::quantize(tile, row, values) },
+        }
     }
 
     /// RMS norm (Zhang and Sennrich 2019): out = x / sqrt(mean(x²) + epsilon) · weight.

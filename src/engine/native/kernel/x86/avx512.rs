@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::engine::native::kernel::acts::{self, TILE, TileMut};
+use crate::engine::native::kernel::acts::{self, TILE};
 use crate::engine::native::kernel::attention::{self, Head};
 use crate::engine::native::kernel::lora::{self, Element, RANKS};
 use crate::engine::native::kernel::weights::{Bits, PANEL};

@@ -4,11 +4,6 @@
 macro_rules! compiled {
     ($features:literal) => {
         #[target_feature(enable = $features)]
-        pub unsafe fn quantize(tile: &mut TileMut<'_>, row: usize, values: &[f32]) {
-            tile.quantize(row, values);
-        }
-
-        #[target_feature(enable = $features)]
         pub unsafe fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
             acts::rms_norm(x, weight, epsilon, out);
         }
@@ -47,6 +42,8 @@ macro_rules! compiled {
         }
     };
 }
+
+pub mod quantize;
 
 // After the macro, which they use.
 pub mod avx2;

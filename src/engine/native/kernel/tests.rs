@@ -1,0 +1,211 @@
+//! Every instruction set that this CPU has gives the bits of plain Rust, and plain Rust gives what the formulas say.
+
+use half::f16;
+use proptest::prelude::*;
+
+use super::acts::{BLOCK, TILE};
+use super::weights::{Bits, PANEL};
+use super::*;
+
+fn plain() -> Cpu {
+    *Cpu::all().last().unwrap()
+}
+
+/// Numbers that look random, the same at every run.
+fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        ((state >> 40) as f32 / (1 << 23) as f32) - 1.0
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+fn quantized(cpu: Cpu, rows: &[Vec<f32>]) -> Activations {
+    let mut acts = Activations::default();
+    let inputs = rows[0].len();
+    acts.resize(rows.len(), inputs);
+    for (tile, rows) in rows.chunks(TILE).enumerate() {
+        let blocks = inputs / BLOCK;
+        let mut part = TileMut {
+            codes: &mut acts.codes[tile * TILE * inputs..][..TILE * inputs],
+            scales: &mut acts.scales[tile * TILE * blocks..][..TILE * blocks],
+            sums: &mut acts.sums[tile * TILE * blocks..][..TILE * blocks],
+        };
+        for (row, values) in rows.iter().enumerate() {
+            cpu.quantize(&mut part, row, values);
+        }
+    }
+    acts
+}
+
+/// Packed weights with every code, and with scales and minima of both signs.
+fn packed(bits: Bits, outputs: usize, inputs: usize, seed: u64) -> Vec<u8> {
+    let mut bytes: Vec<u8> =
+        numbers(seed, bits.bytes(outputs, inputs)).iter().map(|x| ((x + 1.0) * 127.9) as u8).collect();
+    for record in bytes.chunks_mut(bits.record()) {
+        for i in 0..PANEL * 2 {
+            let half = f16::from_f32(f32::from(record[64 + i]) * 1e-3 - 0.1).to_le_bytes();
+            record[i * 2..i * 2 + 2].copy_from_slice(&half);
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn products_are_the_same_everywhere_and_right(
+        four in any::<bool>(), rows in 1_usize..20, blocks in 1_usize..6, panels in 1_usize..4, seed in any::<u64>(), scale in 1e-3_f32..1e3,
+    ) {
+        let (bits, inputs, outputs) = (if four { Bits::Four } else { Bits::Eight }, blocks * BLOCK, panels * PANEL);
+        let bytes = packed(bits, outputs, inputs, seed);
+        let weights = Weights::new(bits, outputs, inputs, &bytes).unwrap();
+        let rows: Vec<Vec<f32>> = (0..rows)
+            .map(|row| numbers(seed ^ row as u64, inputs).iter().map(|x| x * scale).collect())
+            .collect();
+        let acts = quantized(plain(), &rows);
+        for cpu in Cpu::all() {
+            let own = quantized(cpu, &rows);
+            prop_assert!(own.codes == acts.codes && own.scales == acts.scales && own.sums == acts.sums, "{:?}", cpu);
+            for panel in 0..panels {
+                for tile in 0..rows.len().div_ceil(TILE) {
+                    let count = TILE.min(rows.len() - tile * TILE);
+                    let (mut expected, mut found) = ([[0.5; PANEL]; TILE], [[0.5; PANEL]; TILE]);
+                    plain().product(&weights, panel, &acts, tile, count, &mut expected);
+                    cpu.product(&weights, panel, &acts, tile, count, &mut found);
+                    prop_assert_eq!(expected, found, "{:?}", cpu);
+                }
+            }
+        }
+        // Against the definition, in double precision; off by what 8-bit activations are off.
+        let mut row = vec![0.0; inputs];
+        for output in 0..outputs {
+            weights.row(output, &mut row);
+            for (index, x) in rows.iter().enumerate() {
+                let mut out = [[0.0; PANEL]; TILE];
+                let count = TILE.min(rows.len() - index / TILE * TILE);
+                plain().product(&weights, output / PANEL, &acts, index / TILE, count, &mut out);
+                let found = f64::from(out[index % TILE][output % PANEL]);
+                let exact: f64 = row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+                let bound: f64 = row.iter().map(|w| f64::from(w.abs() * scale)).sum::<f64>() / 250.0;
+                prop_assert!((found - exact).abs() <= bound, "{} for {}", found, exact);
+            }
+        }
+    }
+
+    #[test]
+    fn attention_is_the_same_everywhere_and_right(
+        heads in 1_usize..7, to in 0_usize..70, window in 0_usize..80, seed in any::<u64>(),
+    ) {
+        let (dim, kv_heads, head) = (32, 2, 1);
+        let from = to.saturating_sub(window);
+        let pages: Vec<u16> =
+            numbers(seed, 6 * kv_heads * 2 * dim * PAGE).into_iter().map(f32_to_bf16).collect();
+        let table = [5, 0, 3, 1, 4];
+        let view = Head { pages: &pages, kv_heads, head, head_dim: dim };
+        let queries: Vec<f32> = numbers(seed ^ 1, heads * dim).iter().map(|q| q * 3.0).collect();
+        let attend = |cpu: Cpu| {
+            let (mut room, mut out) = (vec![0.0; scores(heads, to)], vec![0.0; heads * dim]);
+            cpu.attend(view, &table, from, to, &queries, &mut room, &mut out);
+            out
+        };
+        let expected = attend(plain());
+        for cpu in Cpu::all() {
+            prop_assert!(attend(cpu) == expected, "{:?}", cpu);
+        }
+        let number = |kind: usize, position: usize, d: usize| {
+            let page = table[position / PAGE] as usize;
+            let start = ((page * kv_heads + head) * 2 + kind) * dim * PAGE;
+            let at = if kind == 0 { d * PAGE + position % PAGE } else { position % PAGE * dim + d };
+            f64::from(math::bf16_to_f32(pages[start + at]))
+        };
+        for h in 0..heads {
+            let query = |d: usize| f64::from(queries[h * dim + d]);
+            let score = |p: usize| (0..dim).map(|d| query(d) * number(0, p, d)).sum::<f64>() / (dim as f64).sqrt();
+            let weights: Vec<f64> = (from..=to).map(|p| score(p).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            for d in 0..dim {
+                let exact: f64 = (from..=to).zip(&weights).map(|(p, w)| w / total * number(1, p, d)).sum();
+                prop_assert!((f64::from(expected[h * dim + d]) - exact).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn norms_and_swiglu_are_the_same_everywhere_and_right(length in 1_usize..90, seed in any::<u64>()) {
+        let (x, weight) = (numbers(seed, length * 2), numbers(seed ^ 1, length));
+        let gate_up: Vec<f32> = x.iter().map(|x| x * 20.0).collect();
+        let run = |cpu: Cpu| {
+            let (mut normed, mut gated) = (vec![0.0; length], vec![0.0; length]);
+            cpu.rms_norm(&x[..length], &weight, 1e-5, &mut normed);
+            cpu.swiglu(&gate_up, &mut gated);
+            (normed, gated)
+        };
+        let expected = run(plain());
+        for cpu in Cpu::all() {
+            prop_assert!(run(cpu) == expected, "{:?}", cpu);
+        }
+        let mean = x[..length].iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / length as f64;
+        for i in 0..length {
+            let normed = f64::from(x[i]) / (mean + 1e-5).sqrt() * f64::from(weight[i]);
+            prop_assert!((f64::from(expected.0[i]) - normed).abs() < 1e-5);
+            let (gate, up) = (f64::from(gate_up[i]), f64::from(gate_up[length + i]));
+            let gated = gate / (1.0 + (-gate).exp()) * up;
+            prop_assert!((f64::from(expected.1[i]) - gated).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn adapters_are_the_same_everywhere_and_right(
+        inputs in (1_usize..40).prop_map(|n| n * 2), outputs in 1_usize..70, from in 0_usize..20, seed in any::<u64>(),
+    ) {
+        let (ranks, from) = (16, from.min(outputs - 1));
+        let a = numbers(seed, inputs * ranks);
+        let b = numbers(seed ^ 1, ranks * outputs);
+        let rows: Vec<Vec<f32>> = (0..3).map(|row| numbers(seed ^ (row + 2), inputs)).collect();
+        let x = [&rows[0][..], &rows[1], &rows[2]];
+        let expected = plain().lora_down(&a, ranks, RANKS, x);
+        let mut up = vec![1.0; outputs - from];
+        plain().lora_up(&b[..5 * outputs], outputs, from, &expected[0][..5], &mut up);
+        for cpu in Cpu::all() {
+            prop_assert!(cpu.lora_down(&a, ranks, RANKS, x) == expected);
+            let mut found = vec![1.0; outputs - from];
+            cpu.lora_up(&b[..5 * outputs], outputs, from, &expected[0][..5], &mut found);
+            prop_assert_eq!(&found, &up);
+        }
+        for (row, x) in expected.iter().zip(x) {
+            for (lane, u) in row.iter().enumerate() {
+                let exact: f64 =
+                    (0..inputs).map(|k| f64::from(x[k]) * f64::from(a[k * ranks + RANKS + lane])).sum();
+                prop_assert!((f64::from(*u) - exact).abs() < 1e-4);
+            }
+        }
+        for (i, y) in up.iter().enumerate() {
+            let added: f64 =
+                (0..5).map(|r| f64::from(expected[0][r]) * f64::from(b[r * outputs + from + i])).sum();
+            prop_assert!((f64::from(*y) - 1.0 - added).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn exp_is_near_the_exact_one(x in -86.0_f32..88.0) {
+        let exact = f64::from(x).exp();
+        prop_assert!((f64::from(math::exp(x)) / exact - 1.0).abs() < 5e-7);
+    }
+
+    #[test]
+    fn bf16_rounds_to_the_nearest(x in any::<f32>().prop_filter("finite", |x| x.is_finite() && x.abs() < 1e38)) {
+        let back = math::bf16_to_f32(f32_to_bf16(x));
+        prop_assert!((back - x).abs() <= x.abs() / 256.0 + f32::from_bits(0x8000));
+    }
+}
+
+#[test]
+fn a_block_of_zeros_stays_zero() {
+    let acts = quantized(Cpu::detect(), &[vec![0.0; 64]]);
+    assert!(acts.codes.iter().all(|code| *code == 0) && acts.sums.iter().all(|sum| *sum == 0.0));
+}

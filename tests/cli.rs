@@ -59,7 +59,7 @@ fn a_bad_setting_exits_2_and_is_named() {
 #[test]
 fn what_is_planned_says_so() {
     for words in
-        ["plan --npcs 5 --json", "bench engine", "export lestat", "adapters train x", "adapters rollback"]
+        ["plan --npcs 5 --json", "bench socket", "export lestat", "adapters train x", "adapters rollback"]
     {
         let words: Vec<&str> = words.split(' ').collect();
         let said = refused(gateway(&words), 2);

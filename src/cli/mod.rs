@@ -4,6 +4,7 @@
 //! for something that does not exist or cannot be.
 
 mod adapters;
+mod bench;
 mod chat;
 mod import;
 mod logging;
@@ -38,9 +39,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Lists and checks the adapters of the packs.
     Adapters(adapters::AdaptersArgs),
-    /// Measures the engine or the socket (not in this version).
-    #[command(hide = true)]
-    Bench(Later),
+    /// Measures the engine on this machine.
+    Bench(bench::BenchArgs),
     /// Plans servers and cost (not in this version).
     #[command(hide = true)]
     Plan(Later),
@@ -97,7 +97,7 @@ fn run(command: Option<Command>) -> anyhow::Result<()> {
         Command::Pull(args) => tool(|| pull::run(&args)),
         Command::Import(args) => tool(|| import::run(&args)),
         Command::Adapters(args) => adapters::run(&args),
-        Command::Bench(_) => Err(Usage::later("bench")),
+        Command::Bench(args) => bench::run(args),
         Command::Plan(_) => Err(Usage::later("plan")),
         Command::Migrate(_) => Err(Usage::later("migrate")),
         Command::Export(_) => Err(Usage::later("export")),
@@ -130,12 +130,13 @@ mod tests {
     #[test]
     fn what_is_planned_is_known() {
         for command in
-            ["bench engine --json x", "plan --npcs 5 --json", "migrate", "export v", "restore f", "replay l"]
+            ["bench socket --json x", "plan --npcs 5 --json", "migrate", "export v", "restore f", "replay l"]
         {
             let words = std::iter::once("npc-gateway").chain(command.split(' '));
             let cli = Cli::try_parse_from(words).unwrap();
             let error = run(cli.command).unwrap_err();
-            let name = command.split(' ').next().unwrap();
+            let name = command.split(" -").next().unwrap();
+            let name = if name.starts_with("bench") { name } else { name.split(' ').next().unwrap() };
             assert_eq!(error.to_string(), format!("`{name}` is not available in this version"));
             assert!(error.is::<Usage>());
         }

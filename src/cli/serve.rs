@@ -34,7 +34,7 @@ pub(super) struct ServeArgs {
 
 impl ServeArgs {
     /// A flag of its own wins over `--set`.
-    fn config(&self) -> Result<Config, ConfigError> {
+    pub(super) fn config(&self) -> Result<Config, ConfigError> {
         let mut loader = Loader::new()?;
         if let Some(file) = &self.config {
             loader = loader.file(file)?;
@@ -74,7 +74,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Finds, and fetches and imports if need be, what the server runs on.
-fn paths(config: &Config) -> anyhow::Result<Paths> {
+pub(super) fn paths(config: &Config) -> anyhow::Result<Paths> {
     let (cache, report) = (Cache::from_env()?, Reporter::new());
     let gpu = config.engine.providers.iter().any(|provider| provider.needs_cuda());
     let options = PullOptions::from_env(gpu);

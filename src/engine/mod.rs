@@ -123,7 +123,7 @@ impl Engine {
             }
         };
         tracing::info!(
-            decoder = if kind == DecoderKind::Native { "native" } else { "portable" },
+            decoder = ?kind,
             model = model.name,
             precision = ?model.precision,
             rows = config.rows,
@@ -196,6 +196,11 @@ impl Engine {
         self.inner.context
     }
 
+    /// What computes: `native` or `portable`.
+    pub fn decoder(&self) -> &'static str {
+        if self.inner.kind == DecoderKind::Native { "native" } else { "portable" }
+    }
+
     pub fn stats(&self) -> EngineStats {
         self.inner.shared.stats()
     }
@@ -222,6 +227,7 @@ impl Engine {
             text: self.inner.tokenizer.stream(),
             stop: StopMatcher::new(request.stop),
             max_tokens,
+            ignore_end: request.ignore_end,
             events: sender,
         };
         self.submit(request.prompt, mix, slot, request.schedule, Work::Generate(Box::new(work)))?;

@@ -54,6 +54,8 @@ pub struct Generate {
     pub stop: Vec<String>,
     /// Tokens to generate at most; at least 1.
     pub max_tokens: u32,
+    /// Goes on past the model's own end of an answer: for measurements, which want a certain length.
+    pub ignore_end: bool,
     pub schedule: Schedule,
 }
 

@@ -116,6 +116,7 @@ impl Runner {
             sampling: self.sampling.clone(),
             stop: self.stops(),
             max_tokens: self.max_tokens,
+            ignore_end: false,
             schedule: Schedule { owner: owner(&self.say.player), background: false },
         };
         match self.turns.engine.generate(request) {

@@ -70,6 +70,7 @@ pub fn prompt(engine: &Engine, text: &str) -> Generate {
         sampling: greedy(),
         stop: Vec::new(),
         max_tokens: 16,
+        ignore_end: false,
         schedule: Schedule::default(),
     }
 }

@@ -39,6 +39,7 @@ pub struct GenerateWork {
     pub text: TextStream,
     pub stop: StopMatcher,
     pub max_tokens: u32,
+    pub ignore_end: bool,
     /// Has room for every event of the request: sending never waits.
     pub events: mpsc::Sender<Event>,
 }
@@ -241,7 +242,7 @@ impl Row {
         if self.generated == 0 {
             self.usage.first_token_ms = millis(self.job.submitted, now);
         }
-        if is_end(token) {
+        if is_end(token) && !work.ignore_end {
             return self.finish(FinishReason::Stop);
         }
         self.generated += 1;

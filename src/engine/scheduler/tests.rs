@@ -132,6 +132,7 @@ fn generate(prompt: &[u32], max_tokens: u32, stop: &[&str]) -> (Job, mpsc::Recei
         text: TextStream::of_bytes(),
         stop: StopMatcher::new(stop.iter().map(|s| (*s).to_owned()).collect()),
         max_tokens,
+        ignore_end: false,
         events,
     };
     let job = Job {

@@ -95,8 +95,8 @@ pub fn open_native(
     operators: OperatorDomain,
 ) -> Result<Session, EngineError> {
     let builder = configure(Session::builder(environment)?, threads);
-    let builder = builder.and_then(|builder| builder.with_operators(operators));
-    let mut builder = builder.map_err(|error| EngineError::Runtime(error.message().to_owned()))?;
+    let failed = |error: ort::Error<SessionBuilder>| EngineError::Runtime(error.message().to_owned());
+    let mut builder = builder.map_err(failed)?.with_operators(operators).map_err(failed)?;
     Ok(builder.commit_from_file(graph)?)
 }
 

@@ -197,7 +197,9 @@ fn a_batch_of_mixes_equals_merged_weights() {
     let native_model = Arc::new(ModelFile::read(&native_dir).unwrap());
     let mut native = Native::open(&environment, &native_dir, native_model, &config()).unwrap();
     let native_without = run(&mut native, &none);
-    adapters.iter().for_each(|adapter| adapter.pack(AdapterPrecision::F32));
+    for adapter in &adapters {
+        adapter.pack(AdapterPrecision::F32);
+    }
     let native_mixed = run(&mut native, &mixes);
 
     for step in 0..3 {

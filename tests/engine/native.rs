@@ -11,7 +11,8 @@ use super::support::{config, fp32_model_dir, model_dir, runtime};
 const ENGLISH: &str = include_str!("../../onnx/tests/data/english.txt");
 
 fn no_mixes(sequences: usize) -> Vec<Arc<ResolvedMix>> {
-    vec![Arc::new(ResolvedMix::new()); sequences]
+    let none = Arc::new(ResolvedMix::new());
+    vec![none; sequences]
 }
 
 fn native(config: &config::Engine) -> Native {

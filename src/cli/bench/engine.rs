@@ -66,7 +66,11 @@ async fn measure(args: &EngineArgs, engine: &Engine, config: &config::Engine) ->
         for ((rows, workload), results) in cases.iter().zip(&mut results) {
             eprintln!("==> {} of {}: {rows} rows, adapters {workload:?}", repeat + 1, args.repeats);
             let seed = u64::from(repeat) << 32 | (*rows as u64) << 8 | *workload as u64;
-            results.push(figures(*rows, *workload, closed_loop(args, engine, *rows, *workload, seed).await?));
+            results.push(figures(
+                *rows,
+                *workload,
+                &closed_loop(args, engine, *rows, *workload, seed).await?,
+            ));
         }
     }
     Ok(Report {
@@ -207,11 +211,11 @@ async fn answer(
     anyhow::bail!("a generation ended without an end")
 }
 
-fn figures(rows: usize, adapters: Workload, measured: Loop) -> Figures {
+fn figures(rows: usize, adapters: Workload, measured: &Loop) -> Figures {
     let tokens: u32 = measured.cold.iter().map(|seen| seen.tokens).sum();
     let share = |seen: &Seen| f64::from(seen.cached) / f64::from(seen.prompt.max(1));
     let gaps: Vec<f64> = measured.cold.iter().flat_map(|seen| seen.gaps_ms.iter().copied()).collect();
-    let step = percentiles(gaps.clone());
+    let step = percentiles(gaps);
     Figures {
         rows,
         adapters,

@@ -180,10 +180,10 @@ impl Group {
                 let from = start - up.offset;
                 match &up.b {
                     Numbers::F32(b) => {
-                        cpu.lora_up(&b[rank * up.outputs..], up.outputs, from, &gated[..count], y)
+                        cpu.lora_up(&b[rank * up.outputs..], up.outputs, from, &gated[..count], y);
                     }
                     Numbers::Bf16(b) => {
-                        cpu.lora_up(&b[rank * up.outputs..], up.outputs, from, &gated[..count], y)
+                        cpu.lora_up(&b[rank * up.outputs..], up.outputs, from, &gated[..count], y);
                     }
                     Numbers::Int8(b, scales) => {
                         gated[..count].iter_mut().zip(&scales[rank..]).for_each(|(u, scale)| *u *= scale);

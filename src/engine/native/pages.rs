@@ -8,7 +8,7 @@ use crate::engine::EngineError;
 /// Keys and values in `bf16`, by layer: `[layers][pages][kv_heads][2][head_dim · PAGE]`.
 pub struct Pages {
     map: MmapMut,
-    pages: usize,
+    count: usize,
     kv_heads: usize,
     head_dim: usize,
 }
@@ -22,7 +22,7 @@ impl Pages {
                 "cannot reserve {bytes} bytes for the KV cache (engine.kv_memory_mb): {error}"
             ))
         })?;
-        Ok(Self { map, pages, kv_heads, head_dim })
+        Ok(Self { map, count: pages, kv_heads, head_dim })
     }
 
     /// Bytes that one page takes.
@@ -31,7 +31,7 @@ impl Pages {
     }
 
     fn layer_len(&self) -> usize {
-        self.pages * self.kv_heads * 2 * self.head_dim * PAGE
+        self.count * self.kv_heads * 2 * self.head_dim * PAGE
     }
 
     /// A layer's pages.
@@ -91,5 +91,5 @@ pub fn write_value(at: Place, head: usize, kv_heads: usize, value: &[f32], mut s
 
 /// One head of a layer, for reading.
 pub fn head(pages: &[u16], kv_heads: usize, head: usize, head_dim: usize) -> Head<'_> {
-    Head { pages, kv_heads, head, head_dim }
+    Head { pages, kv_heads, index: head, dim: head_dim }
 }

@@ -96,7 +96,9 @@ mod tests {
                             pool.release(page);
                         }
                         let shared = tables[a][..tables[a].len().min(position / PAGE)].to_vec();
-                        shared.iter().for_each(|page| pool.retain(*page));
+                        for page in &shared {
+                            pool.retain(*page);
+                        }
                         tables[b] = shared;
                     }
                     _ => {

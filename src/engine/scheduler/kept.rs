@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::engine::adapter::Adapter;
 use crate::engine::decoder::ResolvedMix;
 
 /// A kept sequence that is this much longer than what is shared is left as it is: the tail is another line, or the
@@ -21,10 +20,8 @@ pub struct Kept {
 /// Whether keys and values under one mix are those under the other: the same adapters (the very same, not two of one
 /// name) with the same weights in the same order.
 pub fn same_mix(a: &ResolvedMix, b: &ResolvedMix) -> bool {
-    let same = |((a, x), (b, y)): (&(Arc<Adapter>, f32), &(Arc<Adapter>, f32))| {
-        Arc::ptr_eq(a, b) && x.to_bits() == y.to_bits()
-    };
-    a.len() == b.len() && a.iter().zip(b).all(same)
+    a.len() == b.len()
+        && a.iter().zip(b).all(|((a, x), (b, y))| Arc::ptr_eq(a, b) && x.to_bits() == y.to_bits())
 }
 
 /// How many tokens two sequences begin with alike.

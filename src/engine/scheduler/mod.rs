@@ -220,10 +220,9 @@ impl Scheduler {
     fn longest_prefix(&self, job: &Job) -> Option<(usize, usize)> {
         let prompt = &job.prompt[..job.prompt.len() - 1];
         let shared = |slot: &Slot| match slot {
-            Slot::Free => 0,
             Slot::Kept(kept) if same_mix(&kept.mix, &job.mix) => common(&kept.tokens, prompt),
             Slot::Live(live) if same_mix(&live.row.job.mix, &job.mix) => live.row.common(prompt),
-            Slot::Kept(_) | Slot::Live(_) => 0,
+            Slot::Free | Slot::Kept(_) | Slot::Live(_) => 0,
         };
         let lengths = self.rows.iter().map(shared).enumerate().filter(|(_, shared)| *shared > 0);
         lengths.max_by_key(|(_, shared)| *shared)

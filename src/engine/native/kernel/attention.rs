@@ -15,21 +15,22 @@ pub struct Head<'a> {
     /// The layer's pages.
     pub pages: &'a [u16],
     pub kv_heads: usize,
-    pub head: usize,
-    pub head_dim: usize,
+    /// Which of them.
+    pub index: usize,
+    pub dim: usize,
 }
 
 impl<'a> Head<'a> {
     #[inline(always)]
     fn keys(&self, page: u32) -> &'a [u16] {
-        let size = self.head_dim * PAGE;
-        &self.pages[(page as usize * self.kv_heads + self.head) * 2 * size..][..size]
+        let size = self.dim * PAGE;
+        &self.pages[(page as usize * self.kv_heads + self.index) * 2 * size..][..size]
     }
 
     #[inline(always)]
     fn values(&self, page: u32) -> &'a [u16] {
-        let size = self.head_dim * PAGE;
-        &self.pages[((page as usize * self.kv_heads + self.head) * 2 + 1) * size..][..size]
+        let size = self.dim * PAGE;
+        &self.pages[((page as usize * self.kv_heads + self.index) * 2 + 1) * size..][..size]
     }
 }
 
@@ -47,7 +48,7 @@ pub fn attend<const G: usize>(
     scores: &mut [f32],
     out: &mut [f32],
 ) {
-    let dim = head.head_dim;
+    let dim = head.dim;
     let (first, last) = (from / PAGE, to / PAGE);
     let width = (last + 1 - first) * PAGE;
     let scale = (dim as f32).sqrt().recip();

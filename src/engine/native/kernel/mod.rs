@@ -3,6 +3,12 @@
 //! Every function gives the same bits on every CPU. The integer products are written once for each instruction set;
 //! all else is plain Rust, compiled once more with the wider registers allowed.
 
+// The plain functions are compiled once for every instruction set; that works only where they are inlined into the
+// functions that name it.
+#![allow(clippy::inline_always)]
+// Loops over rows and lanes name the registers that a sum lives in; iterators hide which.
+#![allow(clippy::needless_range_loop)]
+
 pub mod acts;
 mod attention;
 mod lora;
@@ -111,10 +117,11 @@ macro_rules! dispatch {
     ($cpu:expr, $function:ident $(::<$generic:literal>)? ($($argument:expr),*), $plain:expr) => {
         match $cpu.0 {
             Isa::Plain => $plain,
-            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
             Isa::Avx2 | Isa::AvxVnni => unsafe { x86::avx2::$function $(::<$generic>)? ($($argument),*) },
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
             Isa::Avx512 => unsafe { x86::avx512::$function $(::<$generic>)? ($($argument),*) },
         }
     };
@@ -138,15 +145,17 @@ impl Cpu {
         let scales = &acts.scales[tile * TILE * blocks..][..TILE * blocks];
         let sums = &acts.sums[tile * TILE * blocks..][..TILE * blocks];
         let (bits, panel) = (weights.bits(), weights.panel(panel));
+        // The slices were cut to the same number of blocks, and `rows` was checked, as the products ask.
         match self.0 {
             Isa::Plain => plain::product(bits, panel, codes, scales, sums, rows, out),
-            // SAFETY: the CPU has these features, or there would be no such `Cpu`; the slices were cut above to
-            // the same number of blocks, and `rows` was checked.
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
             Isa::Avx2 => unsafe { x86::avx2::product(bits, panel, codes, scales, sums, rows, out) },
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
             Isa::AvxVnni => unsafe { x86::avxvnni::product(bits, panel, codes, scales, sums, rows, out) },
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
             Isa::Avx512 => unsafe { x86::avx512::product(bits, panel, codes, scales, sums, rows, out) },
         }
     }
@@ -155,8 +164,8 @@ impl Cpu {
     pub fn quantize(self, tile: &mut TileMut<'_>, row: usize, values: &[f32]) {
         match self.0 {
             Isa::Plain => tile.quantize(row, values),
-            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => unsafe { x86::quantize::quantize(tile, row, values) },
         }
     }
@@ -175,6 +184,7 @@ impl Cpu {
     ///
     /// Attends to positions `from..=to` of the sequence whose pages `table` lists. `queries` and `out` hold the heads
     /// one after another; `scores` has room for [`scores`] numbers.
+    #[allow(clippy::too_many_arguments)] // What it reads, and where it writes.
     pub fn attend(
         self,
         head: Head<'_>,
@@ -185,7 +195,7 @@ impl Cpu {
         scores: &mut [f32],
         out: &mut [f32],
     ) {
-        let dim = head.head_dim;
+        let dim = head.dim;
         macro_rules! groups {
             ($($n:literal)*) => { match queries.len() / dim {
                 $($n => dispatch!(self, attend::<$n>(head, table, from, to, queries, scores, out),
@@ -210,10 +220,11 @@ impl Cpu {
     ) -> [[f32; RANKS]; R] {
         match self.0 {
             Isa::Plain => lora::down(a, ranks, first, x),
-            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
             Isa::Avx2 | Isa::AvxVnni => unsafe { x86::avx2::lora_down(a, ranks, first, x) },
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
             Isa::Avx512 => unsafe { x86::avx512::lora_down(a, ranks, first, x) },
         }
     }

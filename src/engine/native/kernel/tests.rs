@@ -106,7 +106,7 @@ proptest! {
         let pages: Vec<u16> =
             numbers(seed, 6 * kv_heads * 2 * dim * PAGE).into_iter().map(f32_to_bf16).collect();
         let table = [5, 0, 3, 1, 4];
-        let view = Head { pages: &pages, kv_heads, head, head_dim: dim };
+        let view = Head { pages: &pages, kv_heads, index: head, dim };
         let queries: Vec<f32> = numbers(seed ^ 1, heads * dim).iter().map(|q| q * 3.0).collect();
         let attend = |cpu: Cpu| {
             let (mut room, mut out) = (vec![0.0; scores(heads, to)], vec![0.0; heads * dim]);

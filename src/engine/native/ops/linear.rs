@@ -6,6 +6,7 @@ use npc_onnx::packed::{Bits, PANEL};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
+use super::super::adapter::Group;
 use super::super::disjoint::Disjoint;
 use super::super::kernel::{BLOCK, Cpu, RANKS, TILE, TileMut, Weights};
 use super::super::state::{Plan, Scratch, Shared, State};
@@ -187,7 +188,7 @@ impl LinearKernel {
         (layer, group): (usize, usize),
     ) -> ort::Result<usize> {
         let groups = || plan.adapters.iter().filter_map(|a| a.adapter.group(layer, group));
-        let stride = groups().map(|group| group.ranks()).max().unwrap_or(0);
+        let stride = groups().map(Group::ranks).max().unwrap_or(0);
         if stride == 0 {
             return Ok(0);
         }

@@ -4,6 +4,7 @@
 //! is at most 15 · 127, so a whole block (16 pairs in 16 lanes, 8 for each lane: 8 · 2 · 1,905 = 30,480) fits into
 //! 16 bits, and only one widening is needed for a block. Eight-bit codes go as two four-bit halves.
 
+#[allow(clippy::wildcard_imports)] // One name for each instruction.
 use std::arch::x86_64::*;
 
 use crate::engine::native::kernel::acts::{self, TILE};
@@ -177,6 +178,6 @@ unsafe fn eight<const R: usize>(
 fn pin(sum: &mut __m256i) {
     // SAFETY: no instruction at all.
     unsafe {
-        std::arch::asm!("/* {0} */", inout(ymm_reg) * sum, options(pure, nomem, nostack, preserves_flags))
-    };
+        std::arch::asm!("/* {0} */", inout(ymm_reg) * sum, options(pure, nomem, nostack, preserves_flags));
+    }
 }

@@ -1,6 +1,7 @@
 //! The products with AVX-512 VNNI: `vpdpbusd` adds four products of an unsigned and a signed byte to 32 bits, a whole
 //! panel at once.
 
+#[allow(clippy::wildcard_imports)] // One name for each instruction.
 use std::arch::x86_64::*;
 
 use crate::engine::native::kernel::acts::{self, TILE};
@@ -29,6 +30,7 @@ pub unsafe fn product(
         ($($n:literal)*) => { match (bits, rows) {
             // SAFETY: as the caller promises.
             $((Bits::Four, $n) => unsafe { tile::<$n, false>(panel, codes, scales, sums, out) },
+              // SAFETY: as the caller promises.
               (Bits::Eight, $n) => unsafe { tile::<$n, true>(panel, codes, scales, sums, out) },)*
             _ => unreachable!("a tile has 1 to {TILE} rows"),
         } };

@@ -1,5 +1,6 @@
 //! The products with AVX-VNNI: as [`super::avx512`], in registers half as wide.
 
+#[allow(clippy::wildcard_imports)] // One name for each instruction.
 use std::arch::x86_64::*;
 
 use crate::engine::native::kernel::acts::TILE;

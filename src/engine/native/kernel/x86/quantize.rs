@@ -1,5 +1,6 @@
 //! Quantization of activations, which the compiler does not vectorize by itself.
 
+#[allow(clippy::wildcard_imports)] // One name for each instruction.
 use std::arch::x86_64::*;
 
 use crate::engine::native::kernel::acts::{BLOCK, ROUND, TileMut};

@@ -82,6 +82,13 @@ impl Source {
         safetensors::serialize_to_file(views, None, &dir.join("adapter_model.safetensors")).unwrap();
     }
 
+    /// Loads it as a file would be.
+    fn load(&self, model: &ModelFile) -> Arc<Adapter> {
+        let dir = tempfile::tempdir().unwrap();
+        self.write(dir.path());
+        Arc::new(Adapter::load("test", dir.path(), &model.graph, model.model.layers).unwrap())
+    }
+
     /// gᵢ·sᵢ of this adapter.
     fn scale(&self, weight: f32) -> f32 {
         let rank = self.rank as f32;
@@ -151,15 +158,7 @@ fn a_batch_of_mixes_equals_merged_weights() {
     let model = Arc::new(ModelFile::read(&dir).unwrap());
     let environment = runtime();
     let mut decoder = Portable::open(&environment, &dir, Arc::clone(&model), &config()).unwrap();
-    let adapters: Vec<Arc<Adapter>> = sources
-        .iter()
-        .enumerate()
-        .map(|(i, source)| {
-            let dir = tempfile::tempdir().unwrap();
-            source.write(dir.path());
-            Arc::new(Adapter::load(&i.to_string(), dir.path(), &model.graph, model.model.layers).unwrap())
-        })
-        .collect();
+    let adapters: Vec<Arc<Adapter>> = sources.iter().map(|source| source.load(&model)).collect();
 
     // Each row says something else, of another length; then two more tokens, one at a time.
     let mut rng = ChaCha8Rng::seed_from_u64(9);

@@ -119,8 +119,9 @@ fn write_entry(guard: &Guard, path: &Path, entry: &Entry) -> Result<(), PullErro
     fs::rename(&new, path).map_err(io(path))
 }
 
+/// The version is part of it: a later gateway must not be led to a folder of a format that it does not read.
 fn entry_name(source: &Path, precision: Precision) -> String {
-    format!("{}-{}.toml", short(&hex(source.as_os_str().as_encoded_bytes())), precision_name(precision))
+    folder_name(&hex(source.as_os_str().as_encoded_bytes()), precision) + ".toml"
 }
 
 fn folder_name(source_sha256: &str, precision: Precision) -> String {

@@ -32,7 +32,7 @@ pub fn native(config: &ModelConfig, layout: &DecoderLayout) -> Option<proto::Mod
     graph.g.placed("rope.sin", DataType::Float, &dims, tables.sin);
 
     let embedding = layout.embedding.packed?;
-    graph.matrix("embed.weight", embedding);
+    graph.matrix("embed.weight", embedding, config.hidden_size);
     let sizes = [("outputs", config.vocab_size), ("inputs", config.hidden_size)];
     let mut x =
         graph.operator("Embedding", &["input_ids", "embed.weight"], "embed.out", embedding, &sizes, &[]);
@@ -45,7 +45,7 @@ pub fn native(config: &ModelConfig, layout: &DecoderLayout) -> Option<proto::Mod
     // Tied to the embedding, it is the same matrix at the same place.
     let weight = if head == embedding { "embed.weight" } else { "head.weight" };
     if head != embedding {
-        graph.matrix(weight, head);
+        graph.matrix(weight, head, config.hidden_size);
     }
     graph.linear(&Linear {
         out: "logits",
@@ -114,7 +114,7 @@ impl Native<'_> {
     ) -> Option<String> {
         let matrix = linear.packed?;
         let (out, weight) = (format!("{layer}.{name}.out"), format!("{layer}.{name}.weight"));
-        self.matrix(&weight, matrix);
+        self.matrix(&weight, matrix, linear.inputs);
         let bias = linear.bias.as_ref().map(|values| self.floats(&format!("{layer}.{name}.bias"), values));
         self.linear(&Linear {
             out: &out,
@@ -190,12 +190,12 @@ impl Native<'_> {
         out.to_owned()
     }
 
-    fn matrix(&mut self, name: &str, matrix: PlacedMatrix) {
+    fn matrix(&mut self, name: &str, matrix: PlacedMatrix, inputs: usize) {
         // By panels, so that no dimension outgrows what ONNX counts in.
-        let record = matrix.bits.record() as u64;
-        let rows = matrix.at.length / record;
-        debug_assert_eq!(rows * record, matrix.at.length, "whole records of {PANEL} outputs");
-        self.g.placed(name, DataType::Uint8, &[rows as usize, record as usize], matrix.at);
+        let panel = matrix.bits.panel(inputs) as u64;
+        let panels = matrix.at.length / panel;
+        debug_assert_eq!(panels * panel, matrix.at.length, "whole panels of {PANEL} outputs");
+        self.g.placed(name, DataType::Uint8, &[panels as usize, panel as usize], matrix.at);
     }
 
     fn floats(&mut self, name: &str, values: &[f32]) -> String {

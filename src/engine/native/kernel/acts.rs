@@ -1,6 +1,7 @@
 //! Activations in 8 bits: what the integer products multiply.
 
 pub use npc_onnx::packed::BLOCK;
+use npc_onnx::packed::ZERO;
 
 use super::math::{LANES, silu, sum_lanes};
 
@@ -10,20 +11,23 @@ pub const ROUND: f32 = 12_582_912.0;
 /// Rows that are multiplied together.
 pub const TILE: usize = 8;
 
+/// Values that share a scale; the last group of a row may be half as long.
+pub const GROUP: usize = 2 * BLOCK;
+
 /// Rows of activations, quantized for the products.
 ///
 /// Rows stand in tiles of [`TILE`]: four values of each of a tile's rows, then the next four of each, so that the
-/// product walks through memory in order. x ≈ scale · code, one scale for [`BLOCK`] values.
+/// product walks through memory in order. x ≈ scale · code, one scale for [`GROUP`] values.
 #[derive(Debug, Default)]
 pub struct Activations {
     pub rows: usize,
     pub inputs: usize,
     /// `[tiles][inputs / 4][TILE][4]`
     pub codes: Vec<i8>,
-    /// `[tiles][inputs / BLOCK][TILE]`
+    /// `[tiles][groups][TILE]`
     pub scales: Vec<f32>,
-    /// scale · Σ codes, laid out as `scales`: what a weight block's minimum is multiplied with.
-    pub sums: Vec<f32>,
+    /// -128 · Σ codes, laid out as `scales`: where a product begins, since the weights' codes stand 128 too high.
+    pub starts: Vec<i32>,
 }
 
 impl Activations {
@@ -34,53 +38,85 @@ impl Activations {
         self.rows = rows;
         self.inputs = inputs;
         self.codes.resize(tiles * TILE * inputs, 0);
-        self.scales.resize(tiles * TILE * (inputs / BLOCK), 0.0);
-        self.sums.resize(tiles * TILE * (inputs / BLOCK), 0.0);
+        self.scales.resize(tiles * TILE * groups(inputs), 0.0);
+        self.starts.resize(tiles * TILE * groups(inputs), 0);
+    }
+
+    /// One tile.
+    pub fn tile(&self, tile: usize) -> TileRef<'_> {
+        let groups = TILE * groups(self.inputs);
+        TileRef {
+            codes: &self.codes[tile * TILE * self.inputs..][..TILE * self.inputs],
+            scales: &self.scales[tile * groups..][..groups],
+            starts: &self.starts[tile * groups..][..groups],
+        }
     }
 }
 
+/// Scales of a row.
+pub const fn groups(inputs: usize) -> usize {
+    inputs.div_ceil(GROUP)
+}
+
 /// One tile's part of [`Activations`].
+#[derive(Debug, Clone, Copy)]
+pub struct TileRef<'a> {
+    pub codes: &'a [i8],
+    pub scales: &'a [f32],
+    pub starts: &'a [i32],
+}
+
+/// The same, to be filled.
 #[derive(Debug)]
 pub struct TileMut<'a> {
     pub codes: &'a mut [i8],
     pub scales: &'a mut [f32],
-    pub sums: &'a mut [f32],
+    pub starts: &'a mut [i32],
 }
 
 impl TileMut<'_> {
-    /// A block's scale and what to multiply its values with, from the largest magnitude in it.
+    /// A group's scale and what to multiply its values with, from the largest magnitude in it.
     #[inline(always)]
     pub fn scale(largest: f32) -> (f32, f32) {
         let scale = largest / 127.0;
-        // Of a block of zeros, or of numbers so small that their scale would be none. (Of NaN and infinity come
+        // Of a group of zeros, or of numbers so small that their scale would be none. (Of NaN and infinity come
         // codes that mean nothing, as with any integers.)
         if scale.is_normal() { (scale, scale.recip()) } else { (0.0, 0.0) }
     }
 
-    /// Stores a block's codes, its scale and Σ codes.
+    /// Stores a block's codes.
     #[inline(always)]
-    pub fn store(&mut self, block: usize, row: usize, quads: &[[i8; 4]; BLOCK / 4], scale: f32, sum: i32) {
+    pub fn store(&mut self, block: usize, row: usize, quads: &[[i8; 4]; BLOCK / 4]) {
         let room = &mut self.codes[block * BLOCK * TILE..][..BLOCK * TILE];
         for (codes, quad) in room.as_chunks_mut::<{ TILE * 4 }>().0.iter_mut().zip(quads) {
             codes[row * 4..row * 4 + 4].copy_from_slice(quad);
         }
-        self.scales[block * TILE + row] = scale;
-        self.sums[block * TILE + row] = scale * sum as f32;
+    }
+
+    /// Stores a group's scale, and where its products begin, from Σ codes.
+    #[inline(always)]
+    pub fn close(&mut self, group: usize, row: usize, scale: f32, sum: i32) {
+        self.scales[group * TILE + row] = scale;
+        self.starts[group * TILE + row] = sum * -i32::from(ZERO);
     }
 
     /// Quantizes row `row` (below [`TILE`]) of the tile.
     pub fn quantize(&mut self, row: usize, values: &[f32]) {
-        for (block, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
+        for (group, values) in values.chunks(GROUP).enumerate() {
             let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
             let (scale, inverse) = Self::scale(largest);
-            let mut quads = [[0_i8; 4]; BLOCK / 4];
             let mut sum = 0_i32;
-            for (code, value) in quads.as_flattened_mut().iter_mut().zip(values) {
-                let rounded = value.mul_add(inverse, ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
-                sum = sum.wrapping_add(rounded);
-                *code = rounded.clamp(-128, 127) as i8;
+            for (block, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
+                let mut quads = [[0_i8; 4]; BLOCK / 4];
+                for (code, value) in quads.as_flattened_mut().iter_mut().zip(values) {
+                    let rounded =
+                        value.mul_add(inverse, ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+                    *code = rounded.clamp(-128, 127) as i8;
+                    sum += i32::from(*code);
+                }
+                self.store(group * (GROUP / BLOCK) + block, row, &quads);
             }
-            self.store(block, row, &quads, scale, sum);
+            self.close(group, row, scale, sum);
         }
     }
 }

@@ -53,23 +53,14 @@ pub fn attend<const G: usize>(
     let width = (last + 1 - first) * PAGE;
     let scale = (dim as f32).sqrt().recip();
     let (scores, _) = scores.split_at_mut(G * width);
-    for page in first..=last {
-        let keys = head.keys(table[page]).as_chunks::<PAGE>().0;
-        let mut acc = [[0.0_f32; PAGE]; G];
-        for (d, keys) in keys.iter().enumerate() {
-            let keys = keys.map(bf16_to_f32);
-            for g in 0..G {
-                let q = queries[g * dim + d];
-                for lane in 0..PAGE {
-                    acc[g][lane] = q.mul_add(keys[lane], acc[g][lane]);
-                }
-            }
-        }
-        for g in 0..G {
-            let at = g * width + (page - first) * PAGE;
-            for lane in 0..PAGE {
-                scores[at + lane] = acc[g][lane] * scale;
-            }
+    // Two pages at a time: one alone would wait for its own last additions.
+    for (pair, pages) in table[first..=last].chunks(2).enumerate() {
+        let at = pair * 2 * PAGE;
+        if let [one, other] = pages {
+            let keys = [head.keys(*one), head.keys(*other)];
+            page_scores::<G, 2>(keys, queries, dim, scale, &mut scores[at..], width);
+        } else {
+            page_scores::<G, 1>([head.keys(pages[0])], queries, dim, scale, &mut scores[at..], width);
         }
     }
     let mut inverse = [0.0_f32; G];
@@ -97,27 +88,94 @@ pub fn attend<const G: usize>(
         }
         inverse[g] = sum_lanes(sums).recip();
     }
-    for chunk in 0..dim / LANES {
-        let mut acc = [[0.0_f32; LANES]; G];
-        for page in first..=last {
-            let values = head.values(table[page]).as_chunks::<LANES>().0;
-            let start = page * PAGE;
-            let (low, high) = (from.max(start) - start, to.min(start + PAGE - 1) - start);
-            let row = dim / LANES;
-            for t in low..=high {
-                let values = values[t * row + chunk].map(bf16_to_f32);
+    let chunks = dim / LANES;
+    for chunk in (0..chunks / 2 * 2).step_by(2) {
+        weigh::<G, 2>(&head, table, from, to, chunk, scores, width, &inverse, out);
+    }
+    if chunks % 2 == 1 {
+        weigh::<G, 1>(&head, table, from, to, chunks - 1, scores, width, &inverse, out);
+    }
+}
+
+/// q·K / sqrt(head_dim) for all tokens of `P` pages.
+#[inline(always)]
+fn page_scores<const G: usize, const P: usize>(
+    keys: [&[u16]; P],
+    queries: &[f32],
+    dim: usize,
+    scale: f32,
+    scores: &mut [f32],
+    width: usize,
+) {
+    let mut acc = [[[0.0_f32; PAGE]; G]; P];
+    for d in 0..dim {
+        for p in 0..P {
+            let keys = widen(&keys[p].as_chunks::<PAGE>().0[d]);
+            for g in 0..G {
+                let q = queries[g * dim + d];
+                for lane in 0..PAGE {
+                    acc[p][g][lane] = q.mul_add(keys[lane], acc[p][g][lane]);
+                }
+            }
+        }
+    }
+    for p in 0..P {
+        for g in 0..G {
+            for lane in 0..PAGE {
+                scores[g * width + p * PAGE + lane] = acc[p][g][lane] * scale;
+            }
+        }
+    }
+}
+
+/// Σ weight · V for `C` times [`LANES`] elements of a head.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // A part of `attend`, taken out to be compiled for one and for two.
+fn weigh<const G: usize, const C: usize>(
+    head: &Head<'_>,
+    table: &[u32],
+    from: usize,
+    to: usize,
+    chunk: usize,
+    weights: &[f32],
+    width: usize,
+    inverse: &[f32; G],
+    out: &mut [f32],
+) {
+    let (dim, first) = (head.dim, from / PAGE);
+    let row = dim / LANES;
+    let mut acc = [[[0.0_f32; LANES]; G]; C];
+    for page in first..=to / PAGE {
+        let values = head.values(table[page]).as_chunks::<LANES>().0;
+        let start = page * PAGE;
+        let (low, high) = (from.max(start) - start, to.min(start + PAGE - 1) - start);
+        for t in low..=high {
+            for c in 0..C {
+                let values = widen(&values[t * row + chunk + c]);
                 for g in 0..G {
-                    let weight = scores[g * width + start - first * PAGE + t];
+                    let weight = weights[g * width + start - first * PAGE + t];
                     for lane in 0..LANES {
-                        acc[g][lane] = weight.mul_add(values[lane], acc[g][lane]);
+                        acc[c][g][lane] = weight.mul_add(values[lane], acc[c][g][lane]);
                     }
                 }
             }
         }
+    }
+    for c in 0..C {
         for g in 0..G {
             for lane in 0..LANES {
-                out[g * dim + chunk * LANES + lane] = acc[g][lane] * inverse[g];
+                out[g * dim + (chunk + c) * LANES + lane] = acc[c][g][lane] * inverse[g];
             }
         }
     }
+}
+
+/// A loop and not `map`, which would be compiled without the wider registers, and called.
+#[inline(always)]
+fn widen(values: &[u16; LANES]) -> [f32; LANES] {
+    let mut wide = [0.0; LANES];
+    for lane in 0..LANES {
+        wide[lane] = bf16_to_f32(values[lane]);
+    }
+    wide
 }

@@ -20,11 +20,11 @@ pub mod weights;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use acts::{Activations, BLOCK, TILE, TileMut};
+pub use acts::{Activations, TILE, TileMut, TileRef, groups};
 pub use attention::{Head, PAGE};
 pub use lora::{Element, RANKS};
 pub use math::f32_to_bf16;
-pub use weights::Weights;
+pub use weights::{LINE, Line, Weights};
 
 use self::weights::PANEL;
 
@@ -128,35 +128,48 @@ macro_rules! dispatch {
 }
 
 impl Cpu {
-    /// Adds a panel's product with `rows` rows (1 to [`TILE`]) of tile `tile` to `out`: for each row and column
-    /// Σ over blocks of scale · Σ (weight code · activation code) · weight scale + weight minimum · activation sum.
+    /// A panel's product with `rows` rows (1 to [`TILE`]) of a tile: for each row and column
+    /// scale of the column · Σ over groups of scale · Σ (weight code - 128) · activation code. `lines` are the panel's
+    /// codes.
     pub fn product(
         self,
-        weights: &Weights<'_>,
-        panel: usize,
-        acts: &Activations,
-        tile: usize,
+        lines: &[Line],
+        scales: &[f32; PANEL],
+        acts: &TileRef<'_>,
         rows: usize,
         out: &mut [[f32; PANEL]; TILE],
     ) {
-        assert!((1..=TILE).contains(&rows) && weights.inputs() == acts.inputs);
-        let blocks = acts.inputs / BLOCK;
-        let codes = &acts.codes[tile * TILE * acts.inputs..][..TILE * acts.inputs];
-        let scales = &acts.scales[tile * TILE * blocks..][..TILE * blocks];
-        let sums = &acts.sums[tile * TILE * blocks..][..TILE * blocks];
-        let (bits, panel) = (weights.bits(), weights.panel(panel));
-        // The slices were cut to the same number of blocks, and `rows` was checked, as the products ask.
+        let (inputs, groups) = (lines.len() * LINE, acts::groups(lines.len() * LINE) * TILE);
+        assert!(
+            (1..=TILE).contains(&rows)
+                && acts.codes.len() == inputs * TILE
+                && acts.scales.len() == groups
+                && acts.starts.len() == groups
+        );
         match self.0 {
-            Isa::Plain => plain::product(bits, panel, codes, scales, sums, rows, out),
+            Isa::Plain => plain::product(lines, scales, acts, rows, out),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`; the sizes were checked above.
+            Isa::Avx2 => unsafe { x86::avx2::product(lines, scales, acts, rows, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::AvxVnni => unsafe { x86::avxvnni::product(lines, scales, acts, rows, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512 => unsafe { x86::avx512::product(lines, scales, acts, rows, out) },
+        }
+    }
+
+    /// Turns a panel's four-bit records into codes.
+    pub fn expand(self, records: &[u8], lines: &mut [Line]) {
+        match self.0 {
+            Isa::Plain => weights::expand(records, lines),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the CPU has these features, or there would be no such `Cpu`.
-            Isa::Avx2 => unsafe { x86::avx2::product(bits, panel, codes, scales, sums, rows, out) },
+            Isa::Avx2 | Isa::AvxVnni => unsafe { x86::expand::avx2(records, lines) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
-            Isa::AvxVnni => unsafe { x86::avxvnni::product(bits, panel, codes, scales, sums, rows, out) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
-            Isa::Avx512 => unsafe { x86::avx512::product(bits, panel, codes, scales, sums, rows, out) },
+            // SAFETY: as above.
+            Isa::Avx512 => unsafe { x86::expand::avx512(records, lines) },
         }
     }
 

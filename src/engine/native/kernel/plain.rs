@@ -1,48 +1,30 @@
 //! The products in plain Rust: what every CPU runs, and what the vector versions must equal, bit for bit.
 
-use half::f16;
-
-use super::acts::{BLOCK, TILE};
-use super::weights::{Bits, PANEL};
+use super::acts::{GROUP, TILE, TileRef};
+use super::weights::{LINE, Line, PANEL};
 
 /// See [`super::Cpu::product`].
 pub fn product(
-    bits: Bits,
-    panel: &[u8],
-    codes: &[i8],
-    scales: &[f32],
-    sums: &[f32],
+    lines: &[Line],
+    scales: &[f32; PANEL],
+    acts: &TileRef<'_>,
     rows: usize,
     out: &mut [[f32; PANEL]; TILE],
 ) {
-    for (block, record) in panel.chunks_exact(bits.record()).enumerate() {
-        let half = |at: usize| f16::from_le_bytes([record[at * 2], record[at * 2 + 1]]).to_f32();
-        let weights = &record[64..];
-        for row in 0..rows {
-            let scale = scales[block * TILE + row];
-            let sum = sums[block * TILE + row];
-            for column in 0..PANEL {
-                let mut dot = 0_i32;
-                for input in 0..BLOCK {
-                    let code = code(bits, weights, column, input);
-                    let at = ((block * BLOCK + input) / 4 * TILE + row) * 4 + input % 4;
-                    dot += i32::from(code) * i32::from(codes[at]);
+    for row in 0..rows {
+        for column in 0..PANEL {
+            let mut total = 0.0_f32;
+            for (group, lines) in lines.chunks(GROUP / LINE).enumerate() {
+                let mut dot = acts.starts[group * TILE + row];
+                for (quad, line) in lines.iter().enumerate() {
+                    let at = ((group * GROUP / LINE + quad) * TILE + row) * LINE;
+                    for i in 0..LINE {
+                        dot += i32::from(line.0[column * LINE + i]) * i32::from(acts.codes[at + i]);
+                    }
                 }
-                let out = &mut out[row][column];
-                *out = (dot as f32 * scale).mul_add(half(column), *out);
-                *out = half(PANEL + column).mul_add(sum, *out);
+                total = (dot as f32).mul_add(acts.scales[group * TILE + row], total);
             }
+            out[row][column] = total * scales[column];
         }
-    }
-}
-
-/// The code of one weight of a record.
-#[inline]
-pub fn code(bits: Bits, weights: &[u8], column: usize, input: usize) -> u8 {
-    let at = |input: usize| (input / 4 * PANEL + column) * 4 + input % 4;
-    match bits {
-        Bits::Eight => weights[at(input)],
-        Bits::Four if input < BLOCK / 2 => weights[at(input)] & 15,
-        Bits::Four => weights[at(input - BLOCK / 2)] >> 4,
     }
 }

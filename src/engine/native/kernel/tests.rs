@@ -1,9 +1,9 @@
 //! Every instruction set that this CPU has gives the bits of plain Rust, and plain Rust gives what the formulas say.
 
-use half::f16;
+use npc_onnx::packed::{Packed, pack};
 use proptest::prelude::*;
 
-use super::acts::{BLOCK, TILE};
+use super::acts::BLOCK;
 use super::weights::{Bits, PANEL};
 use super::*;
 
@@ -28,11 +28,11 @@ fn quantized(cpu: Cpu, rows: &[Vec<f32>]) -> Activations {
     let inputs = rows[0].len();
     acts.resize(rows.len(), inputs);
     for (tile, rows) in rows.chunks(TILE).enumerate() {
-        let blocks = inputs / BLOCK;
+        let groups = groups(inputs) * TILE;
         let mut part = TileMut {
             codes: &mut acts.codes[tile * TILE * inputs..][..TILE * inputs],
-            scales: &mut acts.scales[tile * TILE * blocks..][..TILE * blocks],
-            sums: &mut acts.sums[tile * TILE * blocks..][..TILE * blocks],
+            scales: &mut acts.scales[tile * groups..][..groups],
+            starts: &mut acts.starts[tile * groups..][..groups],
         };
         for (row, values) in rows.iter().enumerate() {
             cpu.quantize(&mut part, row, values);
@@ -41,17 +41,21 @@ fn quantized(cpu: Cpu, rows: &[Vec<f32>]) -> Activations {
     acts
 }
 
-/// Packed weights with every code, and with scales and minima of both signs.
-fn packed(bits: Bits, outputs: usize, inputs: usize, seed: u64) -> Vec<u8> {
-    let mut bytes: Vec<u8> =
-        numbers(seed, bits.bytes(outputs, inputs)).iter().map(|x| ((x + 1.0) * 127.9) as u8).collect();
-    for record in bytes.chunks_mut(bits.record()) {
-        for i in 0..PANEL * 2 {
-            let half = f16::from_f32(f32::from(record[64 + i]) * 1e-3 - 0.1).to_le_bytes();
-            record[i * 2..i * 2 + 2].copy_from_slice(&half);
+/// A matrix of random numbers; for four bits each of 16 levels.
+fn matrix(four: bool, outputs: usize, inputs: usize, seed: u64) -> Packed {
+    let mut numbers = numbers(seed, outputs * inputs);
+    if four {
+        for x in &mut numbers {
+            *x = (*x * 7.5).round() * 0.01;
         }
     }
-    bytes
+    pack(&numbers, inputs)
+}
+
+fn lines(cpu: Cpu, weights: &Weights<'_>, panel: usize) -> Vec<Line> {
+    let mut lines = vec![Line::default(); weights.inputs() / LINE];
+    weights.expand(cpu, panel, &mut lines);
+    lines
 }
 
 proptest! {
@@ -61,38 +65,42 @@ proptest! {
     fn products_are_the_same_everywhere_and_right(
         four in any::<bool>(), rows in 1_usize..20, blocks in 1_usize..6, panels in 1_usize..4, seed in any::<u64>(), scale in 1e-3_f32..1e3,
     ) {
-        let (bits, inputs, outputs) = (if four { Bits::Four } else { Bits::Eight }, blocks * BLOCK, panels * PANEL);
-        let bytes = packed(bits, outputs, inputs, seed);
-        let weights = Weights::new(bits, outputs, inputs, &bytes).unwrap();
+        let (inputs, outputs) = (blocks * BLOCK, panels * PANEL - 3);
+        let packed = matrix(four, outputs, inputs, seed);
+        prop_assert_eq!(packed.bits == Bits::Four, four);
+        let weights = Weights::new(packed.bits, outputs, inputs, &packed.bytes).unwrap();
         let rows: Vec<Vec<f32>> = (0..rows)
             .map(|row| numbers(seed ^ row as u64, inputs).iter().map(|x| x * scale).collect())
             .collect();
         let acts = quantized(plain(), &rows);
+        let mut products = vec![[0.0; PANEL]; rows.len().next_multiple_of(TILE) * panels];
         for cpu in Cpu::all() {
             let own = quantized(cpu, &rows);
-            prop_assert!(own.codes == acts.codes && own.scales == acts.scales && own.sums == acts.sums, "{:?}", cpu);
+            prop_assert!(own.codes == acts.codes && own.scales == acts.scales && own.starts == acts.starts, "{:?}", cpu);
             for panel in 0..panels {
+                let codes = lines(cpu, &weights, panel);
+                prop_assert!(codes.iter().zip(lines(plain(), &weights, panel)).all(|(a, b)| a.0 == b.0), "{:?}", cpu);
                 for tile in 0..rows.len().div_ceil(TILE) {
                     let count = TILE.min(rows.len() - tile * TILE);
                     let (mut expected, mut found) = ([[0.5; PANEL]; TILE], [[0.5; PANEL]; TILE]);
-                    plain().product(&weights, panel, &acts, tile, count, &mut expected);
-                    cpu.product(&weights, panel, &acts, tile, count, &mut found);
+                    plain().product(&codes, &weights.scales(panel), &acts.tile(tile), count, &mut expected);
+                    cpu.product(&codes, &weights.scales(panel), &acts.tile(tile), count, &mut found);
                     prop_assert_eq!(expected, found, "{:?}", cpu);
+                    products[(panel * rows.len().div_ceil(TILE) + tile) * TILE..][..TILE].copy_from_slice(&found);
                 }
             }
         }
         // Against the definition, in double precision; off by what 8-bit activations are off.
-        let mut row = vec![0.0; inputs];
+        let mut weight = vec![0.0; inputs];
         for output in 0..outputs {
-            weights.row(output, &mut row);
+            weights.row(output, &mut weight);
+            let (panel, column) = (output / PANEL, output % PANEL);
             for (index, x) in rows.iter().enumerate() {
-                let mut out = [[0.0; PANEL]; TILE];
-                let count = TILE.min(rows.len() - index / TILE * TILE);
-                plain().product(&weights, output / PANEL, &acts, index / TILE, count, &mut out);
-                let found = f64::from(out[index % TILE][output % PANEL]);
-                let exact: f64 = row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
-                let bound: f64 = row.iter().map(|w| f64::from(w.abs() * scale)).sum::<f64>() / 250.0;
-                prop_assert!((found - exact).abs() <= bound, "{} for {}", found, exact);
+                let product = &products[panel * rows.len().div_ceil(TILE) * TILE + index];
+                let found = f64::from(product[column]);
+                let exact: f64 = weight.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+                let bound: f64 = weight.iter().map(|w| f64::from(w.abs() * scale)).sum::<f64>() / 250.0;
+                prop_assert!((found - exact).abs() <= bound + 1e-9, "{} for {}", found, exact);
             }
         }
     }
@@ -207,5 +215,5 @@ proptest! {
 #[test]
 fn a_block_of_zeros_stays_zero() {
     let acts = quantized(Cpu::detect(), &[vec![0.0; 64]]);
-    assert!(acts.codes.iter().all(|code| *code == 0) && acts.sums.iter().all(|sum| *sum == 0.0));
+    assert!(acts.codes.iter().all(|code| *code == 0) && acts.starts.iter().all(|start| *start == 0));
 }

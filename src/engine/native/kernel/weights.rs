@@ -2,9 +2,10 @@
 
 pub use npc_onnx::packed::{Bits, PANEL};
 
-use super::acts::BLOCK;
+use super::Cpu;
+use npc_onnx::packed::{BLOCK, LEVELS, SCALES, ZERO, code, scale_of};
 
-/// A matrix `[outputs, inputs]`: w = scale · code + minimum, a scale and a minimum for 32 inputs of an output.
+/// A matrix `[outputs, inputs]`: w = scale · (code - 128), a scale for each output.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights<'a> {
     bits: Bits,
@@ -13,15 +14,25 @@ pub struct Weights<'a> {
     bytes: &'a [u8],
 }
 
+/// A panel's codes when they are kept in memory: a cache line holds four inputs of all its outputs.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Line(pub [u8; PANEL * 4]);
+
+impl Default for Line {
+    fn default() -> Self {
+        Self([ZERO; PANEL * LINE])
+    }
+}
+
+/// Inputs of a [`Line`].
+pub const LINE: usize = 4;
+
 impl<'a> Weights<'a> {
     /// `None` if the sizes do not fit.
     pub fn new(bits: Bits, outputs: usize, inputs: usize, bytes: &'a [u8]) -> Option<Self> {
         let fits = inputs.is_multiple_of(BLOCK) && bytes.len() == bits.bytes(outputs, inputs);
         fits.then_some(Self { bits, outputs, inputs, bytes })
-    }
-
-    pub fn bits(&self) -> Bits {
-        self.bits
     }
 
     pub fn inputs(&self) -> usize {
@@ -32,19 +43,81 @@ impl<'a> Weights<'a> {
         self.outputs.div_ceil(PANEL)
     }
 
-    /// The records of a panel.
-    #[inline(always)]
-    pub fn panel(&self, panel: usize) -> &'a [u8] {
-        let length = self.inputs / BLOCK * self.bits.record();
+    fn panel(&self, panel: usize) -> &'a [u8] {
+        let length = self.bits.panel(self.inputs);
         &self.bytes[panel * length..][..length]
+    }
+
+    /// The codes of a panel, if they are stored as the products read them.
+    pub fn lines(&self, panel: usize) -> Option<&'a [Line]> {
+        if self.bits == Bits::Four {
+            return None;
+        }
+        // SAFETY: any 64 bytes are a line.
+        let (before, lines, after) = unsafe { self.panel(panel)[SCALES..].align_to() };
+        // They are aligned in the file; whoever copied it elsewhere gets them copied once more.
+        (before.is_empty() && after.is_empty()).then_some(lines)
+    }
+
+    /// Asks for the memory of a panel that comes soon; none past the last.
+    pub fn prefetch(&self, panel: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if panel < self.panels() {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            for line in self.panel(panel).chunks(64) {
+                // SAFETY: every x86-64 CPU has it, and it changes nothing.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = panel;
+    }
+
+    /// Writes the codes of a panel into `lines`.
+    pub fn expand(&self, cpu: Cpu, panel: usize, lines: &mut [Line]) {
+        let records = &self.panel(panel)[SCALES..];
+        match self.bits {
+            Bits::Four => cpu.expand(records, lines),
+            Bits::Eight => {
+                for (line, bytes) in lines.iter_mut().zip(records.as_chunks::<{ PANEL * LINE }>().0) {
+                    line.0 = *bytes;
+                }
+            }
+        }
+    }
+
+    /// The scales of a panel's outputs.
+    pub fn scales(&self, panel: usize) -> [f32; PANEL] {
+        bytemuck::pod_read_unaligned(&self.panel(panel)[..SCALES])
     }
 
     /// Writes an output's weights into `row`.
     pub fn row(&self, output: usize, row: &mut [f32]) {
-        let records = self.panel(output / PANEL).chunks_exact(self.bits.record());
-        for (record, values) in records.zip(row.chunks_exact_mut(BLOCK)) {
-            for (input, value) in values.iter_mut().enumerate() {
-                *value = npc_onnx::packed::weight(self.bits, record, output % PANEL, input);
+        let (panel, column) = (self.panel(output / PANEL), output % PANEL);
+        let scale = scale_of(panel, column);
+        for (input, value) in row.iter_mut().enumerate() {
+            *value = scale * (f32::from(code(self.bits, panel, column, input)) - f32::from(ZERO));
+        }
+    }
+}
+
+/// Turns four-bit records into codes.
+pub fn expand(records: &[u8], lines: &mut [Line]) {
+    for (record, lines) in records.chunks_exact(Bits::Four.record()).zip(lines.chunks_exact_mut(BLOCK / LINE))
+    {
+        // The factor and the offset of every byte of a line.
+        let level = |at: usize| u16::from_le_bytes([record[at * 2], record[at * 2 + 1]]);
+        let factors: [u16; PANEL * LINE] = std::array::from_fn(|byte| level(byte / LINE));
+        let offsets: [u16; PANEL * LINE] = std::array::from_fn(|byte| level(PANEL + byte / LINE));
+        let (low, high) = lines.split_at_mut(BLOCK / LINE / 2);
+        let indices = record[LEVELS..].as_chunks::<{ PANEL * LINE }>().0;
+        for ((indices, low), high) in indices.iter().zip(low).zip(high) {
+            for byte in 0..PANEL * LINE {
+                let code = |index: u8| {
+                    (factors[byte].wrapping_mul(u16::from(index)).wrapping_add(offsets[byte]) >> 8) as u8
+                };
+                low.0[byte] = code(indices[byte] & 15);
+                high.0[byte] = code(indices[byte] >> 4);
             }
         }
     }

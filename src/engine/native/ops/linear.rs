@@ -1,5 +1,6 @@
 //! A linear layer with everything around it: norm or SwiGLU before, bias, residual and adapters behind.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use npc_onnx::packed::{Bits, PANEL};
@@ -8,7 +9,7 @@ use ort::value::TensorElementType;
 
 use super::super::adapter::Group;
 use super::super::disjoint::Disjoint;
-use super::super::kernel::{BLOCK, Cpu, RANKS, TILE, TileMut, Weights};
+use super::super::kernel::{Cpu, LINE, Line, RANKS, TILE, TileMut, Weights, groups};
 use super::super::state::{Plan, Scratch, Shared, State};
 use super::{bits, each, epsilon, floats, input, size};
 
@@ -137,7 +138,7 @@ impl LinearKernel {
         let inputs = self.inputs;
         let width = if self.prepare == Prepare::SwiGlu { inputs * 2 } else { inputs };
         let rows = x.len() / width;
-        let blocks = inputs / BLOCK;
+        let groups = groups(inputs);
         scratch.acts.resize(rows, inputs);
         if self.prepare != Prepare::Nothing {
             scratch.prepared.resize(rows * inputs, 0.0);
@@ -145,14 +146,14 @@ impl LinearKernel {
         let prepared = Disjoint::new(&mut scratch.prepared);
         let codes = Disjoint::new(&mut scratch.acts.codes);
         let scales = Disjoint::new(&mut scratch.acts.scales);
-        let sums = Disjoint::new(&mut scratch.acts.sums);
+        let starts = Disjoint::new(&mut scratch.acts.starts);
         each(context, rows.div_ceil(TILE), |tile| {
             // SAFETY: each tile takes its own part, and each row of it its own.
             let mut part = unsafe {
                 TileMut {
                     codes: codes.part(tile * TILE * inputs, TILE * inputs),
-                    scales: scales.part(tile * TILE * blocks, TILE * blocks),
-                    sums: sums.part(tile * TILE * blocks, TILE * blocks),
+                    scales: scales.part(tile * TILE * groups, TILE * groups),
+                    starts: starts.part(tile * TILE * groups, TILE * groups),
                 }
             };
             for row in tile * TILE..rows.min((tile + 1) * TILE) {
@@ -215,6 +216,11 @@ impl LinearKernel {
     }
 }
 
+thread_local! {
+    /// Room for the codes of one panel.
+    static EXPANDED: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
 /// What the threads share while they compute the product.
 struct Job<'a> {
     cpu: Cpu,
@@ -236,31 +242,54 @@ impl Job<'_> {
     fn panels(&self, panels: std::ops::Range<usize>, out: &Disjoint<'_, f32>) {
         let first = panels.start * PANEL;
         let end = (panels.end * PANEL).min(self.outputs);
-        for panel in panels {
-            let start = panel * PANEL;
-            let columns = PANEL.min(self.outputs - start);
-            for tile in 0..self.rows.div_ceil(TILE) {
-                let rows = TILE.min(self.rows - tile * TILE);
-                let mut sums = [[0.0; PANEL]; TILE];
-                self.cpu.product(&self.weights, panel, &self.scratch.acts, tile, rows, &mut sums);
-                for (row, sums) in sums[..rows].iter_mut().enumerate() {
-                    let at = (tile * TILE + row) * self.outputs + start;
-                    if let Some(bias) = self.bias {
-                        sums.iter_mut().zip(&bias[start..]).for_each(|(sum, bias)| *sum += bias);
-                    }
-                    if let Some(residual) = self.residual {
-                        sums.iter_mut().zip(&residual[at..]).for_each(|(sum, x)| *sum += x);
-                    }
-                    // SAFETY: this call alone computes these columns.
-                    unsafe { out.part(at, columns) }.copy_from_slice(&sums[..columns]);
-                }
+        EXPANDED.with_borrow_mut(|room| {
+            for panel in panels {
+                self.panel(panel, room, out);
             }
-        }
+        });
         if self.stride > 0 {
             for row in 0..self.rows {
                 // SAFETY: as above; the parts taken there are gone.
                 let y = unsafe { out.part(row * self.outputs + first, end - first) };
                 self.add_adapters(row, first, y);
+            }
+        }
+    }
+
+    /// Computes a panel's outputs of all rows. `room`: for its codes, if they are not there as they are wanted.
+    fn panel(&self, panel: usize, room: &mut Vec<Line>, out: &Disjoint<'_, f32>) {
+        let start = panel * PANEL;
+        let columns = PANEL.min(self.outputs - start);
+        let scales = self.weights.scales(panel);
+        let lines = match self.weights.lines(panel) {
+            Some(lines) => lines,
+            None => {
+                room.resize(self.weights.inputs() / LINE, Line::default());
+                self.weights.expand(self.cpu, panel, room);
+                room
+            }
+        };
+        // It comes while this one is multiplied.
+        self.weights.prefetch(panel + 1);
+        let mut product = [[0.0; PANEL]; TILE];
+        for tile in 0..self.rows.div_ceil(TILE) {
+            let rows = TILE.min(self.rows - tile * TILE);
+            self.cpu.product(lines, &scales, &self.scratch.acts.tile(tile), rows, &mut product);
+            for (row, product) in product[..rows].iter_mut().enumerate() {
+                let at = (tile * TILE + row) * self.outputs + start;
+                if let Some(bias) = self.bias {
+                    product.iter_mut().zip(&bias[start..]).for_each(|(y, bias)| *y += bias);
+                }
+                if let Some(residual) = self.residual {
+                    product.iter_mut().zip(&residual[at..]).for_each(|(y, x)| *y += x);
+                }
+                // SAFETY: this call alone computes these columns.
+                let out = unsafe { out.part(at, columns) };
+                match <&mut [f32; PANEL]>::try_from(&mut *out) {
+                    // A copy of known length is a few instructions.
+                    Ok(out) => *out = *product,
+                    Err(_) => out.copy_from_slice(&product[..columns]),
+                }
             }
         }
     }

@@ -1,31 +1,28 @@
 //! The products with AVX2, for CPUs without VNNI.
 //!
-//! `vpmaddubsw` multiplies unsigned by signed bytes and adds pairs in 16 bits. A four-bit code times a signed byte
-//! is at most 15 · 127, so a whole block (16 pairs in 16 lanes, 8 for each lane: 8 · 2 · 1,905 = 30,480) fits into
-//! 16 bits, and only one widening is needed for a block. Eight-bit codes go as two four-bit halves.
+//! `vpmaddubsw` multiplies unsigned by signed bytes and adds pairs in 16 bits, where two products of codes up to 255
+//! would not fit. So the weights' magnitudes are multiplied with activations that carry the weights' signs: at most
+//! 2 · 127 · 127 = 32,258.
 
 #[allow(clippy::wildcard_imports)] // One name for each instruction.
 use std::arch::x86_64::*;
 
-use crate::engine::native::kernel::acts::{self, TILE};
+use crate::engine::native::kernel::acts::{self, GROUP, TILE, TileRef};
 use crate::engine::native::kernel::attention::{self, Head};
 use crate::engine::native::kernel::lora::{self, Element, RANKS};
-use crate::engine::native::kernel::weights::{Bits, PANEL};
+use crate::engine::native::kernel::weights::{LINE, Line, PANEL};
 
 compiled!("avx2,fma,f16c");
 
 /// See [`crate::engine::native::kernel::Cpu::product`].
 ///
 /// # Safety
-/// The CPU has AVX2, FMA and F16C. `panel` holds whole records; `codes`, `scales` and `sums` are a tile's, for as
-/// many blocks; `rows` is 1 to [`TILE`].
-#[target_feature(enable = "avx2,fma,f16c")]
+/// The CPU has AVX2 and FMA. `acts` has as many codes and groups as `lines` has inputs; `rows` is 1 to [`TILE`].
+#[target_feature(enable = "avx2,fma")]
 pub unsafe fn product(
-    bits: Bits,
-    panel: &[u8],
-    codes: &[i8],
-    scales: &[f32],
-    sums: &[f32],
+    lines: &[Line],
+    scales: &[f32; PANEL],
+    acts: &TileRef<'_>,
     rows: usize,
     out: &mut [[f32; PANEL]; TILE],
 ) {
@@ -33,151 +30,58 @@ pub unsafe fn product(
     let mut first = 0;
     while first < rows {
         // SAFETY: as the caller promises.
-        first += unsafe {
-            match (bits, rows - first) {
-                (Bits::Four, 1) => four::<1>(panel, codes, scales, sums, out, first),
-                (Bits::Four, 2) => four::<2>(panel, codes, scales, sums, out, first),
-                (Bits::Four, 3) => four::<3>(panel, codes, scales, sums, out, first),
-                (Bits::Four, _) => four::<4>(panel, codes, scales, sums, out, first),
-                (Bits::Eight, 1) => eight::<1>(panel, codes, scales, sums, out, first),
-                (Bits::Eight, _) => eight::<2>(panel, codes, scales, sums, out, first),
-            }
-        };
-    }
-}
-
-/// Rows `first..first + R` of a tile, four-bit codes.
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-unsafe fn four<const R: usize>(
-    panel: &[u8],
-    codes: &[i8],
-    scales: &[f32],
-    sums: &[f32],
-    out: &mut [[f32; PANEL]; TILE],
-    first: usize,
-) -> usize {
-    const RECORD: usize = Bits::Four.record();
-    let blocks = panel.len() / RECORD;
-    let nibble = _mm256_set1_epi8(15);
-    let ones = _mm256_set1_epi16(1);
-    for block in 0..blocks {
-        // SAFETY: every read stays in the record, in the block's codes and in the block's scales.
         unsafe {
-            let record = panel.as_ptr().add(block * RECORD);
-            let a = codes.as_ptr().add((block * 8 * TILE + first) * 4);
-            let mut acc = [[_mm256_setzero_si256(); 2]; R];
-            for v in 0..4 {
-                let w0 = _mm256_loadu_si256(record.add(64 + v * 64).cast());
-                let w1 = _mm256_loadu_si256(record.add(64 + v * 64 + 32).cast());
-                let (x0, x1) = (_mm256_and_si256(w0, nibble), _mm256_and_si256(w1, nibble));
-                for r in 0..R {
-                    let x = _mm256_set1_epi32(a.add((v * TILE + r) * 4).cast::<i32>().read_unaligned());
-                    acc[r][0] = _mm256_add_epi16(acc[r][0], _mm256_maddubs_epi16(x0, x));
-                    acc[r][1] = _mm256_add_epi16(acc[r][1], _mm256_maddubs_epi16(x1, x));
-                    pin(&mut acc[r][0]);
-                    pin(&mut acc[r][1]);
-                }
-                let w0 = _mm256_and_si256(_mm256_srli_epi16::<4>(w0), nibble);
-                let w1 = _mm256_and_si256(_mm256_srli_epi16::<4>(w1), nibble);
-                for r in 0..R {
-                    let x = _mm256_set1_epi32(a.add(((v + 4) * TILE + r) * 4).cast::<i32>().read_unaligned());
-                    acc[r][0] = _mm256_add_epi16(acc[r][0], _mm256_maddubs_epi16(w0, x));
-                    acc[r][1] = _mm256_add_epi16(acc[r][1], _mm256_maddubs_epi16(w1, x));
-                    pin(&mut acc[r][0]);
-                    pin(&mut acc[r][1]);
-                }
-            }
-            let d0 = _mm256_cvtph_ps(_mm_loadu_si128(record.cast()));
-            let d1 = _mm256_cvtph_ps(_mm_loadu_si128(record.add(16).cast()));
-            let m0 = _mm256_cvtph_ps(_mm_loadu_si128(record.add(32).cast()));
-            let m1 = _mm256_cvtph_ps(_mm_loadu_si128(record.add(48).cast()));
-            for r in 0..R {
-                let at = block * TILE + first + r;
-                let scale = _mm256_set1_ps(*scales.get_unchecked(at));
-                let sum = _mm256_set1_ps(*sums.get_unchecked(at));
-                let o = out.get_unchecked_mut(first + r).as_mut_ptr();
-                let dot = _mm256_cvtepi32_ps(_mm256_madd_epi16(acc[r][0], ones));
-                let total = _mm256_fmadd_ps(_mm256_mul_ps(dot, scale), d0, _mm256_loadu_ps(o));
-                _mm256_storeu_ps(o, _mm256_fmadd_ps(m0, sum, total));
-                let dot = _mm256_cvtepi32_ps(_mm256_madd_epi16(acc[r][1], ones));
-                let total = _mm256_fmadd_ps(_mm256_mul_ps(dot, scale), d1, _mm256_loadu_ps(o.add(8)));
-                _mm256_storeu_ps(o.add(8), _mm256_fmadd_ps(m1, sum, total));
+            match rows - first {
+                1 => tile::<1>(lines, scales, acts, out, first),
+                2 => tile::<2>(lines, scales, acts, out, first),
+                3 => tile::<3>(lines, scales, acts, out, first),
+                _ => tile::<4>(lines, scales, acts, out, first),
             }
         }
+        first += 4;
     }
-    R
 }
 
-/// Rows `first..first + R` of a tile, eight-bit codes.
-#[target_feature(enable = "avx2,fma,f16c")]
+#[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn eight<const R: usize>(
-    panel: &[u8],
-    codes: &[i8],
-    scales: &[f32],
-    sums: &[f32],
+unsafe fn tile<const R: usize>(
+    lines: &[Line],
+    scales: &[f32; PANEL],
+    acts: &TileRef<'_>,
     out: &mut [[f32; PANEL]; TILE],
     first: usize,
-) -> usize {
-    const RECORD: usize = Bits::Eight.record();
-    let blocks = panel.len() / RECORD;
-    let nibble = _mm256_set1_epi8(15);
-    let ones = _mm256_set1_epi16(1);
-    let sixteens = _mm256_set1_epi16(16);
-    for block in 0..blocks {
-        // SAFETY: as in `four`.
-        unsafe {
-            let record = panel.as_ptr().add(block * RECORD);
-            let a = codes.as_ptr().add((block * 8 * TILE + first) * 4);
-            let mut low = [[_mm256_setzero_si256(); 2]; R];
-            let mut high = [[_mm256_setzero_si256(); 2]; R];
-            for v in 0..8 {
-                let w0 = _mm256_loadu_si256(record.add(64 + v * 64).cast());
-                let w1 = _mm256_loadu_si256(record.add(64 + v * 64 + 32).cast());
-                let (x0, x1) = (_mm256_and_si256(w0, nibble), _mm256_and_si256(w1, nibble));
-                for r in 0..R {
-                    let x = _mm256_set1_epi32(a.add((v * TILE + r) * 4).cast::<i32>().read_unaligned());
-                    low[r][0] = _mm256_add_epi16(low[r][0], _mm256_maddubs_epi16(x0, x));
-                    low[r][1] = _mm256_add_epi16(low[r][1], _mm256_maddubs_epi16(x1, x));
-                    pin(&mut low[r][0]);
-                    pin(&mut low[r][1]);
+) {
+    let (ones, zero) = (_mm256_set1_epi16(1), _mm256_set1_epi8(i8::MIN));
+    for half in 0..2 {
+        let mut total = [_mm256_setzero_ps(); R];
+        for (group, lines) in lines.chunks(GROUP / LINE).enumerate() {
+            // SAFETY: a group's codes and scales are those of its lines, as the caller promises.
+            unsafe {
+                let codes = acts.codes.as_ptr().add(group * GROUP * TILE + first * LINE);
+                let mut sums = [_mm256_setzero_si256(); R];
+                for (quad, line) in lines.iter().enumerate() {
+                    let weights = _mm256_load_si256(line.0.as_ptr().add(half * 32).cast());
+                    let signed = _mm256_xor_si256(weights, zero);
+                    let magnitudes = _mm256_abs_epi8(signed);
+                    for r in 0..R {
+                        let four = codes.add((quad * TILE + r) * LINE).cast::<i32>().read_unaligned();
+                        let four = _mm256_sign_epi8(_mm256_set1_epi32(four), signed);
+                        let pairs = _mm256_maddubs_epi16(magnitudes, four);
+                        sums[r] = _mm256_add_epi32(sums[r], _mm256_madd_epi16(pairs, ones));
+                    }
                 }
-                let w0 = _mm256_and_si256(_mm256_srli_epi16::<4>(w0), nibble);
-                let w1 = _mm256_and_si256(_mm256_srli_epi16::<4>(w1), nibble);
                 for r in 0..R {
-                    let x = _mm256_set1_epi32(a.add((v * TILE + r) * 4).cast::<i32>().read_unaligned());
-                    high[r][0] = _mm256_add_epi16(high[r][0], _mm256_maddubs_epi16(w0, x));
-                    high[r][1] = _mm256_add_epi16(high[r][1], _mm256_maddubs_epi16(w1, x));
-                    pin(&mut high[r][0]);
-                    pin(&mut high[r][1]);
-                }
-            }
-            for half in 0..2 {
-                let d = _mm256_cvtph_ps(_mm_loadu_si128(record.add(half * 16).cast()));
-                let m = _mm256_cvtph_ps(_mm_loadu_si128(record.add(32 + half * 16).cast()));
-                for r in 0..R {
-                    let at = block * TILE + first + r;
-                    let low = _mm256_madd_epi16(low[r][half], ones);
-                    let high = _mm256_madd_epi16(high[r][half], sixteens);
-                    let dot = _mm256_cvtepi32_ps(_mm256_add_epi32(low, high));
-                    let scaled = _mm256_mul_ps(dot, _mm256_set1_ps(*scales.get_unchecked(at)));
-                    let o = out.get_unchecked_mut(first + r).as_mut_ptr().add(half * 8);
-                    let total = _mm256_fmadd_ps(scaled, d, _mm256_loadu_ps(o));
-                    _mm256_storeu_ps(o, _mm256_fmadd_ps(m, _mm256_set1_ps(*sums.get_unchecked(at)), total));
+                    let scale = _mm256_set1_ps(*acts.scales.get_unchecked(group * TILE + first + r));
+                    total[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[r]), scale, total[r]);
                 }
             }
         }
-    }
-    R
-}
-
-/// Keeps a sum in its register: the compiler would otherwise add pairs first, and run out of registers.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn pin(sum: &mut __m256i) {
-    // SAFETY: no instruction at all.
-    unsafe {
-        std::arch::asm!("/* {0} */", inout(ymm_reg) * sum, options(pure, nomem, nostack, preserves_flags));
+        for r in 0..R {
+            // SAFETY: half of the scales, and half a row of `out`, are a register long.
+            unsafe {
+                let scaled = _mm256_mul_ps(total[r], _mm256_loadu_ps(scales.as_ptr().add(half * 8)));
+                _mm256_storeu_ps(out[first + r].as_mut_ptr().add(half * 8), scaled);
+            }
+        }
     }
 }

@@ -43,6 +43,7 @@ macro_rules! compiled {
     };
 }
 
+pub mod expand;
 pub mod quantize;
 
 // After the macro, which they use.

@@ -3,45 +3,69 @@
 #[allow(clippy::wildcard_imports)] // One name for each instruction.
 use std::arch::x86_64::*;
 
-use crate::engine::native::kernel::acts::{BLOCK, ROUND, TileMut};
+use crate::engine::native::kernel::acts::{BLOCK, GROUP, ROUND, TileMut};
+
+/// Registers of a block.
+const REGISTERS: usize = BLOCK / 8;
 
 /// See [`TileMut::quantize`].
 ///
 /// # Safety
 /// The CPU has AVX2 and FMA.
+// Loops instead of `map`: a closure is compiled without the features, and called.
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn quantize(tile: &mut TileMut<'_>, row: usize, values: &[f32]) {
-    let magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fff_ffff));
     let round = _mm256_set1_ps(ROUND);
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    for (block, values) in values.as_chunks::<BLOCK>().0.iter().enumerate() {
-        // SAFETY: a block has 32 values, eight for each register.
-        let x: [__m256; 4] = std::array::from_fn(|i| unsafe { _mm256_loadu_ps(values.as_ptr().add(i * 8)) });
-        let [a, b, c, d] = x.map(|x| _mm256_and_ps(x, magnitude));
-        let largest = _mm256_max_ps(_mm256_max_ps(a, b), _mm256_max_ps(c, d));
-        let largest = _mm_max_ps(_mm256_castps256_ps128(largest), _mm256_extractf128_ps::<1>(largest));
-        let largest = _mm_max_ps(largest, _mm_movehl_ps(largest, largest));
-        let largest = _mm_cvtss_f32(_mm_max_ss(largest, _mm_movehdup_ps(largest)));
-        let (scale, inverse) = TileMut::scale(largest);
+    for (group, values) in values.chunks(GROUP).enumerate() {
+        let blocks = values.as_chunks::<BLOCK>().0;
+        let (scale, inverse) = TileMut::scale(largest(blocks));
         let inverse = _mm256_set1_ps(inverse);
-        let codes = x.map(|x| {
-            let rounded = _mm256_castps_si256(_mm256_fmadd_ps(x, inverse, round));
-            _mm256_sub_epi32(rounded, _mm256_castps_si256(round))
-        });
-        let sum =
-            _mm256_add_epi32(_mm256_add_epi32(codes[0], codes[1]), _mm256_add_epi32(codes[2], codes[3]));
-        let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+        let mut sums = _mm256_setzero_si256();
+        for (block, values) in blocks.iter().enumerate() {
+            let mut codes = [_mm256_setzero_si256(); REGISTERS];
+            for i in 0..REGISTERS {
+                // SAFETY: the read stays in the block.
+                let x = unsafe { _mm256_loadu_ps(values.as_ptr().add(i * 8)) };
+                let rounded = _mm256_castps_si256(_mm256_fmadd_ps(x, inverse, round));
+                codes[i] = _mm256_sub_epi32(rounded, _mm256_castps_si256(round));
+            }
+            let bytes = _mm256_packs_epi16(
+                _mm256_packs_epi32(codes[0], codes[1]),
+                _mm256_packs_epi32(codes[2], codes[3]),
+            );
+            // The packing works on both halves of a register by themselves.
+            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+            let pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
+            sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+            let mut quads = [[0_i8; 4]; BLOCK / 4];
+            // SAFETY: the quads are the register's 32 bytes.
+            unsafe { _mm256_storeu_si256(quads.as_mut_ptr().cast(), bytes) };
+            tile.store(group * (GROUP / BLOCK) + block, row, &quads);
+        }
+        let sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
         let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b01_00_11_10>(sum));
         let sum = _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32::<0b10_11_00_01>(sum)));
-        let bytes = _mm256_packs_epi16(
-            _mm256_packs_epi32(codes[0], codes[1]),
-            _mm256_packs_epi32(codes[2], codes[3]),
-        );
-        // The packing works on both halves of a register by themselves.
-        let bytes = _mm256_permutevar8x32_epi32(bytes, order);
-        let mut quads = [[0_i8; 4]; BLOCK / 4];
-        // SAFETY: the quads are the register's 32 bytes.
-        unsafe { _mm256_storeu_si256(quads.as_mut_ptr().cast(), bytes) };
-        tile.store(block, row, &quads, scale, sum);
+        tile.close(group, row, scale, sum);
     }
+}
+
+/// The largest magnitude.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn largest(blocks: &[[f32; BLOCK]]) -> f32 {
+    let magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fff_ffff));
+    let mut lanes = [_mm256_setzero_ps(); 2];
+    for values in blocks {
+        for i in 0..REGISTERS {
+            // SAFETY: the read stays in the block.
+            let x = unsafe { _mm256_loadu_ps(values.as_ptr().add(i * 8)) };
+            // In this order a NaN is passed over, as `f32::max` does.
+            lanes[i % 2] = _mm256_max_ps(_mm256_and_ps(x, magnitude), lanes[i % 2]);
+        }
+    }
+    let lanes = _mm256_max_ps(lanes[0], lanes[1]);
+    let largest = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
+    let largest = _mm_max_ps(largest, _mm_movehl_ps(largest, largest));
+    _mm_cvtss_f32(_mm_max_ss(largest, _mm_movehdup_ps(largest)))
 }

@@ -4,6 +4,7 @@ mod figures;
 mod http;
 mod llama;
 mod load;
+mod machine;
 
 use std::fmt::Write;
 use std::fs;
@@ -23,6 +24,9 @@ use crate::{cargo, root, step};
 const ARCHETYPES: usize = 5;
 const TASKS: usize = 7;
 const ADAPTERS: usize = ARCHETYPES * TASKS;
+
+/// The share of the machine that others may take before a warning.
+const QUIET: f64 = 0.1;
 
 #[derive(Debug, Args)]
 pub struct PeersArgs {
@@ -88,6 +92,8 @@ struct Case {
     clients: usize,
     llama: Vec<Figures>,
     gateway: Vec<Figures>,
+    /// The share of the machine that others took right before, the most of it.
+    busy: f64,
     /// The gateway's own report of the last repeat.
     report: Value,
 }
@@ -116,6 +122,7 @@ pub fn run(args: &PeersArgs) -> anyhow::Result<()> {
             clients: *clients,
             llama: Vec::new(),
             gateway: Vec::new(),
+            busy: 0.0,
             report: Value::Null,
         }));
     }
@@ -124,6 +131,7 @@ pub fn run(args: &PeersArgs) -> anyhow::Result<()> {
         for (number, case) in cases.iter_mut().enumerate() {
             let (clients, name) = (case.clients, case.workload.name());
             eprintln!("==> {} of {}: {clients} clients, adapters {name}", repeat + 1, args.repeats);
+            case.busy = case.busy.max(machine::busy());
             let plan = Plan {
                 workload: case.workload,
                 clients,
@@ -207,6 +215,11 @@ fn table(args: &PeersArgs, version: &str, cases: &[Case], batched: &[Vec<(usize,
         // Writing to a string cannot fail.
         let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
+    let busy = cases.iter().map(|case| case.busy).fold(0.0, f64::max);
+    let _ = writeln!(out, "\nOthers took up to {:.0} % of the machine between the runs.", busy * 100.0);
+    if busy > QUIET {
+        out += "That is no quiet machine: these figures do not count.\n";
+    }
     let batched = batched_medians(batched);
     if !batched.is_empty() {
         out += "\n| sequences | llama-batched-bench decode tokens/s | gateway decode tokens/s | llama-batched-bench prefill tokens/s |\n|---|---|---|---|\n";
@@ -227,6 +240,7 @@ fn report(args: &PeersArgs, version: &str, cases: &[Case], batched: &[Vec<(usize
         json!({
             "adapters": case.workload.name(),
             "clients": case.clients,
+            "busy_share_before": case.busy,
             "llama": Figures::median(&case.llama).json(),
             "gateway": Figures::median(&case.gateway).json(),
             "gateway_over_llama": {

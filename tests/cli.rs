@@ -58,9 +58,7 @@ fn a_bad_setting_exits_2_and_is_named() {
 
 #[test]
 fn what_is_planned_says_so() {
-    for words in
-        ["plan --npcs 5 --json", "bench socket", "export lestat", "adapters train x", "adapters rollback"]
-    {
+    for words in ["plan --npcs 5 --json", "export lestat", "adapters train x", "adapters rollback"] {
         let words: Vec<&str> = words.split(' ').collect();
         let said = refused(gateway(&words), 2);
         assert!(said.contains("is not available in this version"), "{said}");
@@ -197,4 +195,41 @@ fn a_damaged_adapter_is_named_and_the_server_answers_without_it() {
     assert!(!output.stdout.trim_ascii().is_empty());
     let log = std::fs::read_to_string(log).unwrap();
     assert!(log.contains("vampire.dialogue_style@v1") && log.contains("damaged"), "{log}");
+}
+
+#[test]
+fn the_socket_is_measured_with_adapters_that_differ() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let json = place.path().join("figures.json");
+    let words = "bench socket --rows 2 --adapters none,different --prompt-tokens 60 --tokens 4 --requests 1 \
+                 --repeats 1 --conversation 2 --set log.level=warn --model";
+    let mut bench = gateway(&words.split_whitespace().collect::<Vec<_>>());
+    bench.arg(needed("NPC_GATEWAY_TEST_MODEL")).env("ORT_DYLIB_PATH", needed("ORT_DYLIB_PATH"));
+    let output = bench.arg("--json").arg(&json).output().unwrap();
+    assert!(output.status.success(), "{}", complaint(&output));
+    let table = String::from_utf8(output.stdout).unwrap();
+    for row in ["| 2 | none | 0 |", "| 2 | different | 4 |", "| of 2 lines |"] {
+        assert!(table.contains(row), "{row}: {table}");
+    }
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    assert_eq!((&report["via"], &report["fixed_length"]), (&"socket".into(), &true.into()));
+    for figures in report["results"].as_array().unwrap() {
+        assert_eq!(figures["answer_tokens"], 4.0, "{figures}");
+        let prompt = figures["prompt_tokens"].as_f64().unwrap();
+        assert!((50.0..=70.0).contains(&prompt), "{figures}");
+        assert!(
+            figures["cached_tokens"].as_f64().unwrap() < 20.0,
+            "no prompt begins like another: {figures}"
+        );
+        assert!(figures["warm_cached_share"].as_f64().unwrap() > 0.5, "{figures}");
+        assert!(figures["tokens_per_second"].as_f64().unwrap() > 0.0, "{figures}");
+    }
+    assert_eq!(report["results"][1]["adapters_each"], 4.0);
+    let conversation = &report["conversation"];
+    assert!(conversation["second_cached_tokens"].as_f64().unwrap() >= 200.0, "{conversation}");
+
+    let mut nowhere = gateway(&["bench", "socket", "--url", "ws://127.0.0.1:9/ws"]);
+    nowhere.stdin(Stdio::null());
+    let said = refused(nowhere, 1);
+    assert!(said.contains("nothing listens at ws://127.0.0.1:9/ws"), "{said}");
 }

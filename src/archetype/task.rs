@@ -34,7 +34,8 @@ impl Task {
         Self::GoalPrioritization,
     ];
 
-    /// The tasks whose adapters make up a spoken line; the others are asked for choices.
+    /// The tasks whose adapters make up a spoken line; the others are asked for choices, and join a line only
+    /// where its request names them.
     pub const SPOKEN: [Self; 3] = [Self::DialogueStyle, Self::Personality, Self::WorldKnowledge];
 
     /// The name in files and on the wire.

@@ -15,6 +15,8 @@ pub struct Turn {
     pub repetition_penalty: f32,
     /// Texts that end an answer, besides the request's own.
     pub stop: Vec<String>,
+    /// For measurements: an answer goes on past its end and its stop texts until `max_tokens`.
+    pub ignore_end: bool,
     /// Characters per second.
     pub speech_rate: f32,
     pub window_min: usize,

@@ -39,7 +39,8 @@ pub struct Say {
     /// What is around.
     pub context: Option<String>,
     pub generation: Option<GenerationOptions>,
-    /// Task → weight, over the pack's defaults.
+    /// Task → weight, over the pack's defaults. A task that does not speak by itself joins the line with the
+    /// weight given here.
     pub mix: Option<BTreeMap<String, f32>>,
     pub audience: Option<Vec<String>>,
     /// What the NPC may do. Decisions come later; the list is not used yet.
@@ -205,7 +206,8 @@ fn known_turn(known: &TurnState) -> Result<mpsc::Receiver<TurnEvent>, TurnError>
     Ok(receiver)
 }
 
-/// The adapters of a line: the pack's weights, with those of the request over them.
+/// The adapters of a line: those of the spoken tasks with the pack's weights, the request's weights over them.
+/// Another task's adapter takes part only where the request names it; a weight of 0 leaves an adapter out.
 fn mix(npc: &Npc, weights: Option<&BTreeMap<String, f32>>) -> Result<(Mix, Vec<AdapterUse>), TurnError> {
     for task in weights.into_iter().flat_map(BTreeMap::keys) {
         if task.parse::<Task>().is_err() {
@@ -215,11 +217,14 @@ fn mix(npc: &Npc, weights: Option<&BTreeMap<String, f32>>) -> Result<(Mix, Vec<A
     }
     let mut mix = Mix::new();
     let mut used = Vec::new();
-    for task in Task::SPOKEN {
+    let others = Task::ALL.into_iter().filter(|task| !Task::SPOKEN.contains(task));
+    for task in Task::SPOKEN.into_iter().chain(others) {
         let Some(adapter) = npc.pack.adapters.get(&task) else { continue };
         let name = task.to_string();
-        let weight = weights.and_then(|w| w.get(&name).copied());
-        let weight = weight.or_else(|| npc.pack.mix.get(&task).copied()).unwrap_or(1.0);
+        let asked = weights.and_then(|w| w.get(&name).copied());
+        let usual =
+            if Task::SPOKEN.contains(&task) { npc.pack.mix.get(&task).copied().unwrap_or(1.0) } else { 0.0 };
+        let weight = asked.unwrap_or(usual);
         if weight == 0.0 {
             continue;
         }
@@ -232,4 +237,86 @@ fn mix(npc: &Npc, weights: Option<&BTreeMap<String, f32>>) -> Result<(Mix, Vec<A
         });
     }
     Ok((mix, used))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archetype::Packs;
+    use crate::history::HotLimits;
+    use crate::wire::NpcJoin;
+
+    /// An NPC whose pack has an adapter for every task; the pack's own mix has weights 0.5, 0 and 2.
+    fn npc() -> Arc<Npc> {
+        let folder = tempfile::tempdir().unwrap();
+        let pack = folder.path().join("imp");
+        for task in Task::ALL {
+            let version = pack.join(task.name()).join("v1");
+            std::fs::create_dir_all(&version).unwrap();
+            for file in ["adapter_config.json", "adapter_model.safetensors"] {
+                std::fs::write(version.join(file), "").unwrap();
+            }
+        }
+        let text = r#"
+            name = "imp"
+            title = "Imp"
+            names = ["Pip"]
+            persona = "You are {name}."
+            overload_lines = ["Hee."]
+            [mix]
+            personality = 0.5
+            world_knowledge = 0
+            action_policy = 2
+        "#;
+        std::fs::write(pack.join("pack.toml"), text).unwrap();
+        let packs = Arc::new(Packs::load(Some(folder.path())).unwrap());
+        let config = config::Config::load(None, std::iter::empty(), &[]).unwrap();
+        let limits = HotLimits { conversations: 10, window_min: 5, window_max: 10 };
+        let npcs = Npcs::new(packs, config.npc, Arc::new(Hot::new(limits)));
+        let archetype = Some("imp".to_owned());
+        npcs.join(&NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality: None })
+            .unwrap();
+        npcs.get("n").unwrap()
+    }
+
+    /// Tasks and weights of a line for which the request names these.
+    fn used(weights: Option<&[(&str, f32)]>) -> Vec<(String, f32)> {
+        let weights = weights.map(|all| all.iter().map(|(task, g)| ((*task).to_owned(), *g)).collect());
+        let (mix, used) = mix(&npc(), weights.as_ref()).unwrap();
+        let adapters: Vec<&str> = mix.iter().map(|weighted| &*weighted.adapter).collect();
+        let named: Vec<String> = used.iter().map(|adapter| format!("{}@v1", adapter.id)).collect();
+        assert_eq!(adapters, named, "the client is told what the engine is");
+        used.into_iter().map(|adapter| (adapter.task, adapter.weight)).collect()
+    }
+
+    fn pairs(all: &[(&str, f32)]) -> Vec<(String, f32)> {
+        all.iter().map(|(task, weight)| ((*task).to_owned(), *weight)).collect()
+    }
+
+    #[test]
+    fn a_line_is_spoken_by_the_spoken_tasks_with_the_packs_weights() {
+        let usual = pairs(&[("dialogue_style", 1.0), ("personality", 0.5)]);
+        assert_eq!(used(None), usual);
+        assert_eq!(used(Some(&[])), usual);
+    }
+
+    #[test]
+    fn a_task_that_the_request_names_joins_the_line() {
+        let asked = [("action_policy", 0.25), ("goal_prioritization", -1.0), ("world_knowledge", 0.75)];
+        let expected = pairs(&[
+            ("dialogue_style", 1.0),
+            ("personality", 0.5),
+            ("world_knowledge", 0.75),
+            ("action_policy", 0.25),
+            ("goal_prioritization", -1.0),
+        ]);
+        assert_eq!(used(Some(&asked)), expected);
+    }
+
+    #[test]
+    fn a_weight_of_0_leaves_an_adapter_out() {
+        let none = [("dialogue_style", 0.0), ("personality", 0.0), ("action_policy", 0.0)];
+        assert_eq!(used(Some(&none)), []);
+        assert!(mix(&npc(), Some(&[("singing".to_owned(), 0.0)].into())).is_err());
+    }
 }

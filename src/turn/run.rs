@@ -116,7 +116,7 @@ impl Runner {
             sampling: self.sampling.clone(),
             stop: self.stops(),
             max_tokens: self.max_tokens,
-            ignore_end: false,
+            ignore_end: self.turns.turn.ignore_end,
             schedule: Schedule { owner: owner(&self.say.player), background: false },
         };
         match self.turns.engine.generate(request) {
@@ -128,6 +128,9 @@ impl Runner {
 
     /// The request's stop texts and the server's own, as many as the engine takes.
     fn stops(&self) -> Vec<String> {
+        if self.turns.turn.ignore_end {
+            return Vec::new();
+        }
         let own = self.say.generation.iter().flat_map(|generation| generation.stop.iter());
         own.chain(&self.turns.turn.stop).take(MAX_STOPS).cloned().collect()
     }

@@ -261,3 +261,23 @@ async fn lines_sent_at_once_to_one_npc_are_answered_in_their_order() {
     }
     assert_eq!(done, turns);
 }
+
+#[tokio::test]
+async fn an_answer_of_a_measurement_goes_on_past_its_end() {
+    let ends = TestServer::start(&[]).await;
+    let goes_on = TestServer::start(&["turn.ignore_end=true"]).await;
+    let mut generated = Vec::new();
+    for server in [&ends, &goes_on] {
+        let mut client = server.joined(Encoding::Msgpack, "a", "n").await;
+        let mut line = say("n", "t", 60);
+        // Every answer has one of them.
+        line["generation"]["stop"] = json!(["e", "a", "o", "i"]);
+        client.send(&json!({"op": "say", "d": line})).await;
+        let done = client.until("turn.done").await.pop().unwrap();
+        generated
+            .push((done["d"]["reason"].clone(), done["d"]["usage"]["generated_tokens"].as_u64().unwrap()));
+    }
+    assert_eq!(generated[0].0, "stop");
+    assert!(generated[0].1 < 60, "{generated:?}");
+    assert_eq!(generated[1], (json!("length"), 60));
+}

@@ -1,8 +1,9 @@
 //! Chores of the workspace, one command each: `cargo xtask test`, `cargo xtask lint`, `cargo xtask
-//! measure`.
+//! measure`, `cargo xtask bench-peers`.
 
 mod lint;
 mod measure;
+mod peers;
 mod test;
 
 use std::ffi::OsStr;
@@ -28,6 +29,8 @@ enum Chore {
     Lint(lint::LintArgs),
     /// Times the start and weighs sixteen conversations, on a release build.
     Measure(measure::MeasureArgs),
+    /// Measures llama.cpp's server and the gateway one after the other, on the same workloads.
+    BenchPeers(peers::PeersArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -35,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Test(args) => test::run(&args),
         Chore::Lint(args) => lint::run(&args),
         Chore::Measure(args) => measure::run(&args),
+        Chore::BenchPeers(args) => peers::run(&args),
     }
 }
 

@@ -31,7 +31,8 @@ pub fn run(args: &TestArgs) -> anyhow::Result<()> {
     step(&mut test)
 }
 
-fn asset<'a>(assets: &'a HashMap<String, String>, name: &str) -> anyhow::Result<&'a String> {
+/// What `pull` named.
+pub(crate) fn asset<'a>(assets: &'a HashMap<String, String>, name: &str) -> anyhow::Result<&'a String> {
     assets.get(name).with_context(|| format!("`npc-gateway pull` named no {name}"))
 }
 
@@ -61,7 +62,7 @@ fn build() -> anyhow::Result<PathBuf> {
 }
 
 /// Runs the product's own `pull`; its answer is one `name path` a line.
-fn pull(gateway: &Path, precision: &str) -> anyhow::Result<HashMap<String, String>> {
+pub(crate) fn pull(gateway: &Path, precision: &str) -> anyhow::Result<HashMap<String, String>> {
     eprintln!("==> npc-gateway pull --precision {precision}");
     let mut command = Command::new(gateway);
     // What is pinned, not what happens to be set, is what the tests are about.

@@ -2,32 +2,14 @@
 
 use std::time::Instant;
 
-use rand::seq::IndexedRandom;
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::report::{Figures, Machine, Report, VERSION};
-use super::stats::{Percentiles, median, percentiles};
-use super::{EngineArgs, Workload, adapters};
+use super::figures::{Figures, Loop, Seen};
+use super::report::{Machine, Report, VERSION, Via};
+use super::{EngineArgs, Workload, adapters, cases, words};
 use crate::config;
 use crate::engine::{Engine, Event, Generate, Mix, Sampling, Schedule};
-
-/// What one request saw.
-struct Seen {
-    first_token_ms: f64,
-    gaps_ms: Vec<f64>,
-    tokens: u32,
-    cached: u32,
-    prompt: u32,
-    reply: String,
-}
-
-/// What one closed loop gave.
-struct Loop {
-    seconds: f64,
-    cold: Vec<Seen>,
-    warm: Vec<Seen>,
-}
 
 pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
     let mut config = args.settings.config()?;
@@ -41,11 +23,7 @@ pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
     let engine = Engine::start(&paths.model, &paths.library, &config.engine)?;
     let report = runtime.block_on(measure(args, &engine, &config.engine))?;
     engine.stop();
-    print!("{}", report.table());
-    if let Some(file) = &args.json {
-        std::fs::write(file, serde_json::to_string_pretty(&report)?)?;
-    }
-    Ok(())
+    report.publish(args.json.as_deref())
 }
 
 async fn measure(args: &EngineArgs, engine: &Engine, config: &config::Engine) -> anyhow::Result<Report> {
@@ -53,11 +31,7 @@ async fn measure(args: &EngineArgs, engine: &Engine, config: &config::Engine) ->
     if args.adapters.iter().any(|workload| *workload != Workload::None) {
         adapters::load(engine, folder.path()).await?;
     }
-    let cases: Vec<(usize, Workload)> = args
-        .rows
-        .iter()
-        .flat_map(|rows| args.adapters.iter().map(move |workload| (usize::from(*rows), *workload)))
-        .collect();
+    let cases = cases(&args.rows, &args.adapters);
     let mut results: Vec<Vec<Figures>> = cases.iter().map(|_| Vec::new()).collect();
     // The first run pays for memory that is touched for the first time.
     closed_loop(args, engine, 1, Workload::None, 0).await?;
@@ -66,15 +40,13 @@ async fn measure(args: &EngineArgs, engine: &Engine, config: &config::Engine) ->
         for ((rows, workload), results) in cases.iter().zip(&mut results) {
             eprintln!("==> {} of {}: {rows} rows, adapters {workload:?}", repeat + 1, args.repeats);
             let seed = u64::from(repeat) << 32 | (*rows as u64) << 8 | *workload as u64;
-            results.push(figures(
-                *rows,
-                *workload,
-                &closed_loop(args, engine, *rows, *workload, seed).await?,
-            ));
+            let measured = closed_loop(args, engine, *rows, *workload, seed).await?;
+            results.push(Figures::new(*rows, *workload, &measured));
         }
     }
     Ok(Report {
         version: VERSION,
+        via: Via::Engine,
         machine: Machine::read(),
         model: engine.model().name.clone(),
         decoder: engine.decoder().to_owned(),
@@ -82,8 +54,11 @@ async fn measure(args: &EngineArgs, engine: &Engine, config: &config::Engine) ->
         answer_tokens: args.tokens,
         requests_each: args.requests,
         repeats: args.repeats,
-        prefill_budget: config.prefill_budget,
-        results: results.iter().map(|all| Figures::median(all)).collect(),
+        fixed_length: true,
+        prefill_budget: Some(config.prefill_budget),
+        int8_ceiling_gops: None,
+        results: results.iter().filter_map(|all| Figures::median(all)).collect(),
+        conversation: None,
     })
 }
 
@@ -139,17 +114,9 @@ async fn closed_loop(
 
 /// A prompt of random words, exactly so many tokens long, that begins like no other.
 fn prompt(engine: &Engine, tokens: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
-    const WORDS: [&str; 24] = [
-        "king", "river", "sword", "tavern", "winter", "market", "bread", "horse", "tower", "shadow",
-        "garden", "merchant", "silver", "forest", "road", "bridge", "captain", "story", "song", "debt",
-        "harvest", "storm", "lantern", "iron",
-    ];
-    let mut text = format!("{:08x}", rng.random::<u32>());
+    let mut text = words::mark(rng);
     loop {
-        for _ in 0..tokens.max(8) {
-            text.push_str(if rng.random_bool(0.3) { " the " } else { " " });
-            text.push_str(WORDS.choose(rng).copied().unwrap_or("king"));
-        }
+        words::extend(&mut text, tokens.max(8), rng);
         let mut ids = engine.tokenizer().encode_text(&text);
         if ids.len() >= tokens {
             ids.truncate(tokens);
@@ -182,70 +149,25 @@ async fn answer(
         ignore_end: true,
         schedule: Schedule { owner: client as u64, background: false },
     };
-    let sent = Instant::now();
+    let mut seen = Seen { adapters: request.mix.len(), ..Seen::default() };
+    let mut last = Instant::now();
     let mut generation = engine.generate(request)?;
-    let (mut last, mut first_token_ms, mut gaps_ms, mut reply) = (sent, 0.0, Vec::new(), String::new());
     while let Some(event) = generation.next().await {
         match event {
             Event::Started { .. } => {}
             Event::Text { text, tokens } => {
                 let now = Instant::now();
-                let gap = (now - last).as_secs_f64() * 1e3;
-                if reply.is_empty() {
-                    first_token_ms = gap;
-                } else {
-                    // A piece of text may hold several tokens, of which the first ones had no whole character.
-                    gaps_ms.extend((0..tokens).map(|_| gap / f64::from(tokens)));
-                }
+                seen.piece(&text, tokens, (now - last).as_secs_f64() * 1e3);
                 last = now;
-                reply += &text;
             }
             Event::Finished { usage, .. } => {
-                let (tokens, cached, prompt) =
-                    (usage.generated_tokens, usage.cached_tokens, usage.prompt_tokens);
-                return Ok(Seen { first_token_ms, gaps_ms, tokens, cached, prompt, reply });
+                seen.tokens = usage.generated_tokens;
+                seen.cached = usage.cached_tokens;
+                seen.prompt = usage.prompt_tokens;
+                return Ok(seen);
             }
             Event::Failed { error } => return Err(error.into()),
         }
     }
     anyhow::bail!("a generation ended without an end")
-}
-
-fn figures(rows: usize, adapters: Workload, measured: &Loop) -> Figures {
-    let tokens: u32 = measured.cold.iter().map(|seen| seen.tokens).sum();
-    let share = |seen: &Seen| f64::from(seen.cached) / f64::from(seen.prompt.max(1));
-    let gaps: Vec<f64> = measured.cold.iter().flat_map(|seen| seen.gaps_ms.iter().copied()).collect();
-    let step = percentiles(gaps);
-    Figures {
-        rows,
-        adapters,
-        tokens_per_second: f64::from(tokens) / measured.seconds,
-        decode_tokens_per_second: if step.p50 > 0.0 { rows as f64 * 1e3 / step.p50 } else { 0.0 },
-        first_token_ms: percentiles(measured.cold.iter().map(|seen| seen.first_token_ms).collect()),
-        inter_token_ms: step,
-        warm_first_token_ms: percentiles(measured.warm.iter().map(|seen| seen.first_token_ms).collect()),
-        warm_cached_share: median(measured.warm.iter().map(share).collect()),
-    }
-}
-
-impl Figures {
-    /// The median of each figure.
-    fn median(all: &[Self]) -> Self {
-        let of = |value: fn(&Self) -> f64| median(all.iter().map(value).collect());
-        let three = |value: fn(&Self) -> Percentiles| Percentiles {
-            p50: median(all.iter().map(|f| value(f).p50).collect()),
-            p95: median(all.iter().map(|f| value(f).p95).collect()),
-            p99: median(all.iter().map(|f| value(f).p99).collect()),
-        };
-        Self {
-            rows: all.first().map_or(0, |f| f.rows),
-            adapters: all.first().map_or(Workload::None, |f| f.adapters),
-            tokens_per_second: of(|f| f.tokens_per_second),
-            decode_tokens_per_second: of(|f| f.decode_tokens_per_second),
-            first_token_ms: three(|f| f.first_token_ms),
-            inter_token_ms: three(|f| f.inter_token_ms),
-            warm_first_token_ms: three(|f| f.warm_first_token_ms),
-            warm_cached_share: of(|f| f.warm_cached_share),
-        }
-    }
 }

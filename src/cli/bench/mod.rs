@@ -1,9 +1,15 @@
 //! `bench`: what this machine does, measured. The planner and the README read its JSON.
 
 mod adapters;
+mod conversation;
 mod engine;
+mod figures;
+mod host;
 mod report;
+mod socket;
 mod stats;
+mod talker;
+mod words;
 
 use std::path::PathBuf;
 
@@ -21,9 +27,8 @@ pub(super) struct BenchArgs {
 enum What {
     /// Loads the engine in this process and measures it directly.
     Engine(EngineArgs),
-    /// Measures over the socket (not in this version).
-    #[command(hide = true)]
-    Socket(super::Later),
+    /// Measures over the WebSocket: starts a gateway of its own in this process, or takes one that runs.
+    Socket(SocketArgs),
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +58,40 @@ struct EngineArgs {
     settings: ServeArgs,
 }
 
+#[derive(Debug, Args)]
+struct SocketArgs {
+    /// A gateway that runs, as ws://HOST:PORT/ws. Without it: one of its own, which the settings below are for
+    /// (but server.listen, server.data, auth.mode and packs.path, which are its own).
+    #[arg(long)]
+    url: Option<String>,
+    /// Clients at the same time, one measurement for each number.
+    #[arg(long, value_delimiter = ',', default_value = "1,8,16,32", value_parser = clap::value_parser!(u16).range(1..=256))]
+    rows: Vec<u16>,
+    /// Which adapters the lines name. Of a gateway that runs elsewhere those of its own packs.
+    #[arg(long, value_delimiter = ',', default_value = "none,one,different")]
+    adapters: Vec<Workload>,
+    /// Tokens of every prompt, nearly.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    prompt_tokens: u32,
+    /// Tokens of every answer.
+    #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    tokens: u32,
+    /// Lines that each client sends, one after another, each to an NPC that is new.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    requests: u32,
+    /// How often everything is measured; the median counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeats: u32,
+    /// Also measures one conversation of so many lines, with the packs of the settings.
+    #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(u32).range(2..=1000))]
+    conversation: Option<u32>,
+    /// Writes the figures here too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    settings: ServeArgs,
+}
+
 /// Which adapters the requests name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,6 +107,11 @@ pub(super) enum Workload {
 pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
     match args.what {
         What::Engine(args) => engine::run(&args),
-        What::Socket(_) => Err(super::Usage::later("bench socket")),
+        What::Socket(args) => socket::run(&args),
     }
+}
+
+/// Every number of rows with every kind of adapters.
+fn cases(rows: &[u16], adapters: &[Workload]) -> Vec<(usize, Workload)> {
+    rows.iter().flat_map(|rows| adapters.iter().map(|workload| (usize::from(*rows), *workload))).collect()
 }

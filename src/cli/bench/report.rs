@@ -1,30 +1,54 @@
 //! What was measured, as a table and as JSON.
 
 use std::fmt::Write;
+use std::path::Path;
 
+use anyhow::Context;
 use serde::Serialize;
 
-use super::Workload;
-use super::stats::Percentiles;
+use super::conversation::Conversation;
+use super::figures::Figures;
 
 /// Of the JSON's keys; a reader refuses others.
 pub const VERSION: u32 = 1;
 
-/// One run of `bench engine`. Figures are medians over the repeats; units are in the names.
+/// One run of `bench`. Figures are medians over the repeats; units are in the names.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub version: u32,
+    pub via: Via,
     pub machine: Machine,
+    /// Of a gateway that runs elsewhere: its address.
     pub model: String,
-    /// `native` or `portable`.
+    /// `native` or `portable`; `unknown` of a gateway that runs elsewhere.
     pub decoder: String,
+    /// As asked for; every result says what it was.
     pub prompt_tokens: u32,
     pub answer_tokens: u32,
     /// Requests that each conversation sent, one after another.
     pub requests_each: u32,
     pub repeats: u32,
-    pub prefill_budget: usize,
+    /// Every answer went on until it had its tokens. A gateway that runs elsewhere may have ended them earlier.
+    pub fixed_length: bool,
+    /// Unknown of a gateway that runs elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefill_budget: Option<usize>,
+    /// What this machine could do at best, in 10⁹ multiplications and additions of 8-bit integers a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub int8_ceiling_gops: Option<f64>,
     pub results: Vec<Figures>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Conversation>,
+}
+
+/// What the requests went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// Calls in the same process.
+    Engine,
+    /// The WebSocket, sessions and turns.
+    Socket,
 }
 
 /// What it ran on.
@@ -32,24 +56,6 @@ pub struct Report {
 pub struct Machine {
     pub cpu: String,
     pub cores: usize,
-}
-
-/// One number of rows with one kind of adapters.
-#[derive(Debug, Clone, Serialize)]
-pub struct Figures {
-    /// Conversations at the same time.
-    pub rows: usize,
-    pub adapters: Workload,
-    /// Generated tokens over the whole time, prompts included.
-    pub tokens_per_second: f64,
-    /// Rows over the median time between two tokens of one row.
-    pub decode_tokens_per_second: f64,
-    pub first_token_ms: Percentiles,
-    pub inter_token_ms: Percentiles,
-    /// Of the next line of the same conversation.
-    pub warm_first_token_ms: Percentiles,
-    /// Share of that line's prompt that was not computed again.
-    pub warm_cached_share: f64,
 }
 
 impl Machine {
@@ -64,34 +70,61 @@ impl Machine {
 impl Report {
     pub fn table(&self) -> String {
         let mut out = format!(
-            "{} on the {} decoder, {} × {}; {} prompt tokens, {} answered, medians of {}\n\n",
+            "{} on the {} decoder via the {}, {} × {}; {} prompt tokens, {} answered, medians of {}\n",
             self.model,
             self.decoder,
+            format!("{:?}", self.via).to_lowercase(),
             self.machine.cores,
             self.machine.cpu,
             self.prompt_tokens,
             self.answer_tokens,
             self.repeats
         );
-        out += "| rows | adapters | tokens/s | decode tokens/s | first token p50 / p95 ms | between tokens p50 / p99 ms | warm first token p50 ms | cached |\n";
-        out += "|---|---|---|---|---|---|---|---|\n";
+        // Writing to a string cannot fail.
+        if let Some(gops) = self.int8_ceiling_gops {
+            let _ = writeln!(out, "int8 ceiling of this machine: {gops:.0} GOP/s");
+        }
+        if !self.fixed_length {
+            out += "answers end where the model ends them: turn.ignore_end cannot be set on a gateway that runs elsewhere\n";
+        }
+        out += "\n| rows | adapters | each | prompt / cached / answered | tokens/s | decode tokens/s | first token p50 / p95 / p99 ms | between tokens p50 / p95 / p99 ms | warm first token p50 ms | cached |\n";
+        out += "|---|---|---|---|---|---|---|---|---|---|\n";
         for f in &self.results {
             let adapters = format!("{:?}", f.adapters).to_lowercase();
-            // Writing to a string cannot fail.
             let _ = writeln!(
                 out,
-                "| {} | {adapters} | {:.0} | {:.0} | {:.0} / {:.0} | {:.1} / {:.1} | {:.0} | {:.0} % |",
+                "| {} | {adapters} | {:.0} | {:.0} / {:.0} / {:.0} | {:.0} | {:.0} | {:.0} / {:.0} / {:.0} | {:.1} / {:.1} / {:.1} | {:.0} | {:.0} % |",
                 f.rows,
+                f.adapters_each,
+                f.prompt_tokens,
+                f.cached_tokens,
+                f.answer_tokens,
                 f.tokens_per_second,
                 f.decode_tokens_per_second,
                 f.first_token_ms.p50,
                 f.first_token_ms.p95,
+                f.first_token_ms.p99,
                 f.inter_token_ms.p50,
+                f.inter_token_ms.p95,
                 f.inter_token_ms.p99,
                 f.warm_first_token_ms.p50,
                 f.warm_cached_share * 100.0
             );
         }
+        if let Some(conversation) = &self.conversation {
+            out += "\n";
+            out += &conversation.table();
+        }
         out
+    }
+
+    /// Prints the table, and writes the JSON if it is wanted.
+    pub fn publish(&self, json: Option<&Path>) -> anyhow::Result<()> {
+        print!("{}", self.table());
+        if let Some(file) = json {
+            let text = serde_json::to_string_pretty(self)?;
+            std::fs::write(file, text).with_context(|| file.display().to_string())?;
+        }
+        Ok(())
     }
 }

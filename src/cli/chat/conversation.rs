@@ -351,7 +351,7 @@ impl<O: Write, E: Write> Conversation<O, E> {
     }
 
     fn finish(&mut self) {
-        let result = self.failure.take().map_or(Ok(()), |failure| Err(super::screen::clean(&failure)));
+        let result = self.failure.take().map_or(Ok(()), |failure| Err(crate::cli::clean::clean(&failure)));
         self.end.get_or_insert(result);
     }
 

@@ -6,7 +6,6 @@
 mod command;
 mod conversation;
 mod input;
-mod link;
 mod screen;
 mod talk;
 
@@ -15,13 +14,14 @@ mod tests;
 
 use std::{
     io::{self, IsTerminal},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context, bail};
 use tokio::time::{MissedTickBehavior, interval_at};
 
-use self::{conversation::Conversation, link::Link, screen::Screen};
+use self::{conversation::Conversation, screen::Screen};
+use super::link::{self, Link};
 
 /// The archetype of a new NPC when none is named.
 const DEFAULT_ARCHETYPE: &str = "vampire";
@@ -58,7 +58,7 @@ pub struct ChatArgs {
 pub async fn run(args: ChatArgs) -> anyhow::Result<()> {
     let url = link::url(&args.url)?;
     let token = args.token.as_deref().unwrap_or(&args.player);
-    let mut link = Link::open(&url, token, args.json).await?;
+    let mut link = Link::open(&url, token, args.json, "chat").await?;
 
     let one_line = args.say.is_some();
     let mut screen = Screen::new(io::stdout(), io::stderr());
@@ -106,6 +106,3 @@ pub async fn run(args: ChatArgs) -> anyhow::Result<()> {
         }
     }
 }
-
-/// How long the gateway may take to accept a connection and to finish the handshake.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use crate::cli::clean::clean;
+
 /// Standard output for what the NPC says, standard error for everything else.
 pub(super) struct Screen<O, E> {
     pub(super) out: O,
@@ -50,31 +52,9 @@ impl<O: Write, E: Write> Screen<O, E> {
     }
 }
 
-/// Takes out what could act on a terminal: control characters but the line break, and the marks that turn
-/// the direction of text. A tab becomes a space.
-pub(super) fn clean(text: &str) -> String {
-    text.chars()
-        .filter_map(|c| match c {
-            '\n' => Some('\n'),
-            '\t' => Some(' '),
-            c if c.is_control() => None,
-            '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' => None,
-            c => Some(c),
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    #[test]
-    fn escapes_lose_their_power() {
-        assert_eq!(clean("a\x1b[31mb\u{9b}2J\r\x07\x08\tc\nd\u{202e}e"), "a[31mb2J c\nde");
-        assert_eq!(clean("Éva 🧛🏻‍♀️ שלום"), "Éva 🧛🏻‍♀️ שלום");
-    }
 
     #[test]
     fn notes_are_faint_only_on_a_terminal() {
@@ -86,13 +66,5 @@ mod tests {
         screen.prompt = true;
         screen.ask().unwrap();
         assert_eq!(String::from_utf8(screen.err).unwrap(), "plain\n\x1b[2mfaint[1m\x1b[0m\n> ");
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_but_line_breaks_is_left_of_the_control_characters(text in prop::collection::vec(any::<char>(), 0..64)) {
-            let text: String = text.into_iter().collect();
-            prop_assert!(clean(&text).chars().all(|c| c == '\n' || !c.is_control()));
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! The socket: opening it, the handshake, frames, heartbeats.
+//! A client of the gateway, for the commands that are one: opening the socket, the handshake, frames, heartbeats.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,14 @@ use tokio_tungstenite::{
     },
 };
 
-use super::CONNECT_TIMEOUT;
+use super::clean::clean;
 use crate::wire::{
     Cid, ClientFrame, ClientInfo, Heartbeat, Identify, ServerFrame, ServerMessage, Subprotocol,
     decode_server, encode_client,
 };
+
+/// How long the gateway may take to accept a connection and to finish the handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Largest message that is taken from the gateway, in bytes.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -41,7 +44,7 @@ pub(super) fn url(given: &str) -> anyhow::Result<String> {
         None => given,
         Some(("ws" | "http", rest)) => rest,
         Some(("wss" | "https", _)) => {
-            bail!("{given}: chat cannot speak TLS; give the gateway's ws:// address")
+            bail!("{given}: TLS is not spoken here; give the gateway's ws:// address")
         }
         Some((scheme, _)) => bail!("{given}: {scheme}:// is no address of a gateway; give ws://HOST:PORT/ws"),
     };
@@ -54,12 +57,12 @@ pub(super) fn url(given: &str) -> anyhow::Result<String> {
 }
 
 impl Link {
-    /// Connects and identifies.
-    pub(super) async fn open(url: &str, token: &str, json: bool) -> anyhow::Result<Self> {
+    /// Connects and identifies. `command` is what the gateway knows the program by: `npc-gateway-chat`.
+    pub(super) async fn open(url: &str, token: &str, json: bool, command: &str) -> anyhow::Result<Self> {
         let open = async {
             let subprotocol = if json { Subprotocol::Json } else { Subprotocol::Msgpack };
             let mut link = Self::connect(url, subprotocol).await?;
-            link.identify(token).await?;
+            link.identify(token, command).await?;
             Ok(link)
         };
         let seconds = CONNECT_TIMEOUT.as_secs();
@@ -82,11 +85,11 @@ impl Link {
         Ok(Self { socket, subprotocol, heartbeat: Duration::MAX, seq: 0, last_ack })
     }
 
-    async fn identify(&mut self, token: &str) -> anyhow::Result<()> {
+    async fn identify(&mut self, token: &str, command: &str) -> anyhow::Result<()> {
         let first = self.next().await?.and_then(|message| message.frame);
         let Some(ServerFrame::Hello(hello)) = first else { bail!("the gateway did not begin with hello") };
         let client = ClientInfo {
-            name: concat!(env!("CARGO_PKG_NAME"), "-chat").to_owned(),
+            name: format!("{}-{command}", env!("CARGO_PKG_NAME")),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let identify = Identify { token: token.to_owned(), client, protocol: None };
@@ -99,7 +102,7 @@ impl Link {
                 Ok(())
             }
             Some(ServerFrame::Error(error)) => {
-                bail!("the gateway refused: {}", super::screen::clean(&error.message))
+                bail!("the gateway refused: {}", clean(&error.message))
             }
             _ => bail!("the gateway did not answer identify with ready"),
         }
@@ -181,7 +184,7 @@ fn closed(frame: Option<&CloseFrame>) -> String {
     match frame {
         None => "the gateway closed the connection".to_owned(),
         Some(frame) => {
-            let reason = super::screen::clean(&frame.reason);
+            let reason = clean(&frame.reason);
             format!("the gateway closed the connection: {} {reason}", u16::from(frame.code))
         }
     }
@@ -208,7 +211,8 @@ mod tests {
     async fn an_address_where_nobody_listens_says_so() {
         // Bound and dropped: nobody listens there now.
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = Link::open(&format!("ws://{address}/ws"), "p", false).await.err().unwrap().to_string();
+        let error =
+            Link::open(&format!("ws://{address}/ws"), "p", false, "test").await.err().unwrap().to_string();
         assert!(error.contains("nothing listens") && error.contains("npc-gateway serve"), "{error}");
     }
 
@@ -223,7 +227,8 @@ mod tests {
             let _ = stream.read(&mut request).await.unwrap();
             stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await.unwrap();
         });
-        let error = Link::open(&format!("ws://{address}/ws"), "p", true).await.err().unwrap().to_string();
+        let error =
+            Link::open(&format!("ws://{address}/ws"), "p", true, "test").await.err().unwrap().to_string();
         assert!(error.contains("HTTP 404"), "{error}");
     }
 }

@@ -95,13 +95,14 @@ impl Sampler {
         // Without min_p, what is below e⁻³⁰ of the best cannot be drawn from an f32 sum anyway.
         let floor = highest + self.sampling.temperature * self.sampling.min_p.max(1e-13).ln();
         self.candidates.clear();
-        self.candidates.extend(
-            logits
-                .iter()
-                .enumerate()
-                .filter(|(_, logit)| **logit >= floor)
-                .map(|(id, logit)| (id as u32, ((logit - highest) * inverse).exp())),
-        );
+        for (chunk, logits) in logits.chunks(STRIDE).enumerate() {
+            if logits.iter().fold(false, |any, logit| any | (*logit >= floor)) {
+                let ids = chunk * STRIDE..;
+                let likely = ids.zip(logits).filter(|(_, logit)| **logit >= floor);
+                let weights = likely.map(|(id, logit)| (id as u32, ((logit - highest) * inverse).exp()));
+                self.candidates.extend(weights);
+            }
+        }
         if self.candidates.is_empty() {
             return best;
         }
@@ -128,17 +129,31 @@ impl Sampler {
     }
 }
 
-/// Index of the largest logit; the first of equals; 0 if none is a number.
-pub fn argmax(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    let mut highest = f32::NEG_INFINITY;
-    for (id, &logit) in logits.iter().enumerate() {
-        if logit > highest {
-            highest = logit;
-            best = id as u32;
+/// Logits that are looked at together; most of a vocabulary is passed over in such steps.
+const STRIDE: usize = 64;
+
+/// The largest of some logits; -∞ if none is a number.
+fn largest(logits: &[f32]) -> f32 {
+    // In this form, and in lanes, the compiler makes vector instructions of it.
+    let (chunks, rest) = logits.as_chunks::<16>();
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for chunk in chunks {
+        for (lane, logit) in lanes.iter_mut().zip(chunk) {
+            *lane = if logit > lane { *logit } else { *lane };
         }
     }
-    best
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |most, logit| if *logit > most { *logit } else { most })
+}
+
+/// Index of the largest logit; the first of equals; 0 if none is a number.
+pub fn argmax(logits: &[f32]) -> u32 {
+    let highest = largest(logits);
+    let found = logits.chunks(STRIDE).enumerate().find_map(|(chunk, logits)| {
+        let any = logits.iter().fold(false, |any, logit| any | (*logit == highest));
+        let at = if any { logits.iter().position(|logit| *logit == highest) } else { None };
+        at.map(|at| chunk * STRIDE + at)
+    });
+    if highest == f32::NEG_INFINITY { 0 } else { found.unwrap_or(0) as u32 }
 }
 
 /// ln Σ exp(logits), computed so that it cannot overflow.

@@ -14,6 +14,7 @@ mod attention;
 mod lora;
 mod math;
 mod plain;
+mod ranks;
 #[cfg(test)]
 mod tests;
 pub mod weights;
@@ -24,9 +25,8 @@ pub use acts::{Activations, TILE, TileMut, TileRef, groups};
 pub use attention::{Head, PAGE};
 pub use lora::{Element, RANKS};
 pub use math::f32_to_bf16;
-pub use weights::{LINE, Line, Weights};
-
-use self::weights::PANEL;
+pub use ranks::{ROWS, RankLine, UpEntry};
+pub use weights::{LINE, Line, PANEL, Weights};
 
 /// What the CPU can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,13 +130,15 @@ macro_rules! dispatch {
 impl Cpu {
     /// A panel's product with `rows` rows (1 to [`TILE`]) of a tile: for each row and column
     /// scale of the column · Σ over groups of scale · Σ (weight code - 128) · activation code. `lines` are the panel's
-    /// codes.
+    /// codes. `soon`: memory that is read next, and may come to the cache meanwhile.
+    #[allow(clippy::too_many_arguments)] // What it reads, and where it writes.
     pub fn product(
         self,
         lines: &[Line],
         scales: &[f32; PANEL],
         acts: &TileRef<'_>,
         rows: usize,
+        soon: &[u8],
         out: &mut [[f32; PANEL]; TILE],
     ) {
         let (inputs, groups) = (lines.len() * LINE, acts::groups(lines.len() * LINE) * TILE);
@@ -146,6 +148,8 @@ impl Cpu {
                 && acts.scales.len() == groups
                 && acts.starts.len() == groups
         );
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = soon;
         match self.0 {
             Isa::Plain => plain::product(lines, scales, acts, rows, out),
             #[cfg(target_arch = "x86_64")]
@@ -156,7 +160,7 @@ impl Cpu {
             Isa::AvxVnni => unsafe { x86::avxvnni::product(lines, scales, acts, rows, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512 => unsafe { x86::avx512::product(lines, scales, acts, rows, out) },
+            Isa::Avx512 => unsafe { x86::avx512::product(lines, scales, acts, rows, soon, out) },
         }
     }
 
@@ -221,6 +225,53 @@ impl Cpu {
             } };
         }
         groups!(1 2 3 4);
+    }
+
+    /// u = A·x in 8 bits for 1 to [`ROWS`] rows of `acts` and [`RANKS`] ranks: for each row and rank
+    /// scale of the rank · Σ over groups of scale · Σ (code - 128) · activation code.
+    pub fn ranks_down(
+        self,
+        lines: &[RankLine],
+        scales: &[f32; RANKS],
+        acts: &Activations,
+        rows: &[usize],
+        out: &mut [[f32; RANKS]; ROWS],
+    ) {
+        assert!(
+            (1..=ROWS).contains(&rows.len())
+                && lines.len() * LINE == acts.inputs
+                && rows.iter().all(|row| *row < acts.rows)
+        );
+        match self.0 {
+            Isa::Plain => ranks::down(lines, scales, acts, rows, out),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`; the sizes were checked above.
+            Isa::Avx2 => unsafe { x86::ranks::avx2::down(lines, scales, acts, rows, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::AvxVnni => unsafe { x86::ranks::avxvnni::down(lines, scales, acts, rows, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512 => unsafe { x86::ranks::avx512::down(lines, scales, acts, rows, out) },
+        }
+    }
+
+    /// y += scale · Σ over entries of B·u in 8 bits, for whole panels of outputs. `start`: -128 · Σ of all u.
+    pub fn ranks_up(self, entries: &[UpEntry<'_>], start: i32, scale: f32, y: &mut [f32]) {
+        let panels = y.len() / PANEL;
+        assert!(entries.iter().all(|entry| entry.lines.len() >= panels * entry.quads.len()));
+        match self.0 {
+            Isa::Plain => ranks::up(entries, start, scale, y),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`; the sizes were checked above.
+            Isa::Avx2 => unsafe { x86::ranks::avx2::up(entries, start, scale, y) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::AvxVnni => unsafe { x86::ranks::avxvnni::up(entries, start, scale, y) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512 => unsafe { x86::ranks::avx512::up(entries, start, scale, y) },
+        }
     }
 
     /// out = A·x for 1 to 4 rows and [`RANKS`] ranks from `first` on; `a` is `[inputs][ranks]`.

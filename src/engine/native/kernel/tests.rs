@@ -83,8 +83,8 @@ proptest! {
                 for tile in 0..rows.len().div_ceil(TILE) {
                     let count = TILE.min(rows.len() - tile * TILE);
                     let (mut expected, mut found) = ([[0.5; PANEL]; TILE], [[0.5; PANEL]; TILE]);
-                    plain().product(&codes, &weights.scales(panel), &acts.tile(tile), count, &mut expected);
-                    cpu.product(&codes, &weights.scales(panel), &acts.tile(tile), count, &mut found);
+                    plain().product(&codes, &weights.scales(panel), &acts.tile(tile), count, &[], &mut expected);
+                    cpu.product(&codes, &weights.scales(panel), &acts.tile(tile), count, &[], &mut found);
                     prop_assert_eq!(expected, found, "{:?}", cpu);
                     products[(panel * rows.len().div_ceil(TILE) + tile) * TILE..][..TILE].copy_from_slice(&found);
                 }
@@ -196,6 +196,64 @@ proptest! {
             let added: f64 =
                 (0..5).map(|r| f64::from(expected[0][r]) * f64::from(b[r * outputs + from + i])).sum();
             prop_assert!((f64::from(*y) - 1.0 - added).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn adapters_in_8_bits_are_the_same_everywhere_and_right(
+        blocks in 1_usize..6, panels in 1_usize..4, rows in 1_usize..=ROWS, seed in any::<u64>(), quads in prop::collection::vec(1_usize..4, 1..5),
+    ) {
+        let inputs = blocks * BLOCK;
+        let byte = |x: f32| (x * 127.0 + 128.0).clamp(1.0, 255.0) as u8;
+        let x: Vec<Vec<f32>> = (0..11).map(|row| numbers(seed ^ row, inputs)).collect();
+        let acts = quantized(plain(), &x);
+        let rows = &[9, 0, 4, 10][..rows];
+        let lines: Vec<RankLine> = numbers(seed ^ 20, inputs * RANKS)
+            .chunks_exact(RANKS * LINE)
+            .map(|values| RankLine(std::array::from_fn(|i| byte(values[i]))))
+            .collect();
+        let scales: [f32; RANKS] = std::array::from_fn(|i| 0.01 * (i + 1) as f32);
+        let ups: Vec<(Vec<Line>, Vec<[i8; LINE]>)> = quads
+            .iter()
+            .map(|quads| {
+                let b = numbers(seed ^ 21, panels * quads * PANEL * LINE);
+                let lines = b.chunks_exact(PANEL * LINE).map(|v| Line(std::array::from_fn(|i| byte(v[i]))));
+                let u = numbers(seed ^ 22, quads * LINE);
+                (lines.collect(), u.as_chunks::<LINE>().0.iter().map(|u| u.map(|u| (u * 127.0) as i8)).collect())
+            })
+            .collect();
+        let entries: Vec<UpEntry<'_>> = ups.iter().map(|(lines, quads)| UpEntry { lines, quads }).collect();
+        let sum: i32 = ups.iter().flat_map(|(_, quads)| quads.as_flattened()).map(|u| i32::from(*u)).sum();
+        let run = |cpu: Cpu| {
+            let mut down = [[0.0; RANKS]; ROWS];
+            cpu.ranks_down(&lines, &scales, &acts, rows, &mut down);
+            let mut y = vec![0.25; panels * PANEL];
+            cpu.ranks_up(&entries, -128 * sum, 0.5, &mut y);
+            (down, y)
+        };
+        let expected = run(plain());
+        for cpu in Cpu::all() {
+            prop_assert_eq!(&run(cpu), &expected, "{:?}", cpu);
+        }
+        let weight = |code: u8| f64::from(code) - 128.0;
+        for (row, down) in rows.iter().zip(&expected.0) {
+            for (rank, found) in down.iter().enumerate() {
+                let exact: f64 = (0..inputs)
+                    .map(|k| weight(lines[k / LINE].0[rank * LINE + k % LINE]) * f64::from(x[*row][k]))
+                    .sum::<f64>() * f64::from(scales[rank]);
+                prop_assert!((f64::from(*found) - exact).abs() < 0.01 * f64::from(scales[rank]) * 128.0 * inputs as f64);
+            }
+        }
+        for (output, found) in expected.1.iter().enumerate() {
+            let exact: f64 = entries
+                .iter()
+                .flat_map(|entry| entry.quads.as_flattened().iter().enumerate().map(move |(rank, u)| (entry, rank, u)))
+                .map(|(entry, rank, u)| {
+                    let line = &entry.lines[output / PANEL * entry.quads.len() + rank / LINE];
+                    weight(line.0[output % PANEL * LINE + rank % LINE]) * f64::from(*u)
+                })
+                .sum();
+            prop_assert!((f64::from(*found) - 0.25 - 0.5 * exact).abs() < 1e-2);
         }
     }
 

@@ -59,18 +59,14 @@ impl<'a> Weights<'a> {
         (before.is_empty() && after.is_empty()).then_some(lines)
     }
 
-    /// Asks for the memory of a panel that comes soon; none past the last.
-    pub fn prefetch(&self, panel: usize) {
-        #[cfg(target_arch = "x86_64")]
-        if panel < self.panels() {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            for line in self.panel(panel).chunks(64) {
-                // SAFETY: every x86-64 CPU has it, and it changes nothing.
-                unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
-            }
+    /// Part `part` of `parts` of a panel's memory; nothing past the last panel.
+    pub fn part(&self, panel: usize, part: usize, parts: usize) -> &'a [u8] {
+        if panel >= self.panels() {
+            return &[];
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = panel;
+        let panel = self.panel(panel);
+        let size = panel.len().div_ceil(parts);
+        &panel[(part * size).min(panel.len())..((part + 1) * size).min(panel.len())]
     }
 
     /// Writes the codes of a panel into `lines`.

@@ -7,9 +7,9 @@ use npc_onnx::packed::{Bits, PANEL};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::super::adapter::Group;
+use super::super::adapter::{self, Group, Input, Room, TOGETHER, Used};
 use super::super::disjoint::Disjoint;
-use super::super::kernel::{Cpu, LINE, Line, RANKS, TILE, TileMut, Weights, groups};
+use super::super::kernel::{Cpu, LINE, Line, RANKS, ROWS, TILE, TileMut, Weights, groups};
 use super::super::state::{Plan, Scratch, Shared, State};
 use super::{bits, each, epsilon, floats, input, size};
 
@@ -193,19 +193,19 @@ impl LinearKernel {
         if stride == 0 {
             return Ok(0);
         }
-        let inputs = self.inputs;
         scratch.down.resize(plan.entries.len() * stride, 0.0);
         let x = if self.prepare == Prepare::Nothing { x } else { &scratch.prepared[..] };
+        let input = Input { x, acts: &scratch.acts };
         let down = Disjoint::new(&mut scratch.down);
         each(context, plan.adapters.len(), |i| {
             let used = &plan.adapters[i];
             let Some(group) = used.adapter.group(layer, group) else { return };
-            for users in used.users.chunks(4) {
-                let mut rows: [&[f32]; 4] = [&[]; 4];
+            for users in used.users.chunks(ROWS) {
+                let mut rows = [0; ROWS];
                 for (row, (token, _)) in rows.iter_mut().zip(users) {
-                    *row = &x[token * inputs..][..inputs];
+                    *row = *token;
                 }
-                group.down(cpu, &rows[..users.len()], |row, first, values| {
+                group.down(cpu, input, &rows[..users.len()], |row, first, values| {
                     let entry = users[row].1;
                     // SAFETY: each entry belongs to one adapter, and so to one call.
                     unsafe { down.part(entry * stride + first, RANKS) }.copy_from_slice(&values);
@@ -219,6 +219,8 @@ impl LinearKernel {
 thread_local! {
     /// Room for the codes of one panel.
     static EXPANDED: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    /// Room for u of one row.
+    static UP: RefCell<Room> = RefCell::default();
 }
 
 /// What the threads share while they compute the product.
@@ -248,11 +250,13 @@ impl Job<'_> {
             }
         });
         if self.stride > 0 {
-            for row in 0..self.rows {
-                // SAFETY: as above; the parts taken there are gone.
-                let y = unsafe { out.part(row * self.outputs + first, end - first) };
-                self.add_adapters(row, first, y);
-            }
+            UP.with_borrow_mut(|room| {
+                for row in 0..self.rows {
+                    // SAFETY: as above; the parts taken there are gone.
+                    let y = unsafe { out.part(row * self.outputs + first, end - first) };
+                    self.add_adapters(row, room, first, y);
+                }
+            });
         }
     }
 
@@ -269,12 +273,14 @@ impl Job<'_> {
                 room
             }
         };
-        // It comes while this one is multiplied.
-        self.weights.prefetch(panel + 1);
         let mut product = [[0.0; PANEL]; TILE];
-        for tile in 0..self.rows.div_ceil(TILE) {
+        let tiles = self.rows.div_ceil(TILE);
+        for tile in 0..tiles {
             let rows = TILE.min(self.rows - tile * TILE);
-            self.cpu.product(lines, &scales, &self.scratch.acts.tile(tile), rows, &mut product);
+            // The next panel comes while this one is multiplied.
+            let soon = self.weights.part(panel + 1, tile, tiles);
+            let acts = self.scratch.acts.tile(tile);
+            self.cpu.product(lines, &scales, &acts, rows, soon, &mut product);
             for (row, product) in product[..rows].iter_mut().enumerate() {
                 let at = (tile * TILE + row) * self.outputs + start;
                 if let Some(bias) = self.bias {
@@ -295,13 +301,32 @@ impl Job<'_> {
     }
 
     /// y += Σᵢ gᵢ·sᵢ·Bᵢ(Aᵢx), in the order of the row's mix.
-    fn add_adapters(&self, row: usize, first: usize, y: &mut [f32]) {
-        let Some((layer, group)) = self.adapters else { return };
+    fn add_adapters(&self, row: usize, room: &mut Room, first: usize, y: &mut [f32]) {
+        let Some((layer, number)) = self.adapters else { return };
         let (start, count) = self.plan.tokens[row].entries;
-        for index in start..start + count {
-            let entry = self.plan.entries[index];
-            let Some(group) = self.plan.adapters[entry.adapter].adapter.group(layer, group) else { continue };
-            group.up(self.cpu, entry.gate, &self.scratch.down[index * self.stride..], first, y);
+        let entries = || {
+            (start..start + count).filter_map(|index| {
+                let entry = self.plan.entries[index];
+                let group = self.plan.adapters[entry.adapter].adapter.group(layer, number)?;
+                Some((group, entry.gate, &self.scratch.down[index * self.stride..]))
+            })
+        };
+        let mut together = entries().filter_map(|(group, gate, u)| match group {
+            Group::Int8(group) => Some(Used { group, gate, u }),
+            Group::Float(_) => None,
+        });
+        while let Some(one) = together.next() {
+            let (mut used, mut count) = ([one; TOGETHER], 1);
+            for (used, next) in used[1..].iter_mut().zip(&mut together) {
+                *used = next;
+                count += 1;
+            }
+            adapter::up(self.cpu, &used[..count], room, first, y);
+        }
+        for (group, gate, u) in entries() {
+            if let Group::Float(group) = group {
+                group.up(self.cpu, gate, u, first, y);
+            }
         }
     }
 }

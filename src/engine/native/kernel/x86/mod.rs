@@ -45,6 +45,7 @@ macro_rules! compiled {
 
 pub mod expand;
 pub mod quantize;
+pub mod ranks;
 
 // After the macro, which they use.
 pub mod avx2;

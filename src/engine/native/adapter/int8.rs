@@ -1,0 +1,208 @@
+//! Adapters in 8 bits: A takes the activations that the base product has quantized already, B takes u in 8 bits, for all
+//! adapters of a row in one sum.
+
+use super::super::kernel::{Activations, Cpu, LINE, Line, PANEL, RANKS, ROWS, RankLine, TileMut, UpEntry};
+use crate::engine::adapter::Factors;
+
+/// The code of zero.
+const ZERO: f32 = 128.0;
+
+/// One projection's B, over its outputs.
+#[derive(Debug)]
+struct Up {
+    /// The first of its ranks among the group's.
+    first: usize,
+    /// The first of its outputs among the group's, and how many it has; both are whole panels.
+    offset: usize,
+    outputs: usize,
+    /// What a step of the codes of each rank is worth; s is multiplied in.
+    scales: Vec<f32>,
+    /// `[outputs / PANEL][ranks / LINE]`
+    lines: Vec<Line>,
+}
+
+/// An adapter's part in one fused linear layer.
+#[derive(Debug)]
+pub struct Group {
+    /// Ranks of all its projections side by side, padded with zeros to a multiple of [`RANKS`].
+    ranks: usize,
+    inputs: usize,
+    /// What a step of A's codes is worth, by rank.
+    scales: Vec<f32>,
+    /// A, `[ranks / RANKS][inputs / LINE]`.
+    lines: Vec<RankLine>,
+    ups: Vec<Up>,
+}
+
+/// Room for u of one row, kept from row to row.
+#[derive(Debug, Default)]
+pub struct Room {
+    values: Vec<f32>,
+    quads: Vec<[i8; LINE]>,
+}
+
+/// What a step of codes is worth, and what to multiply with to get them, for numbers up to `largest`.
+fn scale(values: impl Iterator<Item = f32>) -> (f32, f32) {
+    TileMut::scale(values.fold(0.0_f32, |largest, value| largest.max(value.abs())))
+}
+
+fn code(value: f32, inverse: f32) -> u8 {
+    ((value * inverse).round_ties_even().clamp(-127.0, 127.0) + ZERO) as u8
+}
+
+impl Group {
+    /// `None` if a projection's outputs are no whole panels, which these kernels need.
+    pub fn new(factors: &[Factors]) -> Option<Self> {
+        let inputs = factors.first().map(|f| f.a.len() / f.rank.max(1))?;
+        let whole = |f: &Factors| f.offset.is_multiple_of(PANEL) && f.outputs.is_multiple_of(PANEL);
+        if !factors.iter().all(whole) || !inputs.is_multiple_of(LINE) {
+            return None;
+        }
+        let ranks = factors.iter().map(|f| f.rank).sum::<usize>().next_multiple_of(RANKS);
+        let mut scales = vec![0.0; ranks];
+        let mut lines = vec![RankLine([ZERO as u8; RANKS * LINE]); ranks / RANKS * (inputs / LINE)];
+        let mut ups = Vec::with_capacity(factors.len());
+        let mut first = 0;
+        for f in factors {
+            for (r, a) in f.a.chunks_exact(inputs).enumerate() {
+                let rank = first + r;
+                let (step, inverse) = scale(a.iter().copied());
+                scales[rank] = step;
+                for (input, value) in a.iter().enumerate() {
+                    let line = &mut lines[rank / RANKS * (inputs / LINE) + input / LINE];
+                    line.0[rank % RANKS * LINE + input % LINE] = code(*value, inverse);
+                }
+            }
+            ups.push(Up::new(f, first));
+            first += f.rank;
+        }
+        Some(Self { ranks, inputs, scales, lines, ups })
+    }
+
+    pub fn ranks(&self) -> usize {
+        self.ranks
+    }
+
+    pub fn bytes(&self) -> usize {
+        let ups = self.ups.iter().map(|up| size_of_val(&*up.lines) + up.scales.len() * 4).sum::<usize>();
+        size_of_val(&*self.lines) + self.scales.len() * 4 + ups
+    }
+
+    /// u = A·x for 1 to [`ROWS`] rows of `acts`; `put(row, first rank, values)` takes them.
+    pub fn down(
+        &self,
+        cpu: Cpu,
+        acts: &Activations,
+        rows: &[usize],
+        mut put: impl FnMut(usize, usize, [f32; RANKS]),
+    ) {
+        let lines = self.lines.chunks_exact(self.inputs / LINE);
+        let scales = self.scales.as_chunks::<RANKS>().0;
+        let mut out = [[0.0; RANKS]; ROWS];
+        for (part, (lines, scales)) in lines.zip(scales).enumerate() {
+            cpu.ranks_down(lines, scales, acts, rows, &mut out);
+            for (row, values) in out[..rows.len()].iter().enumerate() {
+                put(row, part * RANKS, *values);
+            }
+        }
+    }
+
+    /// The next projection that begins at `offset` or behind it: its first output and how many it has.
+    pub fn projection(&self, offset: usize) -> Option<(usize, usize)> {
+        self.ups.iter().map(|up| (up.offset, up.outputs)).filter(|(first, _)| *first >= offset).min()
+    }
+}
+
+impl Up {
+    fn new(f: &Factors, first: usize) -> Self {
+        let quads = f.rank.div_ceil(LINE);
+        let mut lines = vec![Line::default(); f.outputs / PANEL * quads];
+        let mut scales = Vec::with_capacity(f.rank);
+        for rank in 0..f.rank {
+            let column = f.b.iter().skip(rank).step_by(f.rank);
+            let (step, inverse) = scale(column.clone().copied());
+            scales.push(step);
+            for (output, value) in column.enumerate() {
+                let line = &mut lines[output / PANEL * quads + rank / LINE];
+                line.0[output % PANEL * LINE + rank % LINE] = code(*value, inverse);
+            }
+        }
+        Self { first, offset: f.offset, outputs: f.outputs, scales, lines }
+    }
+
+    fn quads(&self) -> usize {
+        self.scales.len().div_ceil(LINE)
+    }
+}
+
+/// An adapter of a row: its group, gᵢ, and u.
+#[derive(Debug, Clone, Copy)]
+pub struct Used<'a> {
+    pub group: &'a Group,
+    pub gate: f32,
+    pub u: &'a [f32],
+}
+
+/// Adapters whose products are summed together; a longer mix is summed in parts.
+pub const TOGETHER: usize = 8;
+
+/// y += Σ B·(gate · u) over the group's outputs `first..first + y.len()`, for at most [`TOGETHER`] adapters of a row.
+/// `first` is the beginning of a panel, and `y` ends with one or with the group.
+pub fn up(cpu: Cpu, used: &[Used<'_>], room: &mut Room, first: usize, y: &mut [f32]) {
+    let mut offset = 0;
+    // Projection by projection, those that the adapters have: one scale for the u of a row and projection.
+    while let Some((start, outputs)) = used.iter().filter_map(|used| used.group.projection(offset)).min() {
+        offset = start + outputs;
+        let (from, to) = (start.max(first), offset.min(first + y.len()));
+        if from < to {
+            project(cpu, used, room, (start, from, to), &mut y[from - first..to - first]);
+        }
+    }
+}
+
+/// The outputs `from..to` of the projection that begins at `start`.
+fn project(
+    cpu: Cpu,
+    used: &[Used<'_>],
+    room: &mut Room,
+    (start, from, to): (usize, usize, usize),
+    y: &mut [f32],
+) {
+    room.values.clear();
+    let ups =
+        used.iter().filter_map(|used| Some((used, used.group.ups.iter().find(|up| up.offset == start)?)));
+    for (used, up) in ups.clone() {
+        let u = &used.u[up.first..];
+        room.values.extend(up.scales.iter().zip(u).map(|(scale, u)| used.gate * scale * u));
+        // Codes behind the last rank meet zeros.
+        room.values.resize(room.values.len().next_multiple_of(LINE), 0.0);
+    }
+    let (scale, inverse) = scale(room.values.iter().copied());
+    room.quads.clear();
+    let mut sum = 0;
+    for values in room.values.as_chunks::<LINE>().0 {
+        let mut quad = [0; LINE];
+        for (code, value) in quad.iter_mut().zip(values) {
+            *code = nearest(value * inverse);
+            sum += i32::from(*code);
+        }
+        room.quads.push(quad);
+    }
+    let mut entries = [UpEntry { lines: &[], quads: &[] }; TOGETHER];
+    let (mut count, mut at) = (0, 0);
+    for (entry, (_, up)) in entries.iter_mut().zip(ups) {
+        let quads = up.quads();
+        let panels = (from - start) / PANEL..(to - start) / PANEL;
+        entry.lines = &up.lines[panels.start * quads..panels.end * quads];
+        entry.quads = &room.quads[at..at + quads];
+        (count, at) = (count + 1, at + quads);
+    }
+    cpu.ranks_up(&entries[..count], sum * -(ZERO as i32), scale, y);
+}
+
+/// Rounds a number of at most 127 to the nearest, ties to even, without a call.
+fn nearest(value: f32) -> i8 {
+    /// 1.5 · 2²³: added to a small number, it leaves the nearest whole number in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    (value + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i8
+}

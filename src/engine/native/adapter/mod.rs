@@ -1,0 +1,186 @@
+//! Adapters as the native decoder computes them.
+
+mod float;
+mod int8;
+
+use crate::config::AdapterPrecision;
+use crate::engine::adapter::Factors;
+
+use super::kernel::{Activations, Cpu, RANKS};
+use float::Precision;
+
+pub use int8::{Room, TOGETHER, Used, up};
+
+/// An adapter, `[layer][group]`; `None`: it has nothing there.
+#[derive(Debug)]
+pub struct PackedAdapter {
+    layers: Vec<Vec<Option<Group>>>,
+    /// Bytes that its numbers take.
+    pub bytes: usize,
+}
+
+/// An adapter's part in one fused linear layer.
+#[derive(Debug)]
+pub enum Group {
+    Float(float::Group),
+    Int8(int8::Group),
+}
+
+/// A step's input to a linear layer, in floats and in 8 bits.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// `[tokens][inputs]`
+    pub x: &'a [f32],
+    pub acts: &'a Activations,
+}
+
+impl PackedAdapter {
+    /// Packs the factors of every layer and group.
+    pub fn new(layers: &[Vec<Vec<Factors>>], precision: AdapterPrecision) -> Self {
+        let pack = |factors: &Vec<Factors>| (!factors.is_empty()).then(|| Group::new(factors, precision));
+        let layers: Vec<Vec<_>> = layers.iter().map(|groups| groups.iter().map(pack).collect()).collect();
+        let bytes = layers.iter().flatten().flatten().map(Group::bytes).sum();
+        Self { layers, bytes }
+    }
+
+    pub fn group(&self, layer: usize, group: usize) -> Option<&Group> {
+        self.layers.get(layer)?.get(group)?.as_ref()
+    }
+}
+
+impl Group {
+    fn new(factors: &[Factors], precision: AdapterPrecision) -> Self {
+        match precision {
+            AdapterPrecision::F32 => Self::Float(float::Group::new(factors, Precision::F32)),
+            AdapterPrecision::Bf16 => Self::Float(float::Group::new(factors, Precision::Bf16)),
+            AdapterPrecision::Int8 => int8::Group::new(factors)
+                // Of odd sizes; no architecture that is imported has them.
+                .map_or_else(|| Self::Float(float::Group::new(factors, Precision::Bf16)), Self::Int8),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Float(group) => group.bytes(),
+            Self::Int8(group) => group.bytes(),
+        }
+    }
+
+    /// How many numbers [`Self::down`] gives for a row.
+    pub fn ranks(&self) -> usize {
+        match self {
+            Self::Float(group) => group.ranks(),
+            Self::Int8(group) => group.ranks(),
+        }
+    }
+
+    /// u = A·x for 1 to 4 rows of the input; `put(row, first rank, values)` takes them.
+    pub fn down(
+        &self,
+        cpu: Cpu,
+        input: Input<'_>,
+        rows: &[usize],
+        put: impl FnMut(usize, usize, [f32; RANKS]),
+    ) {
+        match self {
+            Self::Int8(group) => group.down(cpu, input.acts, rows, put),
+            Self::Float(group) => {
+                let mut x: [&[f32]; 4] = [&[]; 4];
+                for (x, row) in x.iter_mut().zip(rows) {
+                    *x = &input.x[row * input.acts.inputs..][..input.acts.inputs];
+                }
+                group.down(cpu, &x[..rows.len()], put);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::native::kernel::{TILE, groups};
+
+    /// Two projections of ranks 3 and 8, and a gap between them.
+    fn factors() -> Vec<Factors> {
+        let wave = |n: usize, step: f32| (0..n).map(|i| ((i as f32) * step).sin()).collect::<Vec<f32>>();
+        vec![
+            Factors { offset: 0, outputs: 16, rank: 3, a: wave(3 * 32, 0.7), b: wave(16 * 3, 0.3) },
+            Factors { offset: 32, outputs: 48, rank: 8, a: wave(8 * 32, 0.9), b: wave(48 * 8, 0.5) },
+        ]
+    }
+
+    fn quantized(x: &[f32]) -> Activations {
+        let mut acts = Activations::default();
+        acts.resize(1, x.len());
+        let (codes, scales, starts) = (&mut acts.codes[..], &mut acts.scales[..], &mut acts.starts[..]);
+        assert_eq!(scales.len(), TILE * groups(x.len()));
+        Cpu::detect().quantize(&mut super::super::kernel::TileMut { codes, scales, starts }, 0, x);
+        acts
+    }
+
+    /// Two adapters with a gate each, in pieces that cut projections, as threads do.
+    fn computed(precision: AdapterPrecision, x: &[f32], gates: [f32; 2]) -> Vec<f32> {
+        let packed = PackedAdapter::new(&[vec![factors(), Vec::new()]], precision);
+        assert!(packed.group(0, 1).is_none() && packed.group(1, 0).is_none());
+        let group = packed.group(0, 0).unwrap();
+        let (cpu, acts) = (Cpu::detect(), quantized(x));
+        let mut u = vec![0.0; group.ranks()];
+        group.down(cpu, Input { x, acts: &acts }, &[0], |_, first, values| {
+            u[first..first + RANKS].copy_from_slice(&values);
+        });
+        let mut y = vec![0.0_f32; 80];
+        for (start, end) in [(0, 16), (16, 48), (48, 80)] {
+            let y = &mut y[start..end];
+            match group {
+                Group::Float(group) => gates.iter().for_each(|gate| group.up(cpu, *gate, &u, start, y)),
+                Group::Int8(group) => {
+                    let used = gates.map(|gate| Used { group, gate, u: &u });
+                    up(cpu, &used, &mut Room::default(), start, y);
+                }
+            }
+        }
+        y
+    }
+
+    #[test]
+    fn every_precision_computes_gated_low_rank_products() {
+        let x: Vec<f32> = (0..32).map(|i| (i as f32 * 0.37).cos()).collect();
+        let gates = [-1.5, 0.5];
+        let mut exact = vec![0.0_f64; 80];
+        for f in factors() {
+            for output in 0..f.outputs {
+                for r in 0..f.rank {
+                    let u: f64 = (0..32).map(|k| f64::from(f.a[r * 32 + k]) * f64::from(x[k])).sum();
+                    let gate = f64::from(gates[0] + gates[1]);
+                    exact[f.offset + output] += gate * f64::from(f.b[output * f.rank + r]) * u;
+                }
+            }
+        }
+        let largest = exact.iter().fold(0.0_f64, |m, y| m.max(y.abs()));
+        for (precision, tolerance) in
+            [(AdapterPrecision::F32, 1e-6), (AdapterPrecision::Bf16, 1e-2), (AdapterPrecision::Int8, 3e-2)]
+        {
+            for (y, exact) in computed(precision, &x, gates).iter().zip(&exact) {
+                let error = (f64::from(*y) - exact).abs() / largest;
+                assert!(error < tolerance, "{precision:?}: {y} for {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_precision_takes_its_memory() {
+        let bytes = |precision| PackedAdapter::new(&[vec![factors()]], precision).bytes;
+        let numbers = 32 * 16 + 16 * 3 + 48 * 8;
+        assert_eq!(bytes(AdapterPrecision::F32), numbers * 4);
+        assert_eq!(bytes(AdapterPrecision::Bf16), numbers * 2);
+        // The rank of 3 is padded to 4; and a scale for each rank of A and of B.
+        assert_eq!(bytes(AdapterPrecision::Int8), numbers + 16 + (16 + 11) * 4);
+    }
+
+    #[test]
+    fn odd_sizes_are_held_in_floats() {
+        let f = Factors { offset: 3, outputs: 20, rank: 2, a: vec![0.5; 64], b: vec![0.5; 40] };
+        let packed = PackedAdapter::new(&[vec![vec![f]]], AdapterPrecision::Int8);
+        assert!(matches!(packed.group(0, 0), Some(Group::Float(_))));
+    }
+}

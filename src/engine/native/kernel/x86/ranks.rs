@@ -1,0 +1,162 @@
+//! Adapters in 8 bits, once for each instruction set: they differ in how four products are added.
+
+#[allow(clippy::wildcard_imports)] // One name for each instruction.
+use std::arch::x86_64::*;
+
+use crate::engine::native::kernel::acts::{Activations, GROUP, TILE};
+use crate::engine::native::kernel::lora::RANKS;
+use crate::engine::native::kernel::ranks::{ROWS, RankLine, UpEntry};
+use crate::engine::native::kernel::weights::{LINE, PANEL};
+
+macro_rules! kernels {
+    ($module:ident, $features:literal, $dot:ident, starts: $starts:literal) => {
+        pub mod $module {
+            #[allow(clippy::wildcard_imports)] // All that the file brings.
+            use super::*;
+
+            /// See [`crate::engine::native::kernel::Cpu::ranks_down`].
+            ///
+            /// # Safety
+            /// The CPU has the features. `acts` has as many inputs as `lines`, and all `rows`, which are 1 to [`ROWS`].
+            #[target_feature(enable = $features)]
+            pub unsafe fn down(
+                lines: &[RankLine],
+                scales: &[f32; RANKS],
+                acts: &Activations,
+                rows: &[usize],
+                out: &mut [[f32; RANKS]; ROWS],
+            ) {
+                // SAFETY: as the caller promises.
+                unsafe {
+                    match *rows {
+                        [a] => rows_down::<1, 4>(lines, scales, acts, [a], out),
+                        [a, b] => rows_down::<2, 4>(lines, scales, acts, [a, b], out),
+                        [a, b, c] => rows_down::<3, 2>(lines, scales, acts, [a, b, c], out),
+                        [a, b, c, d] => rows_down::<4, 2>(lines, scales, acts, [a, b, c, d], out),
+                        _ => unreachable!("1 to {ROWS} rows"),
+                    }
+                }
+            }
+
+            /// `R` rows, each group's sums in `C` parts: one alone would wait for its own last addition.
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn rows_down<const R: usize, const C: usize>(
+                lines: &[RankLine],
+                scales: &[f32; RANKS],
+                acts: &Activations,
+                rows: [usize; R],
+                out: &mut [[f32; RANKS]; ROWS],
+            ) {
+                let mut places = [(0, 0); R];
+                for r in 0..R {
+                    places[r] = acts.place(rows[r]);
+                }
+                let mut total = [_mm256_setzero_ps(); R];
+                for (group, lines) in lines.chunks(GROUP / LINE).enumerate() {
+                    // SAFETY: the rows are there, with as many groups as the lines have, as the caller promises.
+                    unsafe {
+                        let mut sums = [[_mm256_setzero_si256(); C]; R];
+                        if $starts {
+                            for r in 0..R {
+                                let start = acts.starts.get_unchecked(places[r].1 + group * TILE);
+                                sums[r][0] = _mm256_set1_epi32(*start);
+                            }
+                        }
+                        for (four, lines) in lines.chunks_exact(C).enumerate() {
+                            for c in 0..C {
+                                let weights = _mm256_load_si256(lines[c].0.as_ptr().cast());
+                                let quad = group * (GROUP / LINE) + four * C + c;
+                                for r in 0..R {
+                                    let at = acts.codes.as_ptr().add(places[r].0 + quad * TILE * LINE);
+                                    let codes = _mm256_set1_epi32(at.cast::<i32>().read_unaligned());
+                                    sums[r][c] = $dot(sums[r][c], weights, codes);
+                                }
+                            }
+                        }
+                        for r in 0..R {
+                            for c in 1..C {
+                                sums[r][0] = _mm256_add_epi32(sums[r][0], sums[r][c]);
+                            }
+                            let scale = acts.scales.get_unchecked(places[r].1 + group * TILE);
+                            let dot = _mm256_cvtepi32_ps(sums[r][0]);
+                            total[r] = _mm256_fmadd_ps(dot, _mm256_set1_ps(*scale), total[r]);
+                        }
+                    }
+                }
+                for r in 0..R {
+                    // SAFETY: the scales, and a row of `out`, are a register long.
+                    unsafe {
+                        let scaled = _mm256_mul_ps(total[r], _mm256_loadu_ps(scales.as_ptr()));
+                        _mm256_storeu_ps(out[r].as_mut_ptr(), scaled);
+                    }
+                }
+            }
+
+            /// See [`crate::engine::native::kernel::Cpu::ranks_up`].
+            ///
+            /// # Safety
+            /// The CPU has the features. Every entry has lines for all of `y`'s panels.
+            #[target_feature(enable = $features)]
+            pub unsafe fn up(entries: &[UpEntry<'_>], start: i32, scale: f32, y: &mut [f32]) {
+                let start = _mm256_set1_epi32(if $starts { start } else { 0 });
+                let scale = _mm256_set1_ps(scale);
+                for (panel, y) in y.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+                    let mut sums = [start; 2];
+                    for entry in entries {
+                        let quads = entry.quads.len();
+                        for (q, quad) in entry.quads.iter().enumerate() {
+                            let codes = _mm256_set1_epi32(i32::from_le_bytes([
+                                quad[0] as u8,
+                                quad[1] as u8,
+                                quad[2] as u8,
+                                quad[3] as u8,
+                            ]));
+                            // SAFETY: the line is there, as the caller promises, and has two registers.
+                            unsafe {
+                                let line = entry.lines.get_unchecked(panel * quads + q).0.as_ptr();
+                                let (low, high) =
+                                    (_mm256_load_si256(line.cast()), _mm256_load_si256(line.add(32).cast()));
+                                sums[0] = $dot(sums[0], low, codes);
+                                sums[1] = $dot(sums[1], high, codes);
+                            }
+                        }
+                    }
+                    for half in 0..2 {
+                        // SAFETY: a panel of `y` has two registers.
+                        unsafe {
+                            let y = y.as_mut_ptr().add(half * 8);
+                            let sum = _mm256_cvtepi32_ps(sums[half]);
+                            _mm256_storeu_ps(y, _mm256_fmadd_ps(sum, scale, _mm256_loadu_ps(y)));
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+kernels!(avx512, "avx2,fma,avx512f,avx512vl,avx512vnni", dot_avx512, starts: true);
+kernels!(avxvnni, "avx2,fma,avxvnni", dot_avxvnni, starts: true);
+kernels!(avx2, "avx2,fma", dot_avx2, starts: false);
+
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
+#[inline]
+fn dot_avx512(sum: __m256i, weights: __m256i, codes: __m256i) -> __m256i {
+    _mm256_dpbusd_epi32(sum, weights, codes)
+}
+
+#[target_feature(enable = "avx2,fma,avxvnni")]
+#[inline]
+fn dot_avxvnni(sum: __m256i, weights: __m256i, codes: __m256i) -> __m256i {
+    _mm256_dpbusd_avx_epi32(sum, weights, codes)
+}
+
+/// With weights around 0 instead of 128: see [`super::avx2`].
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn dot_avx2(sum: __m256i, weights: __m256i, codes: __m256i) -> __m256i {
+    let signed = _mm256_xor_si256(weights, _mm256_set1_epi8(i8::MIN));
+    let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(codes, signed));
+    _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+}

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::adapter::PackedAdapter;
+use super::adapter::{Group, PackedAdapter, RowUps};
 use super::kernel::{Activations, Cpu};
 use super::pages::{Pages, Place};
 
@@ -67,8 +67,26 @@ pub struct Scratch {
     pub prepared: Vec<f32>,
     /// u = A·x, by entry.
     pub down: Vec<f32>,
+    /// u in 8 bits, by token.
+    pub ups: Vec<RowUps>,
     /// Rotated queries, `[tokens][heads · head_dim]`.
     pub queries: Vec<f32>,
+}
+
+impl Plan {
+    /// A token's adapters in a layer's group: each with its gate and its number among the step's entries.
+    pub fn used(
+        &self,
+        token: usize,
+        layer: usize,
+        group: usize,
+    ) -> impl Iterator<Item = (&Group, f32, usize)> + Clone {
+        let (start, count) = self.tokens[token].entries;
+        (start..start + count).filter_map(move |index| {
+            let entry = self.entries[index];
+            Some((self.adapters[entry.adapter].adapter.group(layer, group)?, entry.gate, index))
+        })
+    }
 }
 
 impl Shared {

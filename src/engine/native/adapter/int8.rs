@@ -34,11 +34,35 @@ pub struct Group {
     ups: Vec<Up>,
 }
 
-/// Room for u of one row, kept from row to row.
+/// u of one row in 8 bits, for all its adapters; kept from step to step.
 #[derive(Debug, Default)]
-pub struct Room {
+pub struct RowUps {
     values: Vec<f32>,
     quads: Vec<[i8; LINE]>,
+    parts: Vec<Part>,
+    entries: Vec<Entry>,
+}
+
+/// One projection of a row, for at most [`TOGETHER`] of its adapters.
+#[derive(Debug)]
+struct Part {
+    /// The projection's first output and the one after its last.
+    outputs: (usize, usize),
+    scale: f32,
+    /// Σ codes.
+    sum: i32,
+    /// The part of [`RowUps::entries`] that is its own.
+    entries: (usize, usize),
+}
+
+/// One adapter of a part.
+#[derive(Debug)]
+struct Entry {
+    /// Its index among the row's adapters, and its projection's among the group's.
+    adapter: usize,
+    up: usize,
+    /// The first of its quads.
+    quad: usize,
 }
 
 /// What a step of codes is worth, and what to multiply with to get them, for numbers up to `largest`.
@@ -106,11 +130,6 @@ impl Group {
             }
         }
     }
-
-    /// The next projection that begins at `offset` or behind it: its first output and how many it has.
-    pub fn projection(&self, offset: usize) -> Option<(usize, usize)> {
-        self.ups.iter().map(|up| (up.offset, up.outputs)).filter(|(first, _)| *first >= offset).min()
-    }
 }
 
 impl Up {
@@ -144,60 +163,85 @@ pub struct Used<'a> {
 }
 
 /// Adapters whose products are summed together; a longer mix is summed in parts.
-pub const TOGETHER: usize = 8;
+const TOGETHER: usize = 8;
 
-/// y += Σ B·(gate · u) over the group's outputs `first..first + y.len()`, for at most [`TOGETHER`] adapters of a row.
-/// `first` is the beginning of a panel, and `y` ends with one or with the group.
-pub fn up(cpu: Cpu, used: &[Used<'_>], room: &mut Room, first: usize, y: &mut [f32]) {
-    let mut offset = 0;
-    // Projection by projection, those that the adapters have: one scale for the u of a row and projection.
-    while let Some((start, outputs)) = used.iter().filter_map(|used| used.group.projection(offset)).min() {
-        offset = start + outputs;
-        let (from, to) = (start.max(first), offset.min(first + y.len()));
-        if from < to {
-            project(cpu, used, room, (start, from, to), &mut y[from - first..to - first]);
+impl RowUps {
+    /// Quantizes u of the row's adapters, with one scale for each projection.
+    pub fn fill<'a>(&mut self, used: impl Iterator<Item = Used<'a>> + Clone) {
+        self.quads.clear();
+        self.parts.clear();
+        self.entries.clear();
+        let mut offset = 0;
+        let starts = used.clone().flat_map(|used| used.group.ups.iter().map(|up| up.offset));
+        // Projection by projection, those that any of the adapters has.
+        while let Some(start) = starts.clone().filter(|start| *start >= offset).min() {
+            let ups = used.clone().enumerate().filter_map(|(adapter, used)| {
+                let up = used.group.ups.iter().position(|up| up.offset == start)?;
+                Some((adapter, up, used))
+            });
+            let mut ups = ups.peekable();
+            while let Some((_, up, used)) = ups.peek() {
+                offset = start + used.group.ups[*up].outputs;
+                self.part((start, offset), ups.by_ref().take(TOGETHER));
+            }
         }
     }
-}
 
-/// The outputs `from..to` of the projection that begins at `start`.
-fn project(
-    cpu: Cpu,
-    used: &[Used<'_>],
-    room: &mut Room,
-    (start, from, to): (usize, usize, usize),
-    y: &mut [f32],
-) {
-    room.values.clear();
-    let ups =
-        used.iter().filter_map(|used| Some((used, used.group.ups.iter().find(|up| up.offset == start)?)));
-    for (used, up) in ups.clone() {
-        let u = &used.u[up.first..];
-        room.values.extend(up.scales.iter().zip(u).map(|(scale, u)| used.gate * scale * u));
-        // Codes behind the last rank meet zeros.
-        room.values.resize(room.values.len().next_multiple_of(LINE), 0.0);
-    }
-    let (scale, inverse) = scale(room.values.iter().copied());
-    room.quads.clear();
-    let mut sum = 0;
-    for values in room.values.as_chunks::<LINE>().0 {
-        let mut quad = [0; LINE];
-        for (code, value) in quad.iter_mut().zip(values) {
-            *code = nearest(value * inverse);
-            sum += i32::from(*code);
+    fn part<'a>(
+        &mut self,
+        outputs: (usize, usize),
+        adapters: impl Iterator<Item = (usize, usize, Used<'a>)>,
+    ) {
+        let (first, quad) = (self.entries.len(), self.quads.len());
+        self.values.clear();
+        for (adapter, index, used) in adapters {
+            self.entries.push(Entry { adapter, up: index, quad: quad + self.values.len() / LINE });
+            let up = &used.group.ups[index];
+            let u = &used.u[up.first..];
+            self.values.extend(up.scales.iter().zip(u).map(|(scale, u)| used.gate * scale * u));
+            // Codes behind the last rank meet zeros.
+            self.values.resize(self.values.len().next_multiple_of(LINE), 0.0);
         }
-        room.quads.push(quad);
+        let (scale, inverse) = scale(self.values.iter().copied());
+        let mut sum = 0;
+        for values in self.values.as_chunks::<LINE>().0 {
+            let mut quad = [0; LINE];
+            for (code, value) in quad.iter_mut().zip(values) {
+                *code = nearest(value * inverse);
+                sum += i32::from(*code);
+            }
+            self.quads.push(quad);
+        }
+        self.parts.push(Part { outputs, scale, sum, entries: (first, self.entries.len()) });
     }
-    let mut entries = [UpEntry { lines: &[], quads: &[] }; TOGETHER];
-    let (mut count, mut at) = (0, 0);
-    for (entry, (_, up)) in entries.iter_mut().zip(ups) {
-        let quads = up.quads();
-        let panels = (from - start) / PANEL..(to - start) / PANEL;
-        entry.lines = &up.lines[panels.start * quads..panels.end * quads];
-        entry.quads = &room.quads[at..at + quads];
-        (count, at) = (count + 1, at + quads);
+
+    /// y += Σ B·(gate · u) over the group's outputs `first..first + y.len()`; `groups` are those
+    /// that it was filled with. `first` is the beginning of a panel, and `y` ends with one or with the group.
+    pub fn add(&self, cpu: Cpu, groups: &[Option<&Group>], first: usize, y: &mut [f32]) {
+        for part in &self.parts {
+            let (start, end) = part.outputs;
+            let (from, to) = (start.max(first), end.min(first + y.len()));
+            if from >= to {
+                continue;
+            }
+            let panels = (from - start) / PANEL..(to - start) / PANEL;
+            let mut entries = [UpEntry { lines: &[], quads: &[] }; TOGETHER];
+            let own = &self.entries[part.entries.0..part.entries.1];
+            for (room, entry) in entries.iter_mut().zip(own) {
+                // They are the adapters that it was filled with.
+                let Some(up) =
+                    groups.get(entry.adapter).copied().flatten().and_then(|group| group.ups.get(entry.up))
+                else {
+                    continue;
+                };
+                let quads = up.quads();
+                room.lines = &up.lines[panels.start * quads..panels.end * quads];
+                room.quads = &self.quads[entry.quad..entry.quad + quads];
+            }
+            let y = &mut y[from - first..to - first];
+            cpu.ranks_up(&entries[..own.len()], part.sum * -(ZERO as i32), part.scale, y);
+        }
     }
-    cpu.ranks_up(&entries[..count], sum * -(ZERO as i32), scale, y);
 }
 
 /// Rounds a number of at most 127 to the nearest, ties to even, without a call.

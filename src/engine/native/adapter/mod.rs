@@ -9,7 +9,7 @@ use crate::engine::adapter::Factors;
 use super::kernel::{Activations, Cpu, RANKS};
 use float::Precision;
 
-pub use int8::{Room, TOGETHER, Used, up};
+pub use int8::{RowUps, Used};
 
 /// An adapter, `[layer][group]`; `None`: it has nothing there.
 #[derive(Debug)]
@@ -49,6 +49,14 @@ impl PackedAdapter {
 }
 
 impl Group {
+    /// The group if it is held in 8 bits.
+    pub fn int8(&self) -> Option<&int8::Group> {
+        match self {
+            Self::Int8(group) => Some(group),
+            Self::Float(_) => None,
+        }
+    }
+
     fn new(factors: &[Factors], precision: AdapterPrecision) -> Self {
         match precision {
             AdapterPrecision::F32 => Self::Float(float::Group::new(factors, Precision::F32)),
@@ -134,8 +142,9 @@ mod tests {
             match group {
                 Group::Float(group) => gates.iter().for_each(|gate| group.up(cpu, *gate, &u, start, y)),
                 Group::Int8(group) => {
-                    let used = gates.map(|gate| Used { group, gate, u: &u });
-                    up(cpu, &used, &mut Room::default(), start, y);
+                    let mut row = RowUps::default();
+                    row.fill(gates.iter().map(|gate| Used { group, gate: *gate, u: &u }));
+                    row.add(cpu, &[Some(group); 2], start, y);
                 }
             }
         }

@@ -7,11 +7,12 @@ use npc_onnx::packed::{Bits, PANEL};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::super::adapter::{self, Group, Input, Room, TOGETHER, Used};
+use super::super::adapter::{Group, Input, RowUps, Used};
 use super::super::disjoint::Disjoint;
 use super::super::kernel::{Cpu, LINE, Line, RANKS, ROWS, TILE, TileMut, Weights, groups};
 use super::super::state::{Plan, Scratch, Shared, State};
 use super::{bits, each, epsilon, floats, input, size};
+use crate::engine::MAX_MIX;
 
 /// `Linear(x [tokens, …], weight, norm?, bias?, residual?) -> [tokens, outputs]`
 pub struct LinearOp(pub Arc<Shared>);
@@ -212,6 +213,20 @@ impl LinearKernel {
                 });
             }
         })?;
+        let Scratch { down, ups, .. } = scratch;
+        let rows = plan.tokens.len();
+        ups.resize_with(ups.len().max(rows), RowUps::default);
+        let ups = Disjoint::new(ups);
+        let pieces = rows.div_ceil(TILE);
+        each(context, pieces, |i| {
+            for row in rows * i / pieces..rows * (i + 1) / pieces {
+                // SAFETY: every row has its own.
+                let [ups] = (unsafe { ups.part(row, 1) }) else { return };
+                ups.fill(plan.used(row, layer, group).filter_map(|(group, gate, entry)| {
+                    Some(Used { group: group.int8()?, gate, u: &down[entry * stride..] })
+                }));
+            }
+        })?;
         Ok(stride)
     }
 }
@@ -219,8 +234,6 @@ impl LinearKernel {
 thread_local! {
     /// Room for the codes of one panel.
     static EXPANDED: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
-    /// Room for u of one row.
-    static UP: RefCell<Room> = RefCell::default();
 }
 
 /// What the threads share while they compute the product.
@@ -250,13 +263,11 @@ impl Job<'_> {
             }
         });
         if self.stride > 0 {
-            UP.with_borrow_mut(|room| {
-                for row in 0..self.rows {
-                    // SAFETY: as above; the parts taken there are gone.
-                    let y = unsafe { out.part(row * self.outputs + first, end - first) };
-                    self.add_adapters(row, room, first, y);
-                }
-            });
+            for row in 0..self.rows {
+                // SAFETY: as above; the parts taken there are gone.
+                let y = unsafe { out.part(row * self.outputs + first, end - first) };
+                self.add_adapters(row, first, y);
+            }
         }
     }
 
@@ -300,32 +311,18 @@ impl Job<'_> {
         }
     }
 
-    /// y += Σᵢ gᵢ·sᵢ·Bᵢ(Aᵢx), in the order of the row's mix.
-    fn add_adapters(&self, row: usize, room: &mut Room, first: usize, y: &mut [f32]) {
-        let Some((layer, number)) = self.adapters else { return };
-        let (start, count) = self.plan.tokens[row].entries;
-        let entries = || {
-            (start..start + count).filter_map(|index| {
-                let entry = self.plan.entries[index];
-                let group = self.plan.adapters[entry.adapter].adapter.group(layer, number)?;
-                Some((group, entry.gate, &self.scratch.down[index * self.stride..]))
-            })
-        };
-        let mut together = entries().filter_map(|(group, gate, u)| match group {
-            Group::Int8(group) => Some(Used { group, gate, u }),
-            Group::Float(_) => None,
-        });
-        while let Some(one) = together.next() {
-            let (mut used, mut count) = ([one; TOGETHER], 1);
-            for (used, next) in used[1..].iter_mut().zip(&mut together) {
-                *used = next;
-                count += 1;
-            }
-            adapter::up(self.cpu, &used[..count], room, first, y);
+    /// y += Σᵢ gᵢ·sᵢ·Bᵢ(Aᵢx): first those in 8 bits, then those in floats in the order of the row's mix.
+    fn add_adapters(&self, row: usize, first: usize, y: &mut [f32]) {
+        let Some((layer, group)) = self.adapters else { return };
+        let used = || self.plan.used(row, layer, group);
+        let mut int8 = [None; MAX_MIX];
+        for (room, group) in int8.iter_mut().zip(used().filter_map(|(group, ..)| group.int8())) {
+            *room = Some(group);
         }
-        for (group, gate, u) in entries() {
+        self.scratch.ups[row].add(self.cpu, &int8, first, y);
+        for (group, gate, entry) in used() {
             if let Group::Float(group) = group {
-                group.up(self.cpu, gate, u, first, y);
+                group.up(self.cpu, gate, &self.scratch.down[entry * self.stride..], first, y);
             }
         }
     }

@@ -74,6 +74,22 @@ pub struct Scratch {
 }
 
 impl Plan {
+    /// The memory of the adapters of the layer behind this one, in at most `pieces` pieces.
+    pub fn ahead(&self, (layer, group): (usize, usize), pieces: usize) -> Vec<&[u8]> {
+        let mut whole = Vec::new();
+        for used in &self.adapters {
+            if let Some(group) = used.adapter.next(layer, group) {
+                group.memory(|memory| whole.push(memory));
+            }
+        }
+        let bytes: usize = whole.iter().map(|memory| memory.len()).sum();
+        // Each of them ends with a piece that is not full.
+        let size = bytes.div_ceil(pieces.saturating_sub(whole.len()).max(1)).next_multiple_of(64).max(64);
+        let mut cut: Vec<_> = whole.iter().flat_map(|memory| memory.chunks(size)).collect();
+        cut.truncate(pieces);
+        cut
+    }
+
     /// A token's adapters in a layer's group: each with its gate and its number among the step's entries.
     pub fn used(
         &self,

@@ -48,10 +48,10 @@ impl Numbers {
         }
     }
 
-    fn bytes(&self) -> usize {
+    fn memory(&self) -> &[u8] {
         match self {
-            Self::F32(values) => values.len() * 4,
-            Self::Bf16(values) => values.len() * 2,
+            Self::F32(values) => bytemuck::cast_slice(values),
+            Self::Bf16(values) => bytemuck::cast_slice(values),
         }
     }
 }
@@ -89,7 +89,12 @@ impl Group {
     }
 
     pub fn bytes(&self) -> usize {
-        self.a.bytes() + self.ups.iter().map(|up| up.b.bytes()).sum::<usize>()
+        self.a.memory().len() + self.ups.iter().map(|up| up.b.memory().len()).sum::<usize>()
+    }
+
+    pub fn memory<'a>(&'a self, mut put: impl FnMut(&'a [u8])) {
+        put(self.a.memory());
+        self.ups.iter().for_each(|up| put(up.b.memory()));
     }
 
     /// u = A·x for 1 to 4 rows; `put(row, first rank, values)` takes them.

@@ -46,6 +46,12 @@ impl PackedAdapter {
     pub fn group(&self, layer: usize, group: usize) -> Option<&Group> {
         self.layers.get(layer)?.get(group)?.as_ref()
     }
+
+    /// What the linear layer behind this one needs.
+    pub fn next(&self, layer: usize, group: usize) -> Option<&Group> {
+        let last = group + 1 >= self.layers.get(layer)?.len();
+        if last { self.group(layer + 1, 0) } else { self.group(layer, group + 1) }
+    }
 }
 
 impl Group {
@@ -71,6 +77,14 @@ impl Group {
         match self {
             Self::Float(group) => group.bytes(),
             Self::Int8(group) => group.bytes(),
+        }
+    }
+
+    /// The memory that is read when it is computed.
+    pub fn memory<'a>(&'a self, put: impl FnMut(&'a [u8])) {
+        match self {
+            Self::Float(group) => group.memory(put),
+            Self::Int8(group) => group.memory(put),
         }
     }
 

@@ -138,7 +138,7 @@ impl Cpu {
         scales: &[f32; PANEL],
         acts: &TileRef<'_>,
         rows: usize,
-        soon: &[u8],
+        soon: [&[u8]; 2],
         out: &mut [[f32; PANEL]; TILE],
     ) {
         let (inputs, groups) = (lines.len() * LINE, acts::groups(lines.len() * LINE) * TILE);

@@ -6,9 +6,15 @@ use super::lora::RANKS;
 use super::weights::{LINE, Line, PANEL};
 
 /// Four inputs of [`RANKS`] ranks of A: codes around 128.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C, align(32))]
 pub struct RankLine(pub [u8; RANKS * LINE]);
+
+impl RankLine {
+    pub fn bytes(lines: &[Self]) -> &[u8] {
+        bytemuck::cast_slice(lines)
+    }
+}
 
 /// Rows that [`super::Cpu::ranks_down`] takes at most.
 pub const ROWS: usize = 4;

@@ -83,8 +83,8 @@ proptest! {
                 for tile in 0..rows.len().div_ceil(TILE) {
                     let count = TILE.min(rows.len() - tile * TILE);
                     let (mut expected, mut found) = ([[0.5; PANEL]; TILE], [[0.5; PANEL]; TILE]);
-                    plain().product(&codes, &weights.scales(panel), &acts.tile(tile), count, &[], &mut expected);
-                    cpu.product(&codes, &weights.scales(panel), &acts.tile(tile), count, &[], &mut found);
+                    plain().product(&codes, &weights.scales(panel), &acts.tile(tile), count, [&[7; 300], &[]], &mut expected);
+                    cpu.product(&codes, &weights.scales(panel), &acts.tile(tile), count, [&[7; 300], &[]], &mut found);
                     prop_assert_eq!(expected, found, "{:?}", cpu);
                     products[(panel * rows.len().div_ceil(TILE) + tile) * TILE..][..TILE].copy_from_slice(&found);
                 }

@@ -15,9 +15,15 @@ pub struct Weights<'a> {
 }
 
 /// A panel's codes when they are kept in memory: a cache line holds four inputs of all its outputs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(C, align(64))]
 pub struct Line(pub [u8; PANEL * 4]);
+
+impl Line {
+    pub fn bytes(lines: &[Self]) -> &[u8] {
+        bytemuck::cast_slice(lines)
+    }
+}
 
 impl Default for Line {
     fn default() -> Self {
@@ -53,10 +59,8 @@ impl<'a> Weights<'a> {
         if self.bits == Bits::Four {
             return None;
         }
-        // SAFETY: any 64 bytes are a line.
-        let (before, lines, after) = unsafe { self.panel(panel)[SCALES..].align_to() };
         // They are aligned in the file; whoever copied it elsewhere gets them copied once more.
-        (before.is_empty() && after.is_empty()).then_some(lines)
+        bytemuck::try_cast_slice(&self.panel(panel)[SCALES..]).ok()
     }
 
     /// Part `part` of `parts` of a panel's memory; nothing past the last panel.

@@ -117,6 +117,8 @@ impl Kernel for LinearKernel {
             scratch,
             adapters,
             stride,
+            ahead: adapters
+                .map_or_else(Vec::new, |place| plan.ahead(place, weights.panels() * rows.div_ceil(TILE))),
         };
         // Several pieces for each thread: one that was interrupted does not make all others wait.
         let panels = weights.panels();
@@ -250,6 +252,8 @@ struct Job<'a> {
     adapters: Option<(usize, usize)>,
     /// Numbers of each entry in `scratch.down`.
     stride: usize,
+    /// The memory of the next layer's adapters, a piece for every panel and tile.
+    ahead: Vec<&'a [u8]>,
 }
 
 impl Job<'_> {
@@ -288,8 +292,9 @@ impl Job<'_> {
         let tiles = self.rows.div_ceil(TILE);
         for tile in 0..tiles {
             let rows = TILE.min(self.rows - tile * TILE);
-            // The next panel comes while this one is multiplied.
-            let soon = self.weights.part(panel + 1, tile, tiles);
+            // The next panel, and the next layer's adapters, come while this one is multiplied.
+            let ahead = self.ahead.get(panel * tiles + tile).copied().unwrap_or_default();
+            let soon = [self.weights.part(panel + 1, tile, tiles), ahead];
             let acts = self.scratch.acts.tile(tile);
             self.cpu.product(lines, &scales, &acts, rows, soon, &mut product);
             for (row, product) in product[..rows].iter_mut().enumerate() {

@@ -21,7 +21,7 @@ pub unsafe fn product(
     scales: &[f32; PANEL],
     acts: &TileRef<'_>,
     rows: usize,
-    soon: &[u8],
+    soon: [&[u8]; 2],
     out: &mut [[f32; PANEL]; TILE],
 ) {
     macro_rules! rows {
@@ -42,16 +42,19 @@ unsafe fn tile<const R: usize, const C: usize>(
     lines: &[Line],
     scales: &[f32; PANEL],
     acts: &TileRef<'_>,
-    soon: &[u8],
+    soon: [&[u8]; 2],
     out: &mut [[f32; PANEL]; TILE],
 ) {
     let mut total = [_mm512_setzero_ps(); R];
     let (groups, rest) = lines.as_chunks::<{ GROUP / LINE }>();
     // A little with each group: all at once they would wait for each other, and the products with them.
-    let mut soon = soon.chunks(soon.len().div_ceil(groups.len().max(1)).max(1));
+    let share = |memory: &[u8]| memory.len().div_ceil(groups.len().max(1)).max(1);
+    let (mut soon, mut later) = (soon[0].chunks(share(soon[0])), soon[1].chunks(share(soon[1])));
     for (group, lines) in groups.iter().enumerate() {
-        for line in soon.next().unwrap_or_default().chunks(64) {
-            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+        for memory in [soon.next(), later.next()] {
+            for line in memory.unwrap_or_default().chunks(64) {
+                _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+            }
         }
         // SAFETY: the group's codes, starts and scales are those of its lines, as the caller promises.
         unsafe { self::group::<R, C>(lines, group, acts, &mut total) };

@@ -113,15 +113,23 @@ impl Native {
     }
 }
 
+/// Tokens of a sequence whose attention is computed together.
+const NEIGHBOURS: usize = 4;
+
 impl Plan {
     /// Fills in a step.
     fn set(&mut self, step: Step<'_>, tables: &[Vec<u32>]) -> Result<(), EngineError> {
         self.tokens.clear();
         self.tables.clear();
+        self.neighbours.clear();
         self.adapters.clear();
         self.entries.clear();
         for chunk in step.tokens.chunk_by(|a, b| a.sequence == b.sequence) {
             let sequence = chunk[0].sequence;
+            for few in chunk.chunks(NEIGHBOURS) {
+                let first = self.neighbours.last().map_or(0, |last| last.end);
+                self.neighbours.push(first..first + few.len());
+            }
             let table = (self.tables.len(), self.tables.len() + tables[sequence].len());
             self.tables.extend_from_slice(&tables[sequence]);
             let mix = &step.mixes[sequence];

@@ -1,5 +1,6 @@
 //! What the operators share with the decoder: the cache, the step, and room to compute in.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::adapter::{Group, PackedAdapter, RowUps};
@@ -25,6 +26,8 @@ pub struct Plan {
     pub tokens: Vec<Token>,
     /// The pages of every sequence, those in the step one after another.
     pub tables: Vec<u32>,
+    /// Tokens of one sequence that stand side by side, a few together: they see about the same positions.
+    pub neighbours: Vec<Range<usize>>,
     /// Adapters in use, each once.
     pub adapters: Vec<InUse>,
     /// Every token's adapters, in the order of its mix.

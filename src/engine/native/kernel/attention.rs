@@ -1,7 +1,8 @@
-//! Attention of one query position over a paged cache.
+//! Attention over a paged cache.
 //!
-//! Every query is computed by itself and in the order of positions, so that its result depends neither on the chunk
-//! that it came in nor on its neighbours.
+//! Queries that look at the same keys are computed together, so that a key is read and widened once for all of them.
+//! Every query's own numbers are added in the order of positions, so that its result depends neither on the chunk that it
+//! came in nor on its neighbours.
 
 use super::math::{LANES, bf16_to_f32, exp, sum_lanes};
 
@@ -22,149 +23,233 @@ pub struct Head<'a> {
 
 impl<'a> Head<'a> {
     #[inline(always)]
-    fn keys(&self, page: u32) -> &'a [u16] {
+    pub fn keys(&self, page: u32) -> &'a [u16] {
         let size = self.dim * PAGE;
         &self.pages[(page as usize * self.kv_heads + self.index) * 2 * size..][..size]
     }
 
     #[inline(always)]
-    fn values(&self, page: u32) -> &'a [u16] {
+    pub fn values(&self, page: u32) -> &'a [u16] {
         let size = self.dim * PAGE;
         &self.pages[((page as usize * self.kv_heads + self.index) * 2 + 1) * size..][..size]
     }
 }
 
-/// softmax(q·K / sqrt(head_dim)) · V for `G` query heads that share a key and value head.
-///
-/// Attends to positions `from..=to` of the sequence whose pages `table` lists. `queries` and `out` are
-/// `[G][head_dim]`; `scores` has room for `G` times all positions of the table's pages.
-#[inline(always)]
-pub fn attend<const G: usize>(
-    head: Head<'_>,
-    table: &[u32],
-    from: usize,
-    to: usize,
-    queries: &[f32],
-    scores: &mut [f32],
-    out: &mut [f32],
-) {
-    let dim = head.dim;
-    let (first, last) = (from / PAGE, to / PAGE);
-    let width = (last + 1 - first) * PAGE;
-    let scale = (dim as f32).sqrt().recip();
-    let (scores, _) = scores.split_at_mut(G * width);
-    // Two pages at a time: one alone would wait for its own last additions.
-    for (pair, pages) in table[first..=last].chunks(2).enumerate() {
-        let at = pair * 2 * PAGE;
-        if let [one, other] = pages {
-            let keys = [head.keys(*one), head.keys(*other)];
-            page_scores::<G, 2>(keys, queries, dim, scale, &mut scores[at..], width);
-        } else {
-            page_scores::<G, 1>([head.keys(pages[0])], queries, dim, scale, &mut scores[at..], width);
-        }
-    }
-    let mut inverse = [0.0_f32; G];
-    for g in 0..G {
-        let scores = &mut scores[g * width..(g + 1) * width];
-        // What lies outside is another token's, or none's.
-        scores[..from - first * PAGE].fill(f32::NEG_INFINITY);
-        scores[to + 1 - first * PAGE..].fill(f32::NEG_INFINITY);
-        let (chunks, _) = scores.as_chunks_mut::<LANES>();
-        let mut highest = [f32::NEG_INFINITY; LANES];
-        for lanes in chunks.iter() {
-            for lane in 0..LANES {
-                highest[lane] = if lanes[lane] > highest[lane] { lanes[lane] } else { highest[lane] };
-            }
-        }
-        let highest = highest.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
-        let mut sums = [0.0_f32; LANES];
-        for lanes in chunks {
-            for lane in 0..LANES {
-                let weight = exp(lanes[lane] - highest);
-                let weight = if lanes[lane] == f32::NEG_INFINITY { 0.0 } else { weight };
-                lanes[lane] = weight;
-                sums[lane] += weight;
-            }
-        }
-        inverse[g] = sum_lanes(sums).recip();
-    }
-    let chunks = dim / LANES;
-    for chunk in (0..chunks / 2 * 2).step_by(2) {
-        weigh::<G, 2>(&head, table, from, to, chunk, scores, width, &inverse, out);
-    }
-    if chunks % 2 == 1 {
-        weigh::<G, 1>(&head, table, from, to, chunks - 1, scores, width, &inverse, out);
-    }
+/// One head of one token.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// `[head_dim]`
+    pub values: &'a [f32],
+    /// The first position that it sees, and the last.
+    pub from: usize,
+    pub to: usize,
 }
 
-/// q·K / sqrt(head_dim) for all tokens of `P` pages.
-#[inline(always)]
-fn page_scores<const G: usize, const P: usize>(
-    keys: [&[u16]; P],
-    queries: &[f32],
-    dim: usize,
-    scale: f32,
-    scores: &mut [f32],
-    width: usize,
-) {
-    let mut acc = [[[0.0_f32; PAGE]; G]; P];
-    for d in 0..dim {
+/// Queries that are computed together at most.
+pub const QUERIES: usize = 12;
+
+/// Numbers that one call takes, for positions up to `to`.
+pub fn room(dim: usize, to: usize) -> usize {
+    QUERIES * (dim + (to / PAGE + 1) * PAGE)
+}
+
+/// The two loops that most of the time goes into, for one instruction set.
+pub trait Inner {
+    /// q·K / sqrt(head_dim) for all tokens of `P` pages. `queries` is `[head_dim][N]`.
+    ///
+    /// # Safety
+    /// The CPU has the instructions. There are `head_dim` queries.
+    unsafe fn scores<const N: usize, const P: usize>(
+        head: &Head<'_>,
+        pages: &[u32; P],
+        queries: &[[f32; N]],
+        scores: &mut [[[f32; PAGE]; N]; P],
+    );
+
+    /// Adds weight · V of a page's first `count` tokens (at most [`PAGE`]) for `C` times [`LANES`] elements of a head,
+    /// from the `chunk`th on.
+    ///
+    /// # Safety
+    /// The CPU has the instructions. The head has these elements.
+    unsafe fn weigh<const N: usize, const C: usize>(
+        head: &Head<'_>,
+        page: u32,
+        count: usize,
+        chunk: usize,
+        weights: &[[f32; PAGE]; N],
+        sums: &mut [[[f32; LANES]; N]; C],
+    );
+}
+
+/// Plain Rust, compiled for whatever calls it.
+pub struct Plain;
+
+impl Inner for Plain {
+    #[inline(always)]
+    unsafe fn scores<const N: usize, const P: usize>(
+        head: &Head<'_>,
+        pages: &[u32; P],
+        queries: &[[f32; N]],
+        scores: &mut [[[f32; PAGE]; N]; P],
+    ) {
+        let scale = (head.dim as f32).sqrt().recip();
+        let mut sums = [[[0.0_f32; PAGE]; N]; P];
         for p in 0..P {
-            let keys = widen(&keys[p].as_chunks::<PAGE>().0[d]);
-            for g in 0..G {
-                let q = queries[g * dim + d];
-                for lane in 0..PAGE {
-                    acc[p][g][lane] = q.mul_add(keys[lane], acc[p][g][lane]);
+            let keys = head.keys(pages[p]).as_chunks::<PAGE>().0;
+            for (queries, keys) in queries.iter().zip(keys) {
+                let keys = widen(keys);
+                for n in 0..N {
+                    for lane in 0..PAGE {
+                        sums[p][n][lane] = queries[n].mul_add(keys[lane], sums[p][n][lane]);
+                    }
                 }
             }
         }
-    }
-    for p in 0..P {
-        for g in 0..G {
+        for (scores, sums) in scores.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
             for lane in 0..PAGE {
-                scores[g * width + p * PAGE + lane] = acc[p][g][lane] * scale;
+                scores[lane] = sums[lane] * scale;
             }
         }
     }
-}
 
-/// Σ weight · V for `C` times [`LANES`] elements of a head.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)] // A part of `attend`, taken out to be compiled for one and for two.
-fn weigh<const G: usize, const C: usize>(
-    head: &Head<'_>,
-    table: &[u32],
-    from: usize,
-    to: usize,
-    chunk: usize,
-    weights: &[f32],
-    width: usize,
-    inverse: &[f32; G],
-    out: &mut [f32],
-) {
-    let (dim, first) = (head.dim, from / PAGE);
-    let row = dim / LANES;
-    let mut acc = [[[0.0_f32; LANES]; G]; C];
-    for page in first..=to / PAGE {
-        let values = head.values(table[page]).as_chunks::<LANES>().0;
-        let start = page * PAGE;
-        let (low, high) = (from.max(start) - start, to.min(start + PAGE - 1) - start);
-        for t in low..=high {
-            for c in 0..C {
-                let values = widen(&values[t * row + chunk + c]);
-                for g in 0..G {
-                    let weight = weights[g * width + start - first * PAGE + t];
+    #[inline(always)]
+    unsafe fn weigh<const N: usize, const C: usize>(
+        head: &Head<'_>,
+        page: u32,
+        count: usize,
+        chunk: usize,
+        weights: &[[f32; PAGE]; N],
+        sums: &mut [[[f32; LANES]; N]; C],
+    ) {
+        let values = head.values(page).as_chunks::<LANES>().0;
+        for (t, values) in values.chunks_exact(head.dim / LANES).enumerate().take(count) {
+            // A page has no more tokens; the compiler need not look.
+            let t = t % PAGE;
+            for (values, sums) in values[chunk..chunk + C].iter().zip(sums.iter_mut()) {
+                let values = widen(values);
+                for n in 0..N {
                     for lane in 0..LANES {
-                        acc[c][g][lane] = weight.mul_add(values[lane], acc[c][g][lane]);
+                        sums[n][lane] = weights[n][t].mul_add(values[lane], sums[n][lane]);
                     }
                 }
             }
         }
     }
-    for c in 0..C {
-        for g in 0..G {
+}
+
+/// softmax(q·K / sqrt(head_dim)) · V for `N` queries of the sequence whose pages `table` lists; `out` is `[head_dim]` of
+/// each. Keys are read `P` pages at a time, values `C` times [`LANES`] elements: as many sums as hide the time that an
+/// addition takes, and fit into the registers.
+///
+/// # Safety
+/// The CPU has the instructions of `I`.
+#[inline(always)]
+pub unsafe fn attend<I: Inner, const N: usize, const P: usize, const C: usize>(
+    head: Head<'_>,
+    table: &[u32],
+    queries: &[Query<'_>; N],
+    room: &mut [f32],
+    out: &mut [&mut [f32]; N],
+) {
+    let dim = head.dim;
+    let (mut first, mut last) = (usize::MAX, 0);
+    for query in queries {
+        first = first.min(query.from / PAGE);
+        last = last.max(query.to / PAGE);
+    }
+    let table = &table[first..=last];
+    let (turned, room) = room.split_at_mut(dim * N);
+    let turned = turned.as_chunks_mut::<N>().0;
+    for (n, query) in queries.iter().enumerate() {
+        for (turned, value) in turned.iter_mut().zip(query.values) {
+            turned[n] = *value;
+        }
+    }
+    let scores = &mut room.as_chunks_mut::<PAGE>().0.as_chunks_mut::<N>().0[..table.len()];
+    let ((pages, rest), (pairs, other)) = (table.as_chunks::<P>(), scores.as_chunks_mut::<P>());
+    for (pages, scores) in pages.iter().zip(pairs) {
+        // SAFETY: as the caller promises; the queries were turned to `head_dim` rows.
+        unsafe { I::scores(&head, pages, turned, scores) };
+    }
+    for (page, scores) in rest.iter().zip(other) {
+        // SAFETY: as above.
+        unsafe { I::scores(&head, &[*page], turned, std::array::from_mut(scores)) };
+    }
+    let mut inverse = [0.0; N];
+    for n in 0..N {
+        inverse[n] = softmax(scores, n, queries[n], first * PAGE);
+    }
+    let chunks = dim / LANES;
+    let most = queries.iter().fold(0, |most, query| most.max(query.to)) - last * PAGE;
+    let whole = chunks / C * C;
+    for chunk in (0..whole).step_by(C) {
+        // SAFETY: as the caller promises; the head has these chunks.
+        unsafe { weigh::<I, N, C>(&head, table, most, chunk, scores, &inverse, out) };
+    }
+    for chunk in whole..chunks {
+        // SAFETY: as above.
+        unsafe { weigh::<I, N, 1>(&head, table, most, chunk, scores, &inverse, out) };
+    }
+}
+
+/// Turns a query's scores into weights that are not divided by their sum yet; returns what to multiply with instead.
+/// The scores begin at position `start`.
+#[inline(always)]
+fn softmax<const N: usize>(scores: &mut [[[f32; PAGE]; N]], n: usize, query: Query<'_>, start: usize) -> f32 {
+    let mut highest = [f32::NEG_INFINITY; PAGE];
+    for (page, scores) in scores.iter_mut().enumerate() {
+        let scores = &mut scores[n];
+        let begin = start + page * PAGE;
+        if begin < query.from || begin + PAGE - 1 > query.to {
+            for lane in 0..PAGE {
+                // What lies outside is another token's, or none's.
+                let inside = (query.from..=query.to).contains(&(begin + lane));
+                scores[lane] = if inside { scores[lane] } else { f32::NEG_INFINITY };
+            }
+        }
+        for lane in 0..PAGE {
+            highest[lane] = if scores[lane] > highest[lane] { scores[lane] } else { highest[lane] };
+        }
+    }
+    let highest = highest.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
+    let mut sums = [0.0_f32; PAGE];
+    for scores in scores {
+        let scores = &mut scores[n];
+        for lane in 0..PAGE {
+            let weight = exp(scores[lane] - highest);
+            let weight = if scores[lane] == f32::NEG_INFINITY { 0.0 } else { weight };
+            scores[lane] = weight;
+            sums[lane] += weight;
+        }
+    }
+    sum_lanes(sums).recip()
+}
+
+/// Σ weight · V for `C` times [`LANES`] elements of a head, up to the token `most` of the last page: what lies behind it
+/// was never written, or for others.
+///
+/// # Safety
+/// The CPU has the instructions of `I`. The head has these elements.
+#[inline(always)]
+unsafe fn weigh<I: Inner, const N: usize, const C: usize>(
+    head: &Head<'_>,
+    table: &[u32],
+    most: usize,
+    chunk: usize,
+    weights: &[[[f32; PAGE]; N]],
+    inverse: &[f32; N],
+    out: &mut [&mut [f32]; N],
+) {
+    let mut sums = [[[0.0_f32; LANES]; N]; C];
+    for (page, (number, weights)) in table.iter().zip(weights).enumerate() {
+        let count = if page + 1 == table.len() { most + 1 } else { PAGE };
+        // SAFETY: as the caller promises.
+        unsafe { I::weigh(head, *number, count, chunk, weights, &mut sums) };
+    }
+    for n in 0..N {
+        for (c, out) in out[n].as_chunks_mut::<LANES>().0[chunk..chunk + C].iter_mut().enumerate() {
             for lane in 0..LANES {
-                out[g * dim + (chunk + c) * LANES + lane] = acc[c][g][lane] * inverse[g];
+                out[lane] = sums[c][n][lane] * inverse[n];
             }
         }
     }

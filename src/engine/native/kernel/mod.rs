@@ -22,7 +22,7 @@ pub mod weights;
 mod x86;
 
 pub use acts::{Activations, TILE, TileMut, TileRef, groups};
-pub use attention::{Head, PAGE};
+pub use attention::{Head, PAGE, QUERIES, Query, room};
 pub use lora::{Element, RANKS};
 pub use math::f32_to_bf16;
 pub use ranks::{ROWS, RankLine, UpEntry};
@@ -197,34 +197,44 @@ impl Cpu {
         dispatch!(self, swiglu(gate_up, out), acts::swiglu(gate_up, out));
     }
 
-    /// softmax(q·K / sqrt(head_dim)) · V for the query heads that share a key and value head.
-    ///
-    /// Attends to positions `from..=to` of the sequence whose pages `table` lists. `queries` and `out` hold the heads
-    /// one after another; `scores` has room for [`scores`] numbers.
-    #[allow(clippy::too_many_arguments)] // What it reads, and where it writes.
+    /// softmax(q·K / sqrt(head_dim)) · V for any queries of the sequence whose pages `table` lists; those that see about
+    /// the same positions are best computed in one call. `out` has `head_dim` numbers of each; `room` as many as
+    /// [`room`] says for the last position.
     pub fn attend(
         self,
         head: Head<'_>,
         table: &[u32],
-        from: usize,
-        to: usize,
-        queries: &[f32],
-        scores: &mut [f32],
-        out: &mut [f32],
+        queries: &[Query<'_>],
+        room: &mut [f32],
+        out: &mut [&mut [f32]],
     ) {
-        let dim = head.dim;
-        macro_rules! groups {
-            ($($n:literal)*) => { match queries.len() / dim {
-                $($n => dispatch!(self, attend::<$n>(head, table, from, to, queries, scores, out),
-                    attention::attend::<$n>(head, table, from, to, queries, scores, out)),)*
-                _ => {
-                    for (queries, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(dim)) {
-                        self.attend(head, table, from, to, queries, scores, out);
-                    }
-                }
-            } };
+        macro_rules! together {
+            ($module:ident: $($n:literal, $pages:literal, $chunks:literal;)*) => {
+                $(if let Some((queries, more)) = queries.split_first_chunk::<$n>()
+                    && let Some((out, rest)) = out.split_first_chunk_mut::<$n>()
+                {
+                    // SAFETY: the CPU has the features, or there would be no such `Cpu`.
+                    unsafe { $module::attend::<$n, $pages, $chunks>(head, table, queries, room, out) };
+                    return self.attend(head, table, more, room, rest);
+                })*
+            };
         }
-        groups!(1 2 3 4);
+        #[cfg(target_arch = "x86_64")]
+        use x86::{avx2, avx512};
+        // As many sums as there are registers for: queries · pages, and queries · chunks.
+        match self.0 {
+            Isa::Plain => {
+                together!(plain: 1, 1, 1;);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni => {
+                together!(avx2: 3, 1, 1; 2, 1, 1; 1, 2, 2;);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => {
+                together!(avx512: 12, 1, 1; 9, 1, 1; 6, 2, 2; 4, 2, 2; 3, 4, 4; 2, 4, 4; 1, 4, 4;);
+            }
+        }
     }
 
     /// u = A·x in 8 bits for 1 to [`ROWS`] rows of `acts` and [`RANKS`] ranks: for each row and rank
@@ -297,9 +307,4 @@ impl Cpu {
     pub fn lora_up<E: Element>(self, b: &[E], outputs: usize, first: usize, u: &[f32], y: &mut [f32]) {
         dispatch!(self, lora_up(b, outputs, first, u, y), lora::up(b, outputs, first, u, y));
     }
-}
-
-/// Numbers that the scores of one call of [`Cpu::attend`] take, for positions up to `to`.
-pub fn scores(heads: usize, to: usize) -> usize {
-    heads * (to / PAGE + 1) * PAGE
 }

@@ -1,6 +1,7 @@
-//! The products in plain Rust: what every CPU runs, and what the vector versions must equal, bit for bit.
+//! Products and attention in plain Rust: what every CPU runs, and what the vector versions must equal, bit for bit.
 
 use super::acts::{GROUP, TILE, TileRef};
+use super::attention::{self, Head, Plain, Query};
 use super::weights::{LINE, Line, PANEL};
 
 /// See [`super::Cpu::product`].
@@ -27,4 +28,19 @@ pub fn product(
             out[row][column] = total * scales[column];
         }
     }
+}
+
+/// [`attention::attend`].
+///
+/// # Safety
+/// None is needed: it has the signature of its sisters.
+pub unsafe fn attend<const N: usize, const P: usize, const C: usize>(
+    head: Head<'_>,
+    table: &[u32],
+    queries: &[Query<'_>; N],
+    room: &mut [f32],
+    out: &mut [&mut [f32]; N],
+) {
+    // SAFETY: plain Rust runs everywhere.
+    unsafe { attention::attend::<Plain, N, P, C>(head, table, queries, room, out) };
 }

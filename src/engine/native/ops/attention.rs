@@ -1,15 +1,16 @@
 //! Attention over the paged cache, with rotary embeddings and, where a model has them, norms of queries and keys.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
 use super::super::disjoint::Disjoint;
-use super::super::kernel::{self, Cpu};
+use super::super::kernel::{self, Cpu, Head, QUERIES, Query};
 use super::super::pages;
-use super::super::state::{Shared, State, Token};
+use super::super::state::{Plan, Shared, State, Token};
 use super::{each, epsilon, floats, input, size};
 
 /// `Attention(qkv [tokens, (heads + 2 · kv_heads) · head_dim], cos, sin, q_norm?, k_norm?) -> [tokens, heads · head_dim]`
@@ -62,8 +63,8 @@ impl Operator for AttentionOp {
 }
 
 thread_local! {
-    /// Scores of one query: as long as the longest sequence that the thread has seen.
-    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// What attention computes with: as long as the longest sequence that the thread has seen makes it.
+    static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What is the same for every token.
@@ -111,24 +112,15 @@ impl Kernel for AttentionKernel {
             })?;
         }
         let (layer, rotated) = (&*layer, &scratch.queries[..]);
-        let group = queries / self.kv_heads;
         let out = Disjoint::new(out);
-        let jobs = tokens * self.kv_heads;
+        let jobs = plan.neighbours.len() * self.kv_heads;
         let pieces = jobs.min(*threads * 8);
         each(context, pieces, |i| {
-            SCORES.with_borrow_mut(|scores| {
+            ROOM.with_borrow_mut(|room| {
                 for job in jobs * i / pieces..jobs * (i + 1) / pieces {
-                    let (t, head) = (job / self.kv_heads, job % self.kv_heads);
-                    let token = &plan.tokens[t];
-                    let to = token.position;
-                    let from = if self.window == 0 { 0 } else { (to + 1).saturating_sub(self.window) };
-                    scores.resize(scores.len().max(kernel::scores(group / dim, to)), 0.0);
-                    let table = &plan.tables[token.table.0..token.table.1];
-                    let queries = &rotated[t * queries + head * group..][..group];
-                    // SAFETY: every job writes its own heads of its own token.
-                    let out = unsafe { out.part(t * self.heads * dim + head * group, group) };
-                    let head = pages::head(layer, self.kv_heads, head, dim);
-                    cpu.attend(head, table, from, to, queries, scores, out);
+                    let tokens = &plan.neighbours[job / self.kv_heads];
+                    let head = pages::head(layer, self.kv_heads, job % self.kv_heads, dim);
+                    self.attend(cpu, plan, tokens.clone(), head, rotated, room, &out);
                 }
             });
         })
@@ -136,6 +128,43 @@ impl Kernel for AttentionKernel {
 }
 
 impl AttentionKernel {
+    /// One key and value head of neighbouring tokens of a sequence.
+    #[allow(clippy::too_many_arguments)] // What it reads, and where it writes.
+    fn attend(
+        &self,
+        cpu: Cpu,
+        plan: &Plan,
+        tokens: Range<usize>,
+        head: Head<'_>,
+        rotated: &[f32],
+        room: &mut Vec<f32>,
+        out: &Disjoint<'_, f32>,
+    ) {
+        let (dim, group) = (self.head_dim, self.heads / self.kv_heads);
+        let last = &plan.tokens[tokens.end - 1];
+        room.resize(room.len().max(kernel::room(dim, last.position)), 0.0);
+        let mut heads = tokens.flat_map(|t| (0..group).map(move |g| (t, g)));
+        let table = &plan.tables[last.table.0..last.table.1];
+        loop {
+            let mut queries = [Query { values: &[], from: 0, to: 0 }; QUERIES];
+            let mut outs: [&mut [f32]; QUERIES] = Default::default();
+            let mut count = 0;
+            for ((query, room), (t, g)) in queries.iter_mut().zip(&mut outs).zip(&mut heads) {
+                let to = plan.tokens[t].position;
+                let from = if self.window == 0 { 0 } else { (to + 1).saturating_sub(self.window) };
+                let first = (t * self.heads + head.index * group + g) * dim;
+                *query = Query { values: &rotated[first..][..dim], from, to };
+                // SAFETY: every job writes its own heads of its own tokens.
+                *room = unsafe { out.part(first, dim) };
+                count += 1;
+            }
+            if count == 0 {
+                return;
+            }
+            cpu.attend(head, table, &queries[..count], room, &mut outs[..count]);
+        }
+    }
+
     /// Norms and rotates a token's queries and keys, and writes its keys and values into the cache.
     fn token(
         &self,

@@ -9,7 +9,7 @@ use ort::value::TensorElementType;
 
 use super::super::adapter::{Group, Input, RowUps, Used};
 use super::super::disjoint::Disjoint;
-use super::super::kernel::{Cpu, LINE, Line, RANKS, ROWS, TILE, TileMut, Weights, groups};
+use super::super::kernel::{Cpu, LINE, Line, RANKS, ROWS, TILE, TileMut, TileRef, Weights, groups};
 use super::super::state::{Plan, Scratch, Shared, State};
 use super::{bits, each, epsilon, floats, input, size};
 use crate::engine::MAX_MIX;
@@ -117,6 +117,7 @@ impl Kernel for LinearKernel {
             scratch,
             adapters,
             stride,
+            tiles: (0..rows.div_ceil(TILE)).map(|tile| scratch.acts.tile(tile)).collect(),
             ahead: adapters
                 .map_or_else(Vec::new, |place| plan.ahead(place, weights.panels() * rows.div_ceil(TILE))),
         };
@@ -252,6 +253,8 @@ struct Job<'a> {
     adapters: Option<(usize, usize)>,
     /// Numbers of each entry in `scratch.down`.
     stride: usize,
+    /// The inputs in 8 bits.
+    tiles: Vec<TileRef<'a>>,
     /// The memory of the next layer's adapters, a piece for every panel and tile.
     ahead: Vec<&'a [u8]>,
 }
@@ -295,8 +298,7 @@ impl Job<'_> {
             // The next panel, and the next layer's adapters, come while this one is multiplied.
             let ahead = self.ahead.get(panel * tiles + tile).copied().unwrap_or_default();
             let soon = [self.weights.part(panel + 1, tile, tiles), ahead];
-            let acts = self.scratch.acts.tile(tile);
-            self.cpu.product(lines, &scales, &acts, rows, soon, &mut product);
+            self.cpu.product(lines, &scales, &self.tiles[tile], rows, soon, &mut product);
             for (row, product) in product[..rows].iter_mut().enumerate() {
                 let at = (tile * TILE + row) * self.outputs + start;
                 if let Some(bias) = self.bias {

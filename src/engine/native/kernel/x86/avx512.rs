@@ -5,11 +5,11 @@
 use std::arch::x86_64::*;
 
 use crate::engine::native::kernel::acts::{self, GROUP, TILE, TileRef};
-use crate::engine::native::kernel::attention::{self, Head};
+use crate::engine::native::kernel::attention::{self, Head, Query};
 use crate::engine::native::kernel::lora::{self, Element, RANKS};
 use crate::engine::native::kernel::weights::{LINE, Line, PANEL};
 
-compiled!("avx2,fma,f16c,avx512f,avx512bw,avx512vl");
+compiled!("avx2,fma,f16c,avx512f,avx512bw,avx512vl", super::attend::Avx512);
 
 /// See [`crate::engine::native::kernel::Cpu::product`].
 ///

@@ -2,7 +2,7 @@
 
 /// The plain functions once more, compiled for wider registers.
 macro_rules! compiled {
-    ($features:literal) => {
+    ($features:literal, $inner:ty) => {
         #[target_feature(enable = $features)]
         pub unsafe fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
             acts::rms_norm(x, weight, epsilon, out);
@@ -13,17 +13,20 @@ macro_rules! compiled {
             acts::swiglu(gate_up, out);
         }
 
+        /// See [`crate::engine::native::kernel::Cpu::attend`].
+        ///
+        /// # Safety
+        /// The CPU has the features.
         #[target_feature(enable = $features)]
-        pub unsafe fn attend<const G: usize>(
+        pub unsafe fn attend<const N: usize, const P: usize, const C: usize>(
             head: Head<'_>,
             table: &[u32],
-            from: usize,
-            to: usize,
-            queries: &[f32],
-            scores: &mut [f32],
-            out: &mut [f32],
+            queries: &[Query<'_>; N],
+            room: &mut [f32],
+            out: &mut [&mut [f32]; N],
         ) {
-            attention::attend::<G>(head, table, from, to, queries, scores, out);
+            // SAFETY: as the caller promises.
+            unsafe { attention::attend::<$inner, N, P, C>(head, table, queries, room, out) };
         }
 
         #[target_feature(enable = $features)]
@@ -43,6 +46,7 @@ macro_rules! compiled {
     };
 }
 
+pub mod attend;
 pub mod expand;
 pub mod quantize;
 pub mod ranks;

@@ -26,12 +26,12 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::adapter::{Adapter, AdapterInfo};
 pub use self::decoder::{Decoder, ResolvedMix, Step, StepToken};
 pub use self::error::EngineError;
-pub use self::native::Native;
+pub use self::native::{Native, int8_ceiling};
 pub use self::portable::Portable;
 pub use self::request::{
     Choice, Choose, Event, FinishReason, Generate, Generation, Mix, Sampling, Schedule, Usage, Weighted,
 };
-pub use self::runtime::load as load_runtime;
+pub use self::runtime::{load as load_runtime, threads};
 pub use self::scheduler::{MAX_STOP_CHARS, MAX_STOPS};
 pub use self::tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
 

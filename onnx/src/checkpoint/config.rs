@@ -93,6 +93,14 @@ const MAX_HEAD_DIM: usize = 1024;
 const MAX_POSITION: usize = 1 << 24;
 
 impl ModelConfig {
+    /// Multiplications and additions of the linear layers for one token, its logits included.
+    pub fn operations_per_token(&self) -> usize {
+        let (queries, keys) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        let attention = self.hidden_size * (queries + 2 * keys) + queries * self.hidden_size;
+        let inner = 3 * self.hidden_size * self.intermediate_size;
+        2 * (self.layers * (attention + inner) + self.vocab_size * self.hidden_size)
+    }
+
     /// Checks that the sizes are in range and fit together. The answer names the size.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         let sizes = [

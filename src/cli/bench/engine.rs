@@ -9,7 +9,7 @@ use super::figures::{Figures, Loop, Seen};
 use super::report::{Machine, Report, VERSION, Via};
 use super::{EngineArgs, Workload, adapters, cases, words};
 use crate::config;
-use crate::engine::{Engine, Event, Generate, Mix, Sampling, Schedule};
+use crate::engine::{Engine, Event, Generate, Mix, Sampling, Schedule, int8_ceiling, threads};
 
 pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
     let mut config = args.settings.config()?;
@@ -44,6 +44,7 @@ async fn measure(args: &EngineArgs, engine: &Engine, config: &config::Engine) ->
             results.push(Figures::new(*rows, *workload, &measured));
         }
     }
+    let ceiling = int8_ceiling(threads(config));
     Ok(Report {
         version: VERSION,
         via: Via::Engine,
@@ -56,7 +57,8 @@ async fn measure(args: &EngineArgs, engine: &Engine, config: &config::Engine) ->
         repeats: args.repeats,
         fixed_length: true,
         prefill_budget: Some(config.prefill_budget),
-        int8_ceiling_gops: None,
+        int8_ceiling_gops: Some(ceiling),
+        gop_per_token: Some(engine.model().model.operations_per_token() as f64 / 1e9),
         results: results.iter().filter_map(|all| Figures::median(all)).collect(),
         conversation: None,
     })

@@ -36,6 +36,9 @@ pub struct Report {
     /// What this machine could do at best, in 10⁹ multiplications and additions of 8-bit integers a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub int8_ceiling_gops: Option<f64>,
+    /// 10⁹ multiplications and additions of the linear layers for one token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gop_per_token: Option<f64>,
     pub results: Vec<Figures>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation: Option<Conversation>,
@@ -83,6 +86,12 @@ impl Report {
         // Writing to a string cannot fail.
         if let Some(gops) = self.int8_ceiling_gops {
             let _ = writeln!(out, "int8 ceiling of this machine: {gops:.0} GOP/s");
+            for f in &self.results {
+                let share = f.decode_tokens_per_second * self.gop_per_token.unwrap_or(0.0) / gops * 100.0;
+                let adapters = format!("{:?}", f.adapters).to_lowercase();
+                let _ =
+                    writeln!(out, "- {} rows, adapters {adapters}: decoding at {share:.0} % of it", f.rows);
+            }
         }
         if !self.fixed_length {
             out += "answers end where the model ends them: turn.ignore_end cannot be set on a gateway that runs elsewhere\n";

@@ -32,6 +32,20 @@ impl<'a, T> Disjoint<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(first), length) }
     }
 
+    /// The part `first..first + length`, for reading; panics if it lies outside.
+    ///
+    /// # Safety
+    /// While the part is in use, nobody writes to it.
+    pub unsafe fn read(&self, first: usize, length: usize) -> &[T] {
+        assert!(
+            first <= self.length && length <= self.length - first,
+            "{first} + {length} of {}",
+            self.length
+        );
+        // SAFETY: inside the slice, as just checked; not written, as the caller promises.
+        unsafe { std::slice::from_raw_parts(self.start.add(first), length) }
+    }
+
     /// Writes one element; panics if it lies outside.
     ///
     /// # Safety

@@ -23,6 +23,7 @@ mod state;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use npc_onnx::{ModelFile, NATIVE_GRAPH_FILE};
 use ort::session::Session;
@@ -58,6 +59,24 @@ impl std::fmt::Debug for Native {
 /// Whether this CPU has what makes the native decoder the faster one: wide integer products.
 pub fn is_fast() -> bool {
     Cpu::detect().is_vector()
+}
+
+/// What this machine's 8-bit products could do at best on so many threads, in 10⁹ multiplications and additions a second:
+/// the instructions alone, on registers. The best of some short runs, since others may use the machine.
+pub fn int8_ceiling(threads: usize) -> f64 {
+    const ROUNDS: u64 = 1 << 20;
+    const RUNS: usize = 5;
+    let cpu = Cpu::detect();
+    let run = || {
+        let start = Instant::now();
+        let operations = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| cpu.peak(ROUNDS))).collect();
+            let own = cpu.peak(ROUNDS);
+            own + others.into_iter().filter_map(|thread| thread.join().ok()).sum::<u64>()
+        });
+        operations as f64 / start.elapsed().as_secs_f64() / 1e9
+    };
+    (0..RUNS).map(|_| run()).fold(0.0, f64::max)
 }
 
 impl Native {
@@ -113,7 +132,7 @@ impl Native {
     }
 }
 
-/// Tokens of a sequence whose attention is computed together.
+/// Tokens of a sequence whose attention, and whose adapters, are computed together.
 const NEIGHBOURS: usize = 4;
 
 impl Plan {

@@ -1,5 +1,6 @@
 //! The operators that the native graph is made of, in the domain [`NATIVE_DOMAIN`].
 
+mod adapters;
 mod attention;
 mod embedding;
 mod linear;

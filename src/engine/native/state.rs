@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::adapter::{Group, PackedAdapter, RowUps};
+use super::adapter::{Group, PackedAdapter, Ups};
 use super::kernel::{Activations, Cpu};
 use super::pages::{Pages, Place};
 
@@ -70,8 +70,8 @@ pub struct Scratch {
     pub prepared: Vec<f32>,
     /// u = A·x, by entry.
     pub down: Vec<f32>,
-    /// u in 8 bits, by token.
-    pub ups: Vec<RowUps>,
+    /// u in 8 bits, by [`Plan::neighbours`].
+    pub ups: Vec<Ups>,
     /// Rotated queries, `[tokens][heads · head_dim]`.
     pub queries: Vec<f32>,
 }

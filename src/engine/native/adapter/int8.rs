@@ -1,7 +1,8 @@
 //! Adapters in 8 bits: A takes the activations that the base product has quantized already, B takes u in 8 bits, for all
 //! adapters of a row in one sum.
 
-use super::super::kernel::{Activations, Cpu, LINE, Line, PANEL, RANKS, ROWS, RankLine, TileMut, UpEntry};
+use super::super::kernel::{Activations, Cpu, LINE, Line, PANEL, RANKS, ROWS, RankLine, TileMut, UpRow};
+use crate::engine::MAX_MIX;
 use crate::engine::adapter::Factors;
 
 /// The code of zero.
@@ -34,35 +35,39 @@ pub struct Group {
     ups: Vec<Up>,
 }
 
-/// u of one row in 8 bits, for all its adapters; kept from step to step.
+/// u in 8 bits of some rows that have the same adapters; kept from step to step.
 #[derive(Debug, Default)]
-pub struct RowUps {
-    values: Vec<f32>,
-    quads: Vec<[i8; LINE]>,
+pub struct Ups {
     parts: Vec<Part>,
     entries: Vec<Entry>,
+    /// Quads of a row.
+    width: usize,
+    /// `[rows][width]`
+    quads: Vec<[i8; LINE]>,
+    /// `[rows][parts]`
+    scales: Vec<f32>,
+    /// -128 · Σ codes, laid out as `scales`.
+    starts: Vec<i32>,
+    /// Of one row, while it is quantized.
+    values: Vec<f32>,
 }
 
-/// One projection of a row, for at most [`TOGETHER`] of its adapters.
+/// One projection, for at most [`TOGETHER`] of the adapters.
 #[derive(Debug)]
 struct Part {
     /// The projection's first output and the one after its last.
     outputs: (usize, usize),
-    scale: f32,
-    /// Σ codes.
-    sum: i32,
-    /// The part of [`RowUps::entries`] that is its own.
+    /// The part of [`Ups::entries`] that is its own, and of a row's quads.
     entries: (usize, usize),
+    quads: (usize, usize),
 }
 
 /// One adapter of a part.
 #[derive(Debug)]
 struct Entry {
-    /// Its index among the row's adapters, and its projection's among the group's.
+    /// Its index among the adapters, and its projection's among the group's.
     adapter: usize,
     up: usize,
-    /// The first of its quads.
-    quad: usize,
 }
 
 /// What a step of codes is worth, and what to multiply with to get them, for numbers up to `largest`.
@@ -170,81 +175,101 @@ pub struct Used<'a> {
 /// Adapters whose products are summed together; a longer mix is summed in parts.
 const TOGETHER: usize = 8;
 
-impl RowUps {
-    /// Quantizes u of the row's adapters, with one scale for each projection.
-    pub fn fill<'a>(&mut self, used: impl Iterator<Item = Used<'a>> + Clone) {
-        self.quads.clear();
+impl Ups {
+    /// Finds out which projections the adapters have; rows follow with [`Self::push`].
+    pub fn start<'a>(&mut self, groups: impl Iterator<Item = &'a Group> + Clone) {
         self.parts.clear();
         self.entries.clear();
-        let mut offset = 0;
-        let starts = used.clone().flat_map(|used| used.group.ups.iter().map(|up| up.offset));
-        // Projection by projection, those that any of the adapters has.
-        while let Some(start) = starts.clone().filter(|start| *start >= offset).min() {
-            let ups = used.clone().enumerate().filter_map(|(adapter, used)| {
-                let up = used.group.ups.iter().position(|up| up.offset == start)?;
-                Some((adapter, up, used))
+        self.quads.clear();
+        self.scales.clear();
+        self.starts.clear();
+        let (mut offset, mut quads) = (0, 0);
+        let begin = |offset: usize| {
+            let starts = groups.clone().flat_map(|group| group.ups.iter().map(|up| up.offset));
+            starts.filter(move |start| *start >= offset).min()
+        };
+        // Projection by projection.
+        while let Some(start) = begin(offset) {
+            let ups = groups.clone().enumerate().filter_map(|(adapter, group)| {
+                let index = group.ups.iter().position(|up| up.offset == start)?;
+                Some((adapter, index, &group.ups[index]))
             });
             let mut ups = ups.peekable();
-            while let Some((_, up, used)) = ups.peek() {
-                offset = start + used.group.ups[*up].outputs;
-                self.part((start, offset), ups.by_ref().take(TOGETHER));
+            while let Some((.., up)) = ups.peek() {
+                offset = start + up.outputs;
+                let (first, quad) = (self.entries.len(), quads);
+                for (adapter, index, up) in ups.by_ref().take(TOGETHER) {
+                    self.entries.push(Entry { adapter, up: index });
+                    quads += up.quads();
+                }
+                let (entries, quads) = ((first, self.entries.len()), (quad, quads));
+                self.parts.push(Part { outputs: (start, offset), entries, quads });
             }
         }
+        self.width = quads;
     }
 
-    fn part<'a>(
-        &mut self,
-        outputs: (usize, usize),
-        adapters: impl Iterator<Item = (usize, usize, Used<'a>)>,
-    ) {
-        let (first, quad) = (self.entries.len(), self.quads.len());
-        self.values.clear();
-        for (adapter, index, used) in adapters {
-            self.entries.push(Entry { adapter, up: index, quad: quad + self.values.len() / LINE });
-            let up = &used.group.ups[index];
-            let u = &used.u[up.first..];
-            self.values.extend(up.scales.iter().zip(u).map(|(scale, u)| used.gate * scale * u));
-            // Codes behind the last rank meet zeros.
-            self.values.resize(self.values.len().next_multiple_of(LINE), 0.0);
+    /// Quantizes u of the next row, with one scale for each projection. `used` are the adapters that it was started with.
+    pub fn push<'a>(&mut self, used: impl Iterator<Item = Used<'a>>) {
+        let mut adapters = [None; MAX_MIX];
+        for (room, used) in adapters.iter_mut().zip(used) {
+            *room = Some(used);
         }
-        let (scale, inverse) = scale(self.values.iter().copied());
-        let mut sum = 0;
-        for values in self.values.as_chunks::<LINE>().0 {
-            let mut quad = [0; LINE];
-            for (code, value) in quad.iter_mut().zip(values) {
-                *code = nearest(value * inverse);
-                sum += i32::from(*code);
-            }
-            self.quads.push(quad);
-        }
-        self.parts.push(Part { outputs, scale, sum, entries: (first, self.entries.len()) });
-    }
-
-    /// y += Σ B·(gate · u) over the group's outputs `first..first + y.len()`; `groups` are those
-    /// that it was filled with. `first` is the beginning of a panel, and `y` ends with one or with the group.
-    pub fn add(&self, cpu: Cpu, groups: &[Option<&Group>], first: usize, y: &mut [f32]) {
         for part in &self.parts {
+            self.values.clear();
+            for entry in &self.entries[part.entries.0..part.entries.1] {
+                let Some(used) = adapters[entry.adapter] else { continue };
+                let up = &used.group.ups[entry.up];
+                let u = &used.u[up.first..];
+                self.values.extend(up.scales.iter().zip(u).map(|(scale, u)| used.gate * scale * u));
+                // Codes behind the last rank meet zeros.
+                self.values.resize(self.values.len().next_multiple_of(LINE), 0.0);
+            }
+            let (scale, inverse) = scale(self.values.iter().copied());
+            let mut sum = 0;
+            for values in self.values.as_chunks::<LINE>().0 {
+                let mut quad = [0; LINE];
+                for (code, value) in quad.iter_mut().zip(values) {
+                    *code = nearest(value * inverse);
+                    sum += i32::from(*code);
+                }
+                self.quads.push(quad);
+            }
+            self.scales.push(scale);
+            self.starts.push(sum * -(ZERO as i32));
+        }
+    }
+
+    /// y += Σ B·(gate · u) over the group's outputs `first..first + length` of every row, of which there are at most
+    /// [`ROWS`]. `groups` are the adapters that it was started with; `ys` has the rows. `first` is the beginning of a
+    /// panel, and the outputs end with one or with the group.
+    pub fn add(&self, cpu: Cpu, groups: &[Option<&Group>], first: usize, ys: &mut [&mut [f32]]) {
+        let length = ys.first().map_or(0, |y| y.len());
+        for (index, part) in self.parts.iter().enumerate() {
             let (start, end) = part.outputs;
-            let (from, to) = (start.max(first), end.min(first + y.len()));
+            let (from, to) = (start.max(first), end.min(first + length));
             if from >= to {
                 continue;
             }
             let panels = (from - start) / PANEL..(to - start) / PANEL;
-            let mut entries = [UpEntry { lines: &[], quads: &[] }; TOGETHER];
+            let mut lines: [&[Line]; TOGETHER] = [&[]; TOGETHER];
             let own = &self.entries[part.entries.0..part.entries.1];
-            for (room, entry) in entries.iter_mut().zip(own) {
-                // They are the adapters that it was filled with.
-                let Some(up) =
-                    groups.get(entry.adapter).copied().flatten().and_then(|group| group.ups.get(entry.up))
-                else {
-                    continue;
-                };
+            for (room, entry) in lines.iter_mut().zip(own) {
+                // They are the adapters that it was started with.
+                let group = groups.get(entry.adapter).copied().flatten();
+                let Some(up) = group.and_then(|group| group.ups.get(entry.up)) else { continue };
                 let quads = up.quads();
-                room.lines = &up.lines[panels.start * quads..panels.end * quads];
-                room.quads = &self.quads[entry.quad..entry.quad + quads];
+                *room = &up.lines[panels.start * quads..panels.end * quads];
             }
-            let y = &mut y[from - first..to - first];
-            cpu.ranks_up(&entries[..own.len()], part.sum * -(ZERO as i32), part.scale, y);
+            let count = ys.len().min(ROWS);
+            let mut rows: [UpRow<'_>; ROWS] = Default::default();
+            for (r, (row, y)) in rows.iter_mut().zip(ys.iter_mut()).enumerate() {
+                let at = r * self.parts.len() + index;
+                row.quads = &self.quads[r * self.width..][part.quads.0..part.quads.1];
+                (row.start, row.scale) = (self.starts[at], self.scales[at]);
+                row.y = &mut y[from - first..to - first];
+            }
+            cpu.ranks_up(&lines[..own.len()], panels.len(), &mut rows[..count]);
         }
     }
 }

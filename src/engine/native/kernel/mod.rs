@@ -25,7 +25,7 @@ pub use acts::{Activations, TILE, TileMut, TileRef, groups};
 pub use attention::{Head, PAGE, QUERIES, Query, room};
 pub use lora::{Element, RANKS};
 pub use math::f32_to_bf16;
-pub use ranks::{ROWS, RankLine, UpEntry};
+pub use ranks::{ROWS, RankLine, UpRow};
 pub use weights::{LINE, Line, PANEL, Weights};
 
 /// What the CPU can do.
@@ -164,6 +164,22 @@ impl Cpu {
         }
     }
 
+    /// Multiplies and adds 8-bit integers as fast as the CPU can, from registers. Returns how many operations it did.
+    pub fn peak(self, rounds: u64) -> u64 {
+        match self.0 {
+            Isa::Plain => plain::peak(rounds),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
+            Isa::Avx2 => unsafe { x86::peak::avx2(rounds) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::AvxVnni => unsafe { x86::peak::avxvnni(rounds) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512 => unsafe { x86::peak::avx512(rounds) },
+        }
+    }
+
     /// Turns a panel's four-bit records into codes.
     pub fn expand(self, records: &[u8], lines: &mut [Line]) {
         match self.0 {
@@ -266,21 +282,25 @@ impl Cpu {
         }
     }
 
-    /// y += scale · Σ over entries of B·u in 8 bits, for whole panels of outputs. `start`: -128 · Σ of all u.
-    pub fn ranks_up(self, entries: &[UpEntry<'_>], start: i32, scale: f32, y: &mut [f32]) {
-        let panels = y.len() / PANEL;
-        assert!(entries.iter().all(|entry| entry.lines.len() >= panels * entry.quads.len()));
+    /// y += scale · Σ over adapters of B·u in 8 bits, for `panels` panels of outputs of 1 to [`ROWS`] rows with the same
+    /// adapters. `lines` are their B, `[panels][quads]`: four ranks of each of a panel's outputs, codes around 128.
+    pub fn ranks_up(self, lines: &[&[Line]], panels: usize, rows: &mut [UpRow<'_>]) {
+        let quads: usize = lines.iter().map(|lines| lines.len() / panels.max(1)).sum();
+        assert!(
+            (1..=ROWS).contains(&rows.len())
+                && rows.iter().all(|row| row.quads.len() == quads && row.y.len() == panels * PANEL)
+        );
         match self.0 {
-            Isa::Plain => ranks::up(entries, start, scale, y),
+            Isa::Plain => ranks::up(lines, panels, rows),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the CPU has these features, or there would be no such `Cpu`; the sizes were checked above.
-            Isa::Avx2 => unsafe { x86::ranks::avx2::up(entries, start, scale, y) },
+            Isa::Avx2 => unsafe { x86::ranks::avx2::up(lines, panels, rows) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::AvxVnni => unsafe { x86::ranks::avxvnni::up(entries, start, scale, y) },
+            Isa::AvxVnni => unsafe { x86::ranks::avxvnni::up(lines, panels, rows) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512 => unsafe { x86::ranks::avx512::up(entries, start, scale, y) },
+            Isa::Avx512 => unsafe { x86::ranks::avx512::up(lines, panels, rows) },
         }
     }
 

@@ -44,3 +44,16 @@ pub unsafe fn attend<const N: usize, const P: usize, const C: usize>(
     // SAFETY: plain Rust runs everywhere.
     unsafe { attention::attend::<Plain, N, P, C>(head, table, queries, room, out) };
 }
+
+/// See [`super::Cpu::peak`].
+pub fn peak(rounds: u64) -> u64 {
+    let (x, y) = (std::hint::black_box([3_u8; 64]), std::hint::black_box([5_i8; 64]));
+    let mut sums = [0_i32; 64];
+    for _ in 0..rounds {
+        for (sum, (x, y)) in sums.iter_mut().zip(x.iter().zip(&y)) {
+            *sum = sum.wrapping_add(i32::from(*x) * i32::from(*y));
+        }
+    }
+    std::hint::black_box(sums);
+    rounds * 128
+}

@@ -19,13 +19,16 @@ impl RankLine {
 /// Rows that [`super::Cpu::ranks_down`] takes at most.
 pub const ROWS: usize = 4;
 
-/// One adapter's part in a row's output.
-#[derive(Debug, Clone, Copy)]
-pub struct UpEntry<'a> {
-    /// B, `[outputs / PANEL][quads]`: four ranks of each of a panel's outputs, codes around 128.
-    pub lines: &'a [Line],
-    /// u in 8 bits.
+/// A row that several adapters add to.
+#[derive(Debug, Default)]
+pub struct UpRow<'a> {
+    /// u in 8 bits, adapter by adapter.
     pub quads: &'a [[i8; LINE]],
+    /// -128 · Σ of all u.
+    pub start: i32,
+    pub scale: f32,
+    /// Whole panels.
+    pub y: &'a mut [f32],
 }
 
 impl Activations {
@@ -65,19 +68,22 @@ pub fn down(
 }
 
 /// See [`super::Cpu::ranks_up`].
-pub fn up(entries: &[UpEntry<'_>], start: i32, scale: f32, y: &mut [f32]) {
-    for (panel, y) in y.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
-        for (column, y) in y.iter_mut().enumerate() {
-            let mut dot = start;
-            for entry in entries {
-                let lines = &entry.lines[panel * entry.quads.len()..][..entry.quads.len()];
-                for (line, quad) in lines.iter().zip(entry.quads) {
+pub fn up(lines: &[&[Line]], panels: usize, rows: &mut [UpRow<'_>]) {
+    for row in rows {
+        for (panel, y) in row.y.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+            for (column, y) in y.iter_mut().enumerate() {
+                let mut dot = row.start;
+                let own = lines.iter().flat_map(|lines| {
+                    let quads = lines.len() / panels;
+                    &lines[panel * quads..][..quads]
+                });
+                for (line, quad) in own.zip(row.quads) {
                     for i in 0..LINE {
                         dot += i32::from(line.0[column * LINE + i]) * i32::from(quad[i]);
                     }
                 }
+                *y = (dot as f32).mul_add(row.scale, *y);
             }
-            *y = (dot as f32).mul_add(scale, *y);
         }
     }
 }

@@ -227,22 +227,31 @@ proptest! {
             .map(|values| RankLine(std::array::from_fn(|i| byte(values[i]))))
             .collect();
         let scales: [f32; RANKS] = std::array::from_fn(|i| 0.01 * (i + 1) as f32);
-        let ups: Vec<(Vec<Line>, Vec<[i8; LINE]>)> = quads
+        let ups: Vec<Vec<Line>> = quads
             .iter()
             .map(|quads| {
                 let b = numbers(seed ^ 21, panels * quads * PANEL * LINE);
-                let lines = b.chunks_exact(PANEL * LINE).map(|v| Line(std::array::from_fn(|i| byte(v[i]))));
-                let u = numbers(seed ^ 22, quads * LINE);
-                (lines.collect(), u.as_chunks::<LINE>().0.iter().map(|u| u.map(|u| (u * 127.0) as i8)).collect())
+                b.chunks_exact(PANEL * LINE).map(|v| Line(std::array::from_fn(|i| byte(v[i])))).collect()
             })
             .collect();
-        let entries: Vec<UpEntry<'_>> = ups.iter().map(|(lines, quads)| UpEntry { lines, quads }).collect();
-        let sum: i32 = ups.iter().flat_map(|(_, quads)| quads.as_flattened()).map(|u| i32::from(*u)).sum();
+        let ups: Vec<&[Line]> = ups.iter().map(Vec::as_slice).collect();
+        let total: usize = quads.iter().sum();
+        let u: Vec<Vec<[i8; LINE]>> = (0..rows.len() as u64)
+            .map(|row| numbers(seed ^ row ^ 22, total * LINE).as_chunks::<LINE>().0.iter().map(|u| u.map(|u| (u * 127.0) as i8)).collect())
+            .collect();
         let run = |cpu: Cpu| {
             let mut down = [[0.0; RANKS]; ROWS];
             cpu.ranks_down(&lines, &scales, &acts, rows, &mut down);
-            let mut y = vec![0.25; panels * PANEL];
-            cpu.ranks_up(&entries, -128 * sum, 0.5, &mut y);
+            let mut y = vec![vec![0.25; panels * PANEL]; rows.len()];
+            let mut up: Vec<UpRow<'_>> = u
+                .iter()
+                .zip(&mut y)
+                .map(|(quads, y)| {
+                    let sum: i32 = quads.as_flattened().iter().map(|u| i32::from(*u)).sum();
+                    UpRow { quads, start: -128 * sum, scale: 0.5, y }
+                })
+                .collect();
+            cpu.ranks_up(&ups, panels, &mut up);
             (down, y)
         };
         let expected = run(plain());
@@ -258,16 +267,15 @@ proptest! {
                 prop_assert!((f64::from(*found) - exact).abs() < 0.01 * f64::from(scales[rank]) * 128.0 * inputs as f64);
             }
         }
-        for (output, found) in expected.1.iter().enumerate() {
-            let exact: f64 = entries
-                .iter()
-                .flat_map(|entry| entry.quads.as_flattened().iter().enumerate().map(move |(rank, u)| (entry, rank, u)))
-                .map(|(entry, rank, u)| {
-                    let line = &entry.lines[output / PANEL * entry.quads.len() + rank / LINE];
-                    weight(line.0[output % PANEL * LINE + rank % LINE]) * f64::from(*u)
-                })
-                .sum();
-            prop_assert!((f64::from(*found) - 0.25 - 0.5 * exact).abs() < 1e-2);
+        for (u, y) in u.iter().zip(&expected.1) {
+            for (output, found) in y.iter().enumerate() {
+                let own = ups.iter().zip(&quads).flat_map(|(lines, quads)| &lines[output / PANEL * quads..][..*quads]);
+                let exact: f64 = own
+                    .zip(u)
+                    .flat_map(|(line, u)| (0..LINE).map(move |i| weight(line.0[output % PANEL * LINE + i]) * f64::from(u[i])))
+                    .sum();
+                prop_assert!((f64::from(*found) - 0.25 - 0.5 * exact).abs() < 1e-2);
+            }
         }
     }
 

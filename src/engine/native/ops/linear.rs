@@ -1,18 +1,19 @@
 //! A linear layer with everything around it: norm or SwiGLU before, bias, residual and adapters behind.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use npc_onnx::packed::{Bits, PANEL};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::super::adapter::{Group, Input, RowUps, Used};
+use super::super::adapter::Input;
 use super::super::disjoint::Disjoint;
-use super::super::kernel::{Cpu, LINE, Line, RANKS, ROWS, TILE, TileMut, TileRef, Weights, groups};
-use super::super::state::{Plan, Scratch, Shared, State};
+use super::super::kernel::{Cpu, LINE, Line, TILE, TileMut, TileRef, Weights, groups};
+use super::super::state::{Scratch, Shared, State};
+use super::adapters::Adapters;
 use super::{bits, each, epsilon, floats, input, size};
-use crate::engine::MAX_MIX;
 
 /// `Linear(x [tokens, …], weight, norm?, bias?, residual?) -> [tokens, outputs]`
 pub struct LinearOp(pub Arc<Shared>);
@@ -101,11 +102,12 @@ impl Kernel for LinearKernel {
         let State { cpu, threads, plan, scratch, .. } = &mut *state;
         let norm = (self.prepare == Prepare::Norm).then(|| norm.unwrap_or_default());
         self.prepare(context, *cpu, scratch, x, norm)?;
-        let adapters = self.place.filter(|_| !plan.adapters.is_empty() && rows == plan.tokens.len());
-        let stride = match adapters {
-            Some(place) => self.down(context, *cpu, plan, scratch, x, place)?,
-            None => 0,
-        };
+        let Scratch { acts, prepared, down, ups, .. } = scratch;
+        let place = self.place.filter(|_| !plan.adapters.is_empty() && rows == plan.tokens.len());
+        let input = Input { x: if self.prepare == Prepare::Nothing { x } else { prepared }, acts };
+        let adapters =
+            place.and_then(|place| Adapters::new(*cpu, plan, place, input, self.outputs, down, ups));
+        let tiles = rows.div_ceil(TILE);
         let job = Job {
             cpu: *cpu,
             weights,
@@ -113,19 +115,22 @@ impl Kernel for LinearKernel {
             outputs: self.outputs,
             bias,
             residual,
-            plan,
-            scratch,
-            adapters,
-            stride,
-            tiles: (0..rows.div_ceil(TILE)).map(|tile| scratch.acts.tile(tile)).collect(),
-            ahead: adapters
-                .map_or_else(Vec::new, |place| plan.ahead(place, weights.panels() * rows.div_ceil(TILE))),
+            tiles: (0..tiles).map(|tile| acts.tile(tile)).collect(),
+            ahead: place.map_or_else(Vec::new, |place| plan.ahead(place, weights.panels() * tiles)),
         };
         // Several pieces for each thread: one that was interrupted does not make all others wait.
         let panels = weights.panels();
         let pieces = (*threads * 4).min(panels);
         let out = Disjoint::new(out);
-        each(context, pieces, |i| job.panels(panels * i / pieces..panels * (i + 1) / pieces, &out))
+        let product = |i| job.panels(panels * i / pieces..panels * (i + 1) / pieces, &out);
+        let Some(adapters) = adapters else { return each(context, pieces, product) };
+        // The adapters' A between the pieces of the base: one waits for memory, the other computes.
+        let all = pieces + plan.adapters.len();
+        each(context, all, |i| {
+            let (before, after) = (pieces * i / all, pieces * (i + 1) / all);
+            if after > before { product(before) } else { adapters.down(i - before) }
+        })?;
+        each(context, plan.neighbours.len(), |index| adapters.up(index, &out))
     }
 }
 
@@ -181,57 +186,6 @@ impl LinearKernel {
             }
         })
     }
-
-    /// u = A·x for every adapter in use, each read once. Returns the room that an entry has in `scratch.down`.
-    fn down(
-        &self,
-        context: &ComputeContext,
-        cpu: Cpu,
-        plan: &Plan,
-        scratch: &mut Scratch,
-        x: &[f32],
-        (layer, group): (usize, usize),
-    ) -> ort::Result<usize> {
-        let groups = || plan.adapters.iter().filter_map(|a| a.adapter.group(layer, group));
-        let stride = groups().map(Group::ranks).max().unwrap_or(0);
-        if stride == 0 {
-            return Ok(0);
-        }
-        scratch.down.resize(plan.entries.len() * stride, 0.0);
-        let x = if self.prepare == Prepare::Nothing { x } else { &scratch.prepared[..] };
-        let input = Input { x, acts: &scratch.acts };
-        let down = Disjoint::new(&mut scratch.down);
-        each(context, plan.adapters.len(), |i| {
-            let used = &plan.adapters[i];
-            let Some(group) = used.adapter.group(layer, group) else { return };
-            for users in used.users.chunks(ROWS) {
-                let mut rows = [0; ROWS];
-                for (row, (token, _)) in rows.iter_mut().zip(users) {
-                    *row = *token;
-                }
-                group.down(cpu, input, &rows[..users.len()], |row, first, values| {
-                    let entry = users[row].1;
-                    // SAFETY: each entry belongs to one adapter, and so to one call.
-                    unsafe { down.part(entry * stride + first, RANKS) }.copy_from_slice(&values);
-                });
-            }
-        })?;
-        let Scratch { down, ups, .. } = scratch;
-        let rows = plan.tokens.len();
-        ups.resize_with(ups.len().max(rows), RowUps::default);
-        let ups = Disjoint::new(ups);
-        let pieces = rows.div_ceil(TILE);
-        each(context, pieces, |i| {
-            for row in rows * i / pieces..rows * (i + 1) / pieces {
-                // SAFETY: every row has its own.
-                let [ups] = (unsafe { ups.part(row, 1) }) else { return };
-                ups.fill(plan.used(row, layer, group).filter_map(|(group, gate, entry)| {
-                    Some(Used { group: group.int8()?, gate, u: &down[entry * stride..] })
-                }));
-            }
-        })?;
-        Ok(stride)
-    }
 }
 
 thread_local! {
@@ -247,12 +201,6 @@ struct Job<'a> {
     outputs: usize,
     bias: Option<&'a [f32]>,
     residual: Option<&'a [f32]>,
-    plan: &'a Plan,
-    scratch: &'a Scratch,
-    /// Layer and group; `None`: no adapters in this step.
-    adapters: Option<(usize, usize)>,
-    /// Numbers of each entry in `scratch.down`.
-    stride: usize,
     /// The inputs in 8 bits.
     tiles: Vec<TileRef<'a>>,
     /// The memory of the next layer's adapters, a piece for every panel and tile.
@@ -261,21 +209,12 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Computes some panels' outputs of all rows: the weights are read once.
-    fn panels(&self, panels: std::ops::Range<usize>, out: &Disjoint<'_, f32>) {
-        let first = panels.start * PANEL;
-        let end = (panels.end * PANEL).min(self.outputs);
+    fn panels(&self, panels: Range<usize>, out: &Disjoint<'_, f32>) {
         EXPANDED.with_borrow_mut(|room| {
             for panel in panels {
                 self.panel(panel, room, out);
             }
         });
-        if self.stride > 0 {
-            for row in 0..self.rows {
-                // SAFETY: as above; the parts taken there are gone.
-                let y = unsafe { out.part(row * self.outputs + first, end - first) };
-                self.add_adapters(row, first, y);
-            }
-        }
     }
 
     /// Computes a panel's outputs of all rows. `room`: for its codes, if they are not there as they are wanted.
@@ -314,22 +253,6 @@ impl Job<'_> {
                     Ok(out) => *out = *product,
                     Err(_) => out.copy_from_slice(&product[..columns]),
                 }
-            }
-        }
-    }
-
-    /// y += Σᵢ gᵢ·sᵢ·Bᵢ(Aᵢx): first those in 8 bits, then those in floats in the order of the row's mix.
-    fn add_adapters(&self, row: usize, first: usize, y: &mut [f32]) {
-        let Some((layer, group)) = self.adapters else { return };
-        let used = || self.plan.used(row, layer, group);
-        let mut int8 = [None; MAX_MIX];
-        for (room, group) in int8.iter_mut().zip(used().filter_map(|(group, ..)| group.int8())) {
-            *room = Some(group);
-        }
-        self.scratch.ups[row].add(self.cpu, &int8, first, y);
-        for (group, gate, entry) in used() {
-            if let Group::Float(group) = group {
-                group.up(self.cpu, gate, &self.scratch.down[entry * self.stride..], first, y);
             }
         }
     }

@@ -48,6 +48,7 @@ macro_rules! compiled {
 
 pub mod attend;
 pub mod expand;
+pub mod peak;
 pub mod quantize;
 pub mod ranks;
 

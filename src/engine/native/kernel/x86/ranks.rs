@@ -5,8 +5,8 @@ use std::arch::x86_64::*;
 
 use crate::engine::native::kernel::acts::{Activations, GROUP, TILE};
 use crate::engine::native::kernel::lora::RANKS;
-use crate::engine::native::kernel::ranks::{ROWS, RankLine, UpEntry};
-use crate::engine::native::kernel::weights::{LINE, PANEL};
+use crate::engine::native::kernel::ranks::{ROWS, RankLine, UpRow};
+use crate::engine::native::kernel::weights::{LINE, Line, PANEL};
 
 macro_rules! kernels {
     ($module:ident, $features:literal, $dot:ident, starts: $starts:literal) => {
@@ -96,38 +96,63 @@ macro_rules! kernels {
             /// See [`crate::engine::native::kernel::Cpu::ranks_up`].
             ///
             /// # Safety
-            /// The CPU has the features. Every entry has lines for all of `y`'s panels.
+            /// The CPU has the features. The rows, which are 1 to [`ROWS`], have a quad for each of a panel's lines.
             #[target_feature(enable = $features)]
-            pub unsafe fn up(entries: &[UpEntry<'_>], start: i32, scale: f32, y: &mut [f32]) {
-                let start = _mm256_set1_epi32(if $starts { start } else { 0 });
-                let scale = _mm256_set1_ps(scale);
-                for (panel, y) in y.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
-                    let mut sums = [start; 2];
-                    for entry in entries {
-                        let quads = entry.quads.len();
-                        for (q, quad) in entry.quads.iter().enumerate() {
-                            let codes = _mm256_set1_epi32(i32::from_le_bytes([
-                                quad[0] as u8,
-                                quad[1] as u8,
-                                quad[2] as u8,
-                                quad[3] as u8,
-                            ]));
-                            // SAFETY: the line is there, as the caller promises, and has two registers.
-                            unsafe {
-                                let line = entry.lines.get_unchecked(panel * quads + q).0.as_ptr();
-                                let (low, high) =
-                                    (_mm256_load_si256(line.cast()), _mm256_load_si256(line.add(32).cast()));
-                                sums[0] = $dot(sums[0], low, codes);
-                                sums[1] = $dot(sums[1], high, codes);
-                            }
+            pub unsafe fn up(lines: &[&[Line]], panels: usize, rows: &mut [UpRow<'_>]) {
+                // SAFETY: as the caller promises.
+                unsafe {
+                    match rows {
+                        [a] => rows_up::<1>(lines, panels, [a]),
+                        [a, b] => rows_up::<2>(lines, panels, [a, b]),
+                        [a, b, c] => rows_up::<3>(lines, panels, [a, b, c]),
+                        [a, b, c, d] => rows_up::<4>(lines, panels, [a, b, c, d]),
+                        _ => unreachable!("1 to {ROWS} rows"),
+                    }
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn rows_up<const R: usize>(lines: &[&[Line]], panels: usize, rows: [&mut UpRow<'_>; R]) {
+                let mut quads: [&[[i8; LINE]]; R] = [&[]; R];
+                for r in 0..R {
+                    quads[r] = rows[r].quads;
+                }
+                for panel in 0..panels {
+                    let mut sums = [[_mm256_setzero_si256(); 2]; R];
+                    if $starts {
+                        for r in 0..R {
+                            sums[r] = [_mm256_set1_epi32(rows[r].start); 2];
                         }
                     }
-                    for half in 0..2 {
-                        // SAFETY: a panel of `y` has two registers.
-                        unsafe {
-                            let y = y.as_mut_ptr().add(half * 8);
-                            let sum = _mm256_cvtepi32_ps(sums[half]);
-                            _mm256_storeu_ps(y, _mm256_fmadd_ps(sum, scale, _mm256_loadu_ps(y)));
+                    let mut quad = 0;
+                    for lines in lines {
+                        let own = lines.len() / panels;
+                        for line in &lines[panel * own..][..own] {
+                            // SAFETY: a line has two registers; there is a quad for it, as the caller promises.
+                            unsafe {
+                                let line = line.0.as_ptr();
+                                let halves =
+                                    [_mm256_load_si256(line.cast()), _mm256_load_si256(line.add(32).cast())];
+                                for r in 0..R {
+                                    let codes = quads[r].as_ptr().add(quad).cast::<i32>();
+                                    let codes = _mm256_set1_epi32(codes.read_unaligned());
+                                    sums[r][0] = $dot(sums[r][0], halves[0], codes);
+                                    sums[r][1] = $dot(sums[r][1], halves[1], codes);
+                                }
+                            }
+                            quad += 1;
+                        }
+                    }
+                    for r in 0..R {
+                        let scale = _mm256_set1_ps(rows[r].scale);
+                        for half in 0..2 {
+                            // SAFETY: a panel of `y` has two registers.
+                            unsafe {
+                                let y = rows[r].y.as_mut_ptr().add(panel * PANEL + half * 8);
+                                let sum = _mm256_cvtepi32_ps(sums[r][half]);
+                                _mm256_storeu_ps(y, _mm256_fmadd_ps(sum, scale, _mm256_loadu_ps(y)));
+                            }
                         }
                     }
                 }
@@ -155,7 +180,7 @@ fn dot_avxvnni(sum: __m256i, weights: __m256i, codes: __m256i) -> __m256i {
 /// With weights around 0 instead of 128: see [`super::avx2`].
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn dot_avx2(sum: __m256i, weights: __m256i, codes: __m256i) -> __m256i {
+pub fn dot_avx2(sum: __m256i, weights: __m256i, codes: __m256i) -> __m256i {
     let signed = _mm256_xor_si256(weights, _mm256_set1_epi8(i8::MIN));
     let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(codes, signed));
     _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))

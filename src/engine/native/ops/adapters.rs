@@ -1,0 +1,100 @@
+//! A step's adapters in one linear layer: every row has its own, and each adapter in use is read once.
+
+use super::super::NEIGHBOURS;
+use super::super::adapter::{Group, Input, Ups, Used};
+use super::super::disjoint::Disjoint;
+use super::super::kernel::{Cpu, RANKS, ROWS};
+use super::super::state::Plan;
+use crate::engine::MAX_MIX;
+
+/// What the threads share.
+pub struct Adapters<'a> {
+    cpu: Cpu,
+    plan: &'a Plan,
+    layer: usize,
+    group: usize,
+    input: Input<'a>,
+    outputs: usize,
+    /// Numbers of each entry in `down`.
+    stride: usize,
+    /// u = A·x, by entry.
+    down: Disjoint<'a, f32>,
+    /// u in 8 bits, by neighbours.
+    ups: Disjoint<'a, Ups>,
+}
+
+impl<'a> Adapters<'a> {
+    /// `None`: no adapter of the step has anything in this layer.
+    pub fn new(
+        cpu: Cpu,
+        plan: &'a Plan,
+        (layer, group): (usize, usize),
+        input: Input<'a>,
+        outputs: usize,
+        down: &'a mut Vec<f32>,
+        ups: &'a mut Vec<Ups>,
+    ) -> Option<Self> {
+        let groups = plan.adapters.iter().filter_map(|used| used.adapter.group(layer, group));
+        let stride = groups.map(Group::ranks).max()?;
+        down.resize(down.len().max(plan.entries.len() * stride), 0.0);
+        ups.resize_with(ups.len().max(plan.neighbours.len()), Ups::default);
+        let (down, ups) = (Disjoint::new(down), Disjoint::new(ups));
+        Some(Self { cpu, plan, layer, group, input, outputs, stride, down, ups })
+    }
+
+    /// u = A·x of adapter `index` of the step, for all rows that use it.
+    pub fn down(&self, index: usize) {
+        let used = &self.plan.adapters[index];
+        let Some(group) = used.adapter.group(self.layer, self.group) else { return };
+        for users in used.users.chunks(ROWS) {
+            let mut rows = [0; ROWS];
+            for (row, (token, _)) in rows.iter_mut().zip(users) {
+                *row = *token;
+            }
+            group.down(self.cpu, self.input, &rows[..users.len()], |row, first, values| {
+                let at = users[row].1 * self.stride + first;
+                // SAFETY: each entry belongs to one adapter, and so to one call; nobody reads it before all are there.
+                unsafe { self.down.part(at, RANKS) }.copy_from_slice(&values);
+            });
+        }
+    }
+
+    /// y += Σᵢ gᵢ·sᵢ·Bᵢ(Aᵢx) for the rows of `neighbours[index]`, once all of [`Self::down`] and the base product are
+    /// there: first those in 8 bits, then those in floats in the order of the mix.
+    pub fn up(&self, index: usize, out: &Disjoint<'_, f32>) {
+        let rows = self.plan.neighbours[index].clone();
+        let mut int8 = [None; MAX_MIX];
+        for (room, used) in int8.iter_mut().zip(self.int8(rows.start)) {
+            *room = Some(used.group);
+        }
+        // SAFETY: every index has its own.
+        let [ups] = (unsafe { self.ups.part(index, 1) }) else { return };
+        // Neighbours are of one sequence, and so of one mix.
+        ups.start(self.int8(rows.start).map(|used| used.group));
+        rows.clone().for_each(|row| ups.push(self.int8(row)));
+        let mut ys: [&mut [f32]; NEIGHBOURS] = Default::default();
+        for (y, row) in ys.iter_mut().zip(rows.clone()) {
+            // SAFETY: every row is of one index; the base product is done.
+            *y = unsafe { out.part(row * self.outputs, self.outputs) };
+        }
+        ups.add(self.cpu, &int8, 0, &mut ys[..rows.len()]);
+        for (row, y) in rows.zip(&mut ys) {
+            for (group, gate, entry) in self.plan.used(row, self.layer, self.group) {
+                if let Group::Float(group) = group {
+                    group.up(self.cpu, gate, self.u(entry), 0, y);
+                }
+            }
+        }
+    }
+
+    fn u(&self, entry: usize) -> &[f32] {
+        // SAFETY: all of it is there, and nobody writes it any more.
+        unsafe { self.down.read(entry * self.stride, self.stride) }
+    }
+
+    fn int8(&self, row: usize) -> impl Iterator<Item = Used<'_>> + Clone {
+        self.plan
+            .used(row, self.layer, self.group)
+            .filter_map(|(group, gate, entry)| Some(Used { group: group.int8()?, gate, u: self.u(entry) }))
+    }
+}

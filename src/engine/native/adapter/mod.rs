@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn every_precision_computes_gated_low_rank_products() {
-        let x: Vec<f32> = (0..32).map(|i| (i as f32 * 0.37).cos()).collect();
+        // Like both A: what little is left of numbers that cancel each other would only show how they are rounded.
+        let x: Vec<f32> = (0..32).map(|i| (i as f32 * 0.7).sin() + (i as f32 * 0.9).sin()).collect();
         let gates = [-1.5, -0.5];
         let mut exact = vec![0.0_f64; 80];
         for f in factors() {
@@ -186,7 +187,7 @@ mod tests {
         {
             for (y, exact) in computed(precision, &x, gates).iter().zip(&exact) {
                 let error = (f64::from(*y) - exact).abs() / largest;
-                assert!(error < tolerance, "{precision:?}: {y} for {exact}");
+                assert!(error < tolerance, "{precision:?}: {y} for {exact}, off by {error}");
             }
         }
     }

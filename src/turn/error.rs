@@ -52,7 +52,8 @@ impl From<EngineError> for TurnError {
     fn from(error: EngineError) -> Self {
         let message = error.to_string();
         match error {
-            EngineError::Overloaded { retry_after_ms } => Self {
+            EngineError::Overloaded { retry_after_ms }
+            | EngineError::DeadlineExceeded { retry_after_ms, .. } => Self {
                 temporary: true,
                 retry_after_ms: Some(retry_after_ms),
                 ..Self::new(ErrorCode::Overloaded, message)

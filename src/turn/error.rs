@@ -78,3 +78,19 @@ impl From<EngineError> for TurnError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_find_no_place_say_when_to_come_back() {
+        let refused = EngineError::Overloaded { retry_after_ms: 70 };
+        let late = EngineError::DeadlineExceeded { waited_ms: 5000, retry_after_ms: 70 };
+        for error in [refused, late] {
+            let error = TurnError::from(error);
+            assert_eq!((error.code, error.temporary), (ErrorCode::Overloaded, true));
+            assert_eq!(error.retry_after_ms, Some(70));
+        }
+    }
+}

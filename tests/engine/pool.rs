@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::support::{collect, config, library, model_dir, prompt};
 
 /// A PEFT folder of rank 8 on q and v, of noise that changes what the model says.
-fn write_adapter(dir: &Path, seed: u64) {
+pub fn write_adapter(dir: &Path, seed: u64) {
     std::fs::create_dir_all(dir).unwrap();
     std::fs::write(dir.join("adapter_config.json"), r#"{"peft_type":"LORA","r":8,"lora_alpha":16}"#).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -1,10 +1,12 @@
 //! The five tasks of a turn in the same steps, and what a full engine promises.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use npc_gateway::config;
-use npc_gateway::engine::{Choose, Engine, EngineError, Event, Generate, Schedule};
+use npc_gateway::engine::{Choose, Engine, EngineError, Event, Generate, Mix, Schedule, Weighted};
 
+use super::pool::write_adapter;
 use super::support::{collect, config, library, model_dir, prompt};
 
 fn options(task: usize) -> Vec<String> {
@@ -36,9 +38,35 @@ fn options(task: usize) -> Vec<String> {
     lists[task].iter().map(|option| (*option).to_owned()).collect()
 }
 
+/// The five tasks of a turn, on the base model, so that they share what their prompts have in common.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_choices_are_there_before_the_twelfth_token_of_the_line() {
-    let engine = Engine::start(&model_dir(), &library(), &config()).unwrap();
+    five_tasks(false).await;
+}
+
+/// The same with an adapter of its own for each, so that nothing can be shared.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_they_are_if_each_task_has_its_own_adapter() {
+    five_tasks(true).await;
+}
+
+async fn with_adapters(folder: &Path, config: config::Engine) -> Engine {
+    let engine = Engine::start(&model_dir(), &library(), &config).unwrap();
+    for task in 0..5 {
+        let folder = folder.join(task.to_string());
+        write_adapter(&folder, task);
+        engine.load_adapter(&format!("task-{task}"), &folder).await.unwrap();
+    }
+    engine
+}
+
+async fn five_tasks(adapters: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = with_adapters(folder.path(), config()).await;
+    let mix = |task: usize| -> Mix {
+        let own = Weighted { adapter: format!("task-{task}").into(), weight: 1.0 };
+        adapters.then_some(own).into_iter().collect()
+    };
     let shared =
         "You are Carmilla, a vampire of an old house in the mountains. You speak softly and you never lie. \
                   A traveller stands at your door in the rain and asks for shelter until the morning comes. "
@@ -47,12 +75,17 @@ async fn four_choices_are_there_before_the_twelfth_token_of_the_line() {
     let questions = ["What does she feel?", "What does she do?", "What changes?", "What does she want?"];
     let choose = |i: usize| Choose {
         prompt: task(questions[i]),
-        mix: Vec::new(),
+        mix: mix(i),
         options: options(i),
         schedule: Schedule::default(),
     };
-    let line =
-        || Generate { prompt: task("She says:"), max_tokens: 24, ignore_end: true, ..prompt(&engine, "x") };
+    let line = || Generate {
+        prompt: task("She says:"),
+        mix: mix(4),
+        max_tokens: 24,
+        ignore_end: true,
+        ..prompt(&engine, "x")
+    };
     let prompt_tokens = line().prompt.len();
     assert!(prompt_tokens > 128, "{prompt_tokens}");
 
@@ -74,22 +107,23 @@ async fn four_choices_are_there_before_the_twelfth_token_of_the_line() {
     for choice in &together {
         assert!(choice.usage.steps <= usage.first_token_steps + 11, "{:?}", choice.usage);
         // What they share was computed for one of them.
-        assert!(choice.usage.cached_tokens as usize > prompt_tokens - 10, "{:?}", choice.usage);
+        assert!(adapters || choice.usage.cached_tokens as usize > prompt_tokens - 10, "{:?}", choice.usage);
     }
     let stats = engine.stats();
     assert!(stats.steps - steps <= u64::from(usage.steps) + 1);
     let own: usize = (0..4).map(|i| options(i).len() * 5 + 12).sum();
-    assert!(stats.tokens - tokens <= (prompt_tokens + 24 + own) as u64, "{}", stats.tokens - tokens);
+    let prompts = if adapters { 5 * prompt_tokens } else { prompt_tokens };
+    assert!(stats.tokens - tokens <= (prompts + 24 + own) as u64, "{}", stats.tokens - tokens);
 
     // Alone, on an engine that knows nothing of them, they are the same; one option a step there.
     let lonely = config::Engine { kept_conversations: 0, rows: 1, kv_memory_mb: 16, ..config() };
-    let lonely = Engine::start(&model_dir(), &library(), &lonely).unwrap();
+    let lonely = with_adapters(folder.path(), lonely).await;
     for (i, choice) in together.iter().enumerate() {
         let alone = lonely.choose(choose(i)).await.unwrap();
         assert_eq!(alone.usage.cached_tokens, 0);
         for (p, q) in alone.probs.iter().zip(&choice.probs) {
             // The portable decoder's last digits depend on the batch.
-            let tolerance = if lonely.decoder() == "native" { 0.0 } else { 1e-3 };
+            let tolerance = if lonely.decoder() == "native" { 0.0 } else { 0.05 };
             assert!(
                 (p - q).abs() <= tolerance,
                 "task {i}: {:?} alone, {:?} together",

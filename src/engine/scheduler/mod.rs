@@ -104,8 +104,8 @@ impl Slot {
 /// Prompt tokens that one step of waiting is worth: short prompts go first, but none waits for ever.
 const AGEING: usize = 16;
 
-/// Prompt tokens that a choice counts as longer than it is: the first word of a line is what a player waits for.
-const CHOICE: usize = 256;
+/// Steps in which the prompt of a choice comes behind those of lines.
+const CHOICE_BEHIND: usize = 8;
 
 impl Scheduler {
     /// `sequences` is [`Decoder::sequences`].
@@ -227,22 +227,43 @@ impl Scheduler {
         self.plan_options(tokens);
         // Short prompts first, so that a long one does not make everybody wait; waiting makes a prompt shorter.
         prefills.sort_by_key(|(_, live)| {
-            let waited = usize::try_from(self.steps - live.step).unwrap_or(usize::MAX);
-            let choice = if matches!(live.row.job.work, Work::Choose(_)) { CHOICE } else { 0 };
-            let length = (live.row.prompt_to_come() + choice).saturating_sub(waited.saturating_mul(AGEING));
-            (live.row.job.schedule.background, length, live.step)
+            let length = live.row.prompt_to_come().saturating_sub(self.waited(live).saturating_mul(AGEING));
+            (live.row.job.schedule.background, self.is_behind(live), length, live.step)
         });
         let mut budget = self.limits.prefill_budget.max(1).saturating_sub(tokens.len() - decoding);
+        // Tokens of lines, and what others may add to the step: half as much, for the first word waits for all of it.
+        let (mut lines, mut beside) = (0, None);
         for (sequence, live) in prefills {
-            if budget == 0 {
+            let behind = self.is_behind(live);
+            if behind && beside.is_none() && lines > 0 {
+                beside = Some(lines / 2);
+            }
+            let most = beside.unwrap_or(budget).min(budget);
+            if most == 0 {
                 break;
             }
             let before = tokens.len();
-            live.row.next_tokens(budget, |position, token, wants_logits| {
+            live.row.next_tokens(most, |position, token, wants_logits| {
                 tokens.push(StepToken { sequence, position, token, wants_logits });
             });
-            budget = budget.saturating_sub(tokens.len() - before);
+            let count = tokens.len() - before;
+            budget = budget.saturating_sub(count);
+            beside = beside.map(|beside: usize| beside.saturating_sub(count));
+            lines += if behind { 0 } else { count };
         }
+    }
+
+    /// Steps that a request has had its row.
+    fn waited(&self, live: &Live) -> usize {
+        usize::try_from(self.steps - live.step).unwrap_or(usize::MAX)
+    }
+
+    /// Whether its prompt comes behind those of lines: the first word of a line is what a player waits for. A choice
+    /// is behind for some steps only.
+    fn is_behind(&self, live: &Live) -> bool {
+        let job = &live.row.job;
+        let choice = matches!(job.work, Work::Choose(_)) && self.waited(live) < CHOICE_BEHIND;
+        job.schedule.background || choice
     }
 
     /// Takes the logits of the step that [`Self::plan`] made.

@@ -522,6 +522,37 @@ fn five_tasks_of_a_turn_compute_what_they_share_once() {
 }
 
 #[test]
+fn choices_leave_a_lines_first_word_nearly_as_soon_as_alone() {
+    let limits = Limits { context: 256, prefill_budget: 48, ..limits(16) };
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits, 64), Counter::with_pages(64, 4096));
+    let mut answers = Vec::new();
+    for own in 1..=4_u32 {
+        let (job, answer) = choose(&[own * 40; 20], (0..5).map(|i| vec![10 + i, 20 + i]).collect());
+        scheduler.submit(job);
+        answers.push(answer);
+    }
+    let (line, _events) = generate(&[3; 12], 20, &[]);
+    scheduler.submit(line);
+    let steps: Vec<usize> = (0..4).map(|_| step(&mut scheduler, &mut decoder).len()).collect();
+    // The line and half as much; then a token of it beside as many as the budget allows.
+    assert_eq!(steps[..2], [12 + 6, 1 + 48]);
+    for mut answer in answers {
+        assert!(answer.try_recv().unwrap().unwrap().usage.steps <= 4);
+    }
+    // Lines that never end do not keep a choice waiting for ever.
+    let (job, mut answer) = choose(&[200; 20], vec![vec![1], vec![2]]);
+    scheduler.submit(job);
+    let mut lines = Vec::new();
+    for i in 0..14 {
+        let (line, events) = generate(&[i + 5; 48], 1, &[]);
+        scheduler.submit(line);
+        lines.push(events);
+        step(&mut scheduler, &mut decoder);
+    }
+    assert!(answer.try_recv().is_ok());
+}
+
+#[test]
 fn a_request_whose_deadline_passes_in_the_queue_is_told_so() {
     let (mut scheduler, mut decoder) = (Scheduler::new(limits(1), 1), Counter::new(1));
     let now = Instant::now();

@@ -127,14 +127,18 @@ impl Scheduler {
     /// Gives a request a sequence that begins with as much of its prompt as is already computed.
     fn place(&mut self, job: Job, decoder: &mut dyn Decoder, now: Instant) -> Result<(), Box<Job>> {
         let Some(mix) = job.mix.resolved().cloned() else { return Err(Box::new(job)) };
-        let found = self.longest_prefix(&job);
-        let (source, shared) = found.unwrap_or((0, 0));
+        let (mut source, mut shared) = self.longest_prefix(&job).unwrap_or((0, 0));
+        let page = decoder.page_tokens();
+        let most = job.most_tokens(self.limits.context).div_ceil(page);
+        if shared > 0 && self.live() == 0 && !self.make_room(most - shared / page, &[source], decoder) {
+            // What it would share takes the pages that it needs, and nobody will give any back.
+            (source, shared) = (0, 0);
+        }
         let continues = match &self.rows[source] {
             Slot::Kept(kept) if shared > 0 => kept.may_be_continued(shared),
             _ => false,
         };
-        let page = decoder.page_tokens();
-        let needed = job.most_tokens(self.limits.context).div_ceil(page) - shared / page;
+        let needed = most - shared / page;
         let spare: Vec<usize> = if continues { vec![source] } else { vec![source; usize::from(shared > 0)] };
         if !self.make_room(needed, &spare, decoder) {
             return Err(Box::new(job));

@@ -382,6 +382,17 @@ fn a_warm_prompt_is_there_when_the_line_comes() {
 }
 
 #[test]
+fn a_kept_beginning_that_takes_too_many_pages_is_let_go() {
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits(1), 1), Counter::new(1));
+    for length in [8, 3] {
+        let (job, mut events) = generate(&(196..196 + length).collect::<Vec<_>>(), 10, &[]);
+        scheduler.submit(job);
+        run_all(&mut scheduler, &mut decoder);
+        assert_eq!(started(&mut events), (length, 0));
+    }
+}
+
+#[test]
 fn a_failed_sequence_is_not_kept() {
     let (mut scheduler, mut decoder) = (Scheduler::new(limits(1), 2), Counter::new(2));
     let (job, _events) = generate(&bytes("persona"), 9, &[]);

@@ -19,6 +19,8 @@ pub struct Turn {
     pub ignore_end: bool,
     /// Characters per second.
     pub speech_rate: f32,
+    /// Milliseconds that a line waits for the engine at most.
+    pub queue_timeout_ms: u64,
     pub window_min: usize,
     /// At least `window_min`.
     pub window_max: usize,

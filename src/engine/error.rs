@@ -5,8 +5,10 @@ use std::path::PathBuf;
 /// Why the engine did not start, or a request did not run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum EngineError {
-    #[error("the queue is full; try again in {retry_after_ms} ms")]
+    #[error("the engine has no place for it; try again in {retry_after_ms} ms")]
     Overloaded { retry_after_ms: u64 },
+    #[error("no place became free within {waited_ms} ms; try again in {retry_after_ms} ms")]
+    DeadlineExceeded { waited_ms: u64, retry_after_ms: u64 },
     #[error("the prompt has {tokens} tokens, but at most {limit} fit beside the answer (engine.context)")]
     PromptTooLong { tokens: usize, limit: usize },
     #[error("{field} is {value}, but must be {allowed}")]

@@ -3,9 +3,12 @@
 //! An [`Engine`] is a handle to one thread, which owns the decoder and the queue (ARCHITECTURE.md says why).
 
 mod adapter;
+mod checks;
 mod decoder;
 mod error;
+mod load;
 mod native;
+mod pool;
 mod portable;
 mod request;
 mod runtime;
@@ -15,7 +18,8 @@ mod tokenizer;
 mod worker;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -35,6 +39,9 @@ pub use self::runtime::{load as load_runtime, threads};
 pub use self::scheduler::{MAX_STOP_CHARS, MAX_STOPS};
 pub use self::tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
 
+use self::adapter::{Reader, Registry};
+use self::checks::{bad, check_stops};
+use self::load::Measured;
 use self::sampler::Sampler;
 use self::scheduler::{ChooseWork, GenerateWork, Job, Limits, StopMatcher, Work};
 use self::worker::{Command, QueueSlot, Shared, Worker};
@@ -58,6 +65,15 @@ pub struct EngineStats {
     pub tokens: u64,
     /// Requests that ended because their caller went away.
     pub abandoned: u64,
+    /// Requests that ended because they had no row at their deadline.
+    pub late: u64,
+    /// Adapters that mixes may name.
+    pub adapters: usize,
+    /// Adapters in memory, and the bytes that they take: never more than `engine.adapter_memory_mb`.
+    pub resident_adapters: usize,
+    pub adapter_bytes: usize,
+    /// Adapters that were read from disk because a request named them.
+    pub adapter_reads: u64,
 }
 
 /// A handle to the engine; a clone is cheap. The thread ends when the last handle is gone.
@@ -76,17 +92,21 @@ struct Inner {
     /// What computes: never `Auto`.
     kind: DecoderKind,
     context: usize,
-    adapters: Mutex<Registry>,
+    registry: Arc<Registry>,
+    reader: Reader,
     /// Taken by whoever waits for its end.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-#[derive(Debug, Default)]
-struct Registry {
-    loaded: HashMap<Arc<str>, Arc<Adapter>>,
-    /// Ids that are being read, so that two loads of one id cannot race.
-    loading: Vec<Arc<str>>,
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The thread that reads adapters would wait for ever, and the engine's for it.
+        self.registry.close();
+    }
 }
+
+/// Sequences of the native decoder for the options of choices, each for one step. They cost nothing while unused.
+const OPTION_SEQUENCES: usize = 64;
 
 impl Engine {
     /// Opens the model folder and starts the engine's thread. Blocks while the model is read.
@@ -116,7 +136,9 @@ impl Engine {
                         found: "engine.providers with others than \"cpu\"".to_owned(),
                     });
                 }
-                Box::new(Native::open(&environment, model_dir, Arc::clone(&model), config)?)
+                let kept_conversations = config.kept_conversations + OPTION_SEQUENCES;
+                let config = config::Engine { kept_conversations, ..config.clone() };
+                Box::new(Native::open(&environment, model_dir, Arc::clone(&model), &config)?)
             }
             DecoderKind::Portable | DecoderKind::Auto => {
                 Box::new(Portable::open(&environment, model_dir, Arc::clone(&model), config)?)
@@ -143,28 +165,39 @@ impl Engine {
         // Room for every request that the queue's bound lets in, and for adapters beside them.
         let (commands, receiver) = crossbeam_channel::bounded(config.queue + 64);
         let shared = Arc::new(Shared::default());
-        shared.running.store(true, std::sync::atomic::Ordering::Release);
+        shared.running.store(true, Ordering::Release);
         let context = decoder.context();
         let limits = Limits {
             rows: config.rows.min(decoder.sequences()),
+            kept: config.kept_conversations,
             context,
             prefill_budget: config.prefill_budget,
             vocab_size: decoder.vocab_size(),
         };
+        let registry = Arc::new(Registry::new(config.max_adapters, config.adapter_memory_mb << 20));
+        let precision = (kind == DecoderKind::Native).then_some(config.adapter_precision);
+        let reader = Reader { model: Arc::clone(&model), precision };
         let worker = Worker {
             decoder,
             tokenizer: tokenizer.clone(),
             commands: receiver,
             shared: Arc::clone(&shared),
+            registry: Arc::clone(&registry),
             limits,
-            resident: Vec::new(),
-            leaving: Vec::new(),
+            resident: HashMap::new(),
+            dropped: Vec::new(),
+            measured: Measured::default(),
         };
-        let thread = std::thread::Builder::new()
-            .name("engine".into())
-            .spawn(move || worker.run())
-            .map_err(|error| EngineError::Runtime(format!("the engine's thread did not start: {error}")))?;
-        let adapters = Mutex::default();
+        let failed = |error: std::io::Error| {
+            EngineError::Runtime(format!("the engine's thread did not start: {error}"))
+        };
+        let thread = std::thread::Builder::new().name("engine".into());
+        let thread = thread.spawn(move || worker.run()).map_err(failed)?;
+        let (reading, reads, sender) = (Arc::clone(&registry), reader.clone(), commands.clone());
+        std::thread::Builder::new()
+            .name("adapters".into())
+            .spawn(move || adapter::run_loader(&reading, &reads, &sender))
+            .map_err(failed)?;
         let thread = Mutex::new(Some(thread));
         let config = config.clone();
         Ok(Self {
@@ -176,7 +209,8 @@ impl Engine {
                 config,
                 kind,
                 context,
-                adapters,
+                registry,
+                reader,
                 thread,
             }),
         })
@@ -202,14 +236,29 @@ impl Engine {
     }
 
     pub fn stats(&self) -> EngineStats {
-        self.inner.shared.stats()
+        let shared = &self.inner.shared;
+        let (adapters, resident_adapters, adapter_bytes, adapter_reads) = self.inner.registry.counts();
+        EngineStats {
+            waiting: shared.waiting.load(Ordering::Relaxed),
+            live: shared.live.load(Ordering::Relaxed),
+            steps: shared.steps.load(Ordering::Relaxed),
+            tokens: shared.tokens.load(Ordering::Relaxed),
+            abandoned: shared.abandoned.load(Ordering::Relaxed),
+            late: shared.late.load(Ordering::Relaxed),
+            adapters,
+            resident_adapters,
+            adapter_bytes,
+            adapter_reads,
+        }
     }
 
-    /// Starts a generation.
+    /// Starts a generation. If an adapter of its mix is not in memory it is read first, while others go on.
     ///
     /// # Errors
-    /// [`EngineError::Overloaded`], [`EngineError::PromptTooLong`], [`EngineError::BadRequest`],
-    /// [`EngineError::UnknownAdapter`], [`EngineError::Stopped`].
+    /// [`EngineError::Overloaded`] if the queue is full, if its deadline would pass before it had a row, or if adapters
+    /// in use leave no memory for its own; [`EngineError::PromptTooLong`], [`EngineError::BadRequest`],
+    /// [`EngineError::UnknownAdapter`], [`EngineError::Stopped`]. Its events end with
+    /// [`EngineError::DeadlineExceeded`], or with [`EngineError::BadAdapter`] if an adapter could not be read again.
     pub fn generate(&self, request: Generate) -> Result<Generation, EngineError> {
         request.sampling.check()?;
         if request.max_tokens == 0 {
@@ -217,8 +266,6 @@ impl Engine {
         }
         check_stops(&request.stop)?;
         self.check_prompt(&request.prompt, 1)?;
-        let mix = self.resolve(&request.mix)?;
-        let slot = self.queue_slot()?;
         let max_tokens = request.max_tokens.min(self.inner.context as u32);
         // One event for each token at most, the first, the held-back text and the last.
         let (sender, events) = mpsc::channel(max_tokens as usize + 3);
@@ -230,7 +277,7 @@ impl Engine {
             ignore_end: request.ignore_end,
             events: sender,
         };
-        self.submit(request.prompt, mix, slot, request.schedule, Work::Generate(Box::new(work)))?;
+        self.submit(request.prompt, &request.mix, request.schedule, Work::Generate(Box::new(work)))?;
         Ok(Generation { events })
     }
 
@@ -245,104 +292,35 @@ impl Engine {
         let options = self.option_tokens(&request.options)?;
         let longest = options.iter().map(Vec::len).max().unwrap_or(0);
         self.check_prompt(&request.prompt, longest)?;
-        let mix = self.resolve(&request.mix)?;
-        let slot = self.queue_slot()?;
         let (reply, answer) = oneshot::channel();
         let work = Work::Choose(ChooseWork { options, reply: Some(reply) });
-        self.submit(request.prompt, mix, slot, request.schedule, work)?;
+        self.submit(request.prompt, &request.mix, request.schedule, work)?;
         answer.await.map_err(|_| EngineError::Stopped)?
     }
 
-    /// Computes the keys and values of a prompt in the background, so that a request that begins like it need not.
+    /// Computes the keys and values of a prompt, so that a request that begins like it need not; answers when that
+    /// is done. Dropping the future stops it.
     ///
     /// # Errors
     /// As [`Self::generate`].
-    pub fn warm(&self, prompt: Vec<u32>, mix: &Mix) -> Result<(), EngineError> {
+    pub async fn warm(&self, prompt: Vec<u32>, mix: &Mix, schedule: Schedule) -> Result<Usage, EngineError> {
         self.check_prompt(&prompt, 1)?;
-        let mix = self.resolve(mix)?;
-        let slot = self.queue_slot()?;
-        let schedule = Schedule { owner: 0, background: true };
-        self.submit(prompt, mix, slot, schedule, Work::Warm)
-    }
-
-    /// Reads a PEFT adapter and makes it usable in mixes under `id`.
-    ///
-    /// # Errors
-    /// [`EngineError::BadAdapter`], also if the id is taken or the pool is full.
-    pub async fn load_adapter(&self, id: &str, dir: &Path) -> Result<AdapterInfo, EngineError> {
-        let id: Arc<str> = Arc::from(id);
-        let engine = self.clone();
-        let path = dir.to_owned();
-        // A task of its own: a caller that goes away in the middle leaves nothing half-registered.
-        let task = tokio::spawn(async move {
-            engine.inner.reserve(&id, &path)?;
-            let result = engine.read_adapter(Arc::clone(&id), path).await;
-            let mut registry = engine.inner.registry();
-            registry.loading.retain(|loading| *loading != id);
-            let adapter = result?;
-            let info = adapter.info.clone();
-            registry.loaded.insert(id, adapter);
-            Ok(info)
-        });
-        task.await.unwrap_or_else(|error| {
-            Err(EngineError::BadAdapter { path: dir.to_owned(), reason: error.to_string() })
-        })
-    }
-
-    async fn read_adapter(&self, id: Arc<str>, dir: PathBuf) -> Result<Arc<Adapter>, EngineError> {
-        let model = Arc::clone(&self.inner.model);
-        let path = dir.clone();
-        let precision =
-            (self.inner.kind == DecoderKind::Native).then_some(self.inner.config.adapter_precision);
-        let read = tokio::task::spawn_blocking(move || {
-            let adapter = Adapter::load(&id, &path, &model.graph, model.model.layers)?;
-            if let Some(precision) = precision {
-                adapter.pack(precision);
-            }
-            Ok::<_, EngineError>(adapter)
-        });
-        let adapter = read
-            .await
-            .map_err(|error| EngineError::BadAdapter { path: dir.clone(), reason: error.to_string() })??;
-        let adapter = Arc::new(adapter);
-        self.inner.check_pool(&adapter, &dir)?;
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Add(Arc::clone(&adapter), reply))?;
-        answer.await.map_err(|_| EngineError::Stopped)??;
-        Ok(adapter)
-    }
-
-    /// Lets go of an adapter: new requests cannot name it, running ones finish with it.
-    ///
-    /// # Errors
-    /// [`EngineError::UnknownAdapter`].
-    pub fn drop_adapter(&self, id: &str) -> Result<(), EngineError> {
-        let mut registry = self.inner.registry();
-        let adapter = registry.loaded.get(id).cloned();
-        let adapter = adapter.ok_or_else(|| EngineError::UnknownAdapter(id.to_owned()))?;
-        // Sent first: if the thread cannot be told, the adapter stays usable and can be dropped later.
-        self.send(Command::Drop(adapter))?;
-        registry.loaded.remove(id);
-        Ok(())
-    }
-
-    /// The adapters that mixes may name, by id.
-    pub fn adapters(&self) -> Vec<AdapterInfo> {
-        let mut list: Vec<_> = self.inner.registry().loaded.values().map(|a| a.info.clone()).collect();
-        list.sort_by(|a, b| a.id.cmp(&b.id));
-        list
+        self.submit(prompt, mix, schedule, Work::Warm(Some(reply)))?;
+        answer.await.map_err(|_| EngineError::Stopped)?
     }
 
     /// Whether the engine's thread takes requests.
     pub fn is_running(&self) -> bool {
-        self.inner.shared.running.load(std::sync::atomic::Ordering::Acquire)
+        self.inner.shared.running.load(Ordering::Acquire)
     }
 
     /// Ends every request with [`EngineError::Stopped`], and the thread; waits for the step that it is in.
     ///
     /// A process that ends while ONNX Runtime computes may crash on its way out.
     pub fn stop(&self) {
-        self.inner.shared.running.store(false, std::sync::atomic::Ordering::Release);
+        self.inner.shared.running.store(false, Ordering::Release);
+        self.inner.registry.close();
         // Fails only if the thread has already ended.
         drop(self.inner.commands.send(Command::Stop));
         let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -363,119 +341,31 @@ impl Engine {
         })
     }
 
-    fn submit(
-        &self,
-        prompt: Vec<u32>,
-        mix: ResolvedMix,
-        slot: QueueSlot,
-        schedule: Schedule,
-        work: Work,
-    ) -> Result<(), EngineError> {
-        let (mix, submitted) = (Arc::new(mix), Instant::now());
-        let job = Job { prompt, mix, submitted, slot: Some(slot), schedule, work };
+    /// Takes a place in the queue and the adapters, and hands the request to the engine's thread.
+    fn submit(&self, prompt: Vec<u32>, mix: &Mix, schedule: Schedule, work: Work) -> Result<(), EngineError> {
+        let tokens = prompt.len() + work.answer_tokens();
+        let slot = Some(self.queue_slot(tokens, schedule)?);
+        let mix = self.job_mix(mix)?;
+        let job = Job { prompt, mix, submitted: Instant::now(), step: 0, slot, schedule, work };
         self.send(Command::Run(job))
     }
 
-    fn queue_slot(&self) -> Result<QueueSlot, EngineError> {
-        QueueSlot::take(&self.inner.shared, self.inner.config.queue).ok_or_else(|| self.overloaded())
+    fn queue_slot(&self, tokens: usize, schedule: Schedule) -> Result<QueueSlot, EngineError> {
+        let shared = &self.inner.shared;
+        if let Some(deadline) = schedule.deadline {
+            let patience = deadline.saturating_duration_since(Instant::now()).as_millis() as u64;
+            if shared.load.wait_ms() > patience {
+                return Err(self.overloaded());
+            }
+        }
+        // Half of the queue at most, so that what nobody waits for turns no player away.
+        let limit =
+            if schedule.background { self.inner.config.queue.div_ceil(2) } else { self.inner.config.queue };
+        QueueSlot::take(shared, limit, tokens, schedule.background).ok_or_else(|| self.overloaded())
     }
 
-    /// When a place in the queue should be free again: a row is freed every (mean time in a row ÷ rows).
     fn overloaded(&self) -> EngineError {
-        let row_ms = self.inner.shared.row_ms.load(std::sync::atomic::Ordering::Relaxed);
-        let retry_after_ms = (row_ms / self.inner.config.rows.max(1) as u64).clamp(50, 30_000);
-        EngineError::Overloaded { retry_after_ms }
-    }
-
-    fn check_prompt(&self, prompt: &[u32], answer: usize) -> Result<(), EngineError> {
-        let limit = self.inner.context.saturating_sub(answer);
-        if prompt.is_empty() {
-            return Err(bad("prompt", "empty", "at least one token"));
-        }
-        if prompt.len() > limit {
-            return Err(EngineError::PromptTooLong { tokens: prompt.len(), limit });
-        }
-        let vocab = self.inner.model.model.vocab_size;
-        if let Some(token) = prompt.iter().find(|token| **token as usize >= vocab) {
-            return Err(bad("prompt", format!("token {token}"), format!("token ids below {vocab}")));
-        }
-        Ok(())
-    }
-
-    fn resolve(&self, mix: &Mix) -> Result<ResolvedMix, EngineError> {
-        if mix.len() > MAX_MIX {
-            return Err(bad("mix", mix.len(), format!("at most {MAX_MIX} adapters")));
-        }
-        let registry = self.inner.registry();
-        let mut resolved = ResolvedMix::with_capacity(mix.len());
-        for Weighted { adapter, weight } in mix {
-            if !weight.is_finite() {
-                return Err(bad("mix", weight, "finite weights"));
-            }
-            let loaded = registry.loaded.get(adapter);
-            let loaded = loaded.ok_or_else(|| EngineError::UnknownAdapter(adapter.to_string()))?;
-            // A weight of 0 adds nothing: the row is then the base model's, bit for bit.
-            if *weight != 0.0 {
-                resolved.push((Arc::clone(loaded), *weight));
-            }
-        }
-        Ok(resolved)
-    }
-
-    fn option_tokens(&self, options: &[String]) -> Result<Vec<Vec<u32>>, EngineError> {
-        if options.is_empty() || options.len() > MAX_OPTIONS {
-            return Err(bad("options", options.len(), format!("1 to {MAX_OPTIONS} texts")));
-        }
-        let mut tokens: Vec<Vec<u32>> =
-            options.iter().map(|option| self.inner.tokenizer.encode_text(option)).collect();
-        if let Some(at) = tokens.iter().position(Vec::is_empty) {
-            return Err(bad("options", format!("empty at {at}"), "texts that are not empty"));
-        }
-        if let Some(at) = (1..tokens.len()).find(|i| tokens[..*i].contains(&tokens[*i])) {
-            return Err(bad("options", format!("{:?} twice", options[at]), "texts that differ"));
-        }
-        let begins = |short: &Vec<u32>| tokens.iter().any(|t| t.len() > short.len() && t.starts_with(short));
-        let closed: Vec<bool> = tokens.iter().map(begins).collect();
-        if let Some(end) = self.inner.model.model.eos_tokens.first() {
-            for (option, _) in tokens.iter_mut().zip(closed).filter(|(_, closed)| *closed) {
-                option.push(*end);
-            }
-        }
-        Ok(tokens)
-    }
-}
-
-impl Inner {
-    fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
-        // A panic while it was held cannot leave it half-changed: every change is one call.
-        self.adapters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn reserve(&self, id: &Arc<str>, dir: &Path) -> Result<(), EngineError> {
-        let mut registry = self.registry();
-        let refuse = |reason| Err(EngineError::BadAdapter { path: dir.to_owned(), reason });
-        if registry.loaded.contains_key(id) || registry.loading.contains(id) {
-            return refuse(format!("an adapter {id:?} is already loaded"));
-        }
-        if registry.loaded.len() + registry.loading.len() >= self.config.max_adapters {
-            let limit = self.config.max_adapters;
-            return refuse(format!("{limit} adapters are loaded, as many as engine.max_adapters allows"));
-        }
-        registry.loading.push(Arc::clone(id));
-        Ok(())
-    }
-
-    fn check_pool(&self, adapter: &Adapter, dir: &Path) -> Result<(), EngineError> {
-        let used: usize = self.registry().loaded.values().map(|a| a.info.bytes).sum();
-        let limit = self.config.adapter_memory_mb << 20;
-        if used + adapter.info.bytes > limit {
-            let reason = format!(
-                "it takes {} bytes beside the {used} that are loaded, but engine.adapter_memory_mb allows {limit}",
-                adapter.info.bytes
-            );
-            return Err(EngineError::BadAdapter { path: dir.to_owned(), reason });
-        }
-        Ok(())
+        EngineError::Overloaded { retry_after_ms: self.inner.shared.load.drain_ms() }
     }
 }
 
@@ -489,21 +379,5 @@ fn choose_decoder(model_dir: &Path, config: &config::Engine) -> DecoderKind {
             if possible { DecoderKind::Native } else { DecoderKind::Portable }
         }
         kind => kind,
-    }
-}
-
-fn bad(field: &'static str, value: impl std::fmt::Display, allowed: impl Into<String>) -> EngineError {
-    EngineError::BadRequest { field, value: value.to_string(), allowed: allowed.into() }
-}
-
-fn check_stops(stops: &[String]) -> Result<(), EngineError> {
-    if stops.len() > MAX_STOPS {
-        return Err(bad("stop", stops.len(), format!("at most {MAX_STOPS} texts")));
-    }
-    match stops.iter().find(|stop| stop.chars().count() > MAX_STOP_CHARS) {
-        Some(stop) => {
-            Err(bad("stop", stop.chars().count(), format!("texts of at most {MAX_STOP_CHARS} characters")))
-        }
-        None => Ok(()),
     }
 }

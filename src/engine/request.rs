@@ -1,6 +1,7 @@
 //! What callers ask of the engine, and what they get back.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -39,8 +40,13 @@ pub struct Sampling {
 pub struct Schedule {
     /// Whose request it is, as any number: the owner with the fewest rows gets the next one.
     pub owner: u64,
+    /// Which NPC answers, as any number: of an owner's requests, that of the NPC with the fewest rows comes first.
+    pub npc: u64,
     /// No player waits for it: it gets a row only when nobody else wants it, and half of the rows at most.
     pub background: bool,
+    /// If it has no row by then it fails with [`DeadlineExceeded`](super::EngineError::DeadlineExceeded), and at once
+    /// with [`Overloaded`](super::EngineError::Overloaded) if the engine expects so.
+    pub deadline: Option<Instant>,
 }
 
 /// Asks for text.
@@ -89,6 +95,9 @@ pub struct Usage {
     pub queue_ms: f64,
     /// Milliseconds from submission until the first generated token.
     pub first_token_ms: f64,
+    /// Steps of the engine from submission until the first generated token, and until the end.
+    pub first_token_steps: u32,
+    pub steps: u32,
 }
 
 /// What a [`Generate`] streams: one `Started`, any number of `Text`, then one `Finished` or `Failed`.

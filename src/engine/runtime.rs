@@ -94,6 +94,10 @@ pub fn open_native(
     threads: usize,
     operators: OperatorDomain,
 ) -> Result<Session, EngineError> {
+    /// ONNX Runtime notes the domain of the operators in a table of the process, and looks and writes in two steps:
+    /// two sessions that open at the same time would both want to write.
+    static OPENING: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+    let _opening = OPENING.lock();
     let builder = configure(Session::builder(environment)?, threads);
     let failed = |error: ort::Error<SessionBuilder>| EngineError::Runtime(error.message().to_owned());
     let mut builder = builder.map_err(failed)?.with_operators(operators).map_err(failed)?;

@@ -96,7 +96,7 @@ impl Sampler {
         let floor = highest + self.sampling.temperature * self.sampling.min_p.max(1e-13).ln();
         self.candidates.clear();
         for (chunk, logits) in logits.chunks(STRIDE).enumerate() {
-            if logits.iter().fold(false, |any, logit| any | (*logit >= floor)) {
+            if largest(logits) >= floor {
                 let ids = chunk * STRIDE..;
                 let likely = ids.zip(logits).filter(|(_, logit)| **logit >= floor);
                 let weights = likely.map(|(id, logit)| (id as u32, ((logit - highest) * inverse).exp()));
@@ -149,8 +149,8 @@ fn largest(logits: &[f32]) -> f32 {
 pub fn argmax(logits: &[f32]) -> u32 {
     let highest = largest(logits);
     let found = logits.chunks(STRIDE).enumerate().find_map(|(chunk, logits)| {
-        let any = logits.iter().fold(false, |any, logit| any | (*logit == highest));
-        let at = if any { logits.iter().position(|logit| *logit == highest) } else { None };
+        let here = largest(logits) == highest;
+        let at = if here { logits.iter().position(|logit| *logit == highest) } else { None };
         at.map(|at| chunk * STRIDE + at)
     });
     if highest == f32::NEG_INFINITY { 0 } else { found.unwrap_or(0) as u32 }

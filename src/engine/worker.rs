@@ -1,25 +1,33 @@
 //! The thread that owns the decoder, the KV cache and the queue.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use tokio::sync::oneshot;
 
-use super::adapter::Adapter;
+use super::EngineError;
+use super::adapter::{Adapter, Registry, Version};
 use super::decoder::{Decoder, Step};
+use super::load::{Load, Measured};
 use super::scheduler::{Changes, Job, Limits, Scheduler};
 use super::tokenizer::Tokenizer;
-use super::{EngineError, EngineStats};
+
+/// While nothing can be computed but somebody waits for adapters: how often to look for deadlines and callers that
+/// have gone.
+const PARKED: Duration = Duration::from_millis(10);
 
 /// What the engine's handle asks of its thread.
 pub enum Command {
     Run(Job),
-    /// Makes an adapter resident.
-    Add(Arc<Adapter>, oneshot::Sender<Result<(), EngineError>>),
-    /// Lets go of an adapter as soon as no request uses it.
-    Drop(Arc<Adapter>),
+    /// An adapter was read.
+    Add(Arc<Adapter>, Option<oneshot::Sender<Result<(), EngineError>>>),
+    /// An adapter that requests wait for could not be read.
+    Failed(Version, EngineError),
+    /// Nobody can name an adapter any more: what is kept of it goes as soon as no request uses it.
+    Drop(Version),
     Stop,
 }
 
@@ -32,50 +40,46 @@ pub struct Shared {
     pub steps: AtomicU64,
     pub tokens: AtomicU64,
     pub abandoned: AtomicU64,
+    pub late: AtomicU64,
     /// Cleared by `stop` and when the thread ends, also by a panic: nothing new is taken.
     pub running: AtomicBool,
-    /// Moving average of the time a request has its row, in milliseconds.
-    pub row_ms: AtomicU64,
-}
-
-impl Shared {
-    pub fn stats(&self) -> EngineStats {
-        EngineStats {
-            waiting: self.waiting.load(Ordering::Relaxed),
-            live: self.live.load(Ordering::Relaxed),
-            steps: self.steps.load(Ordering::Relaxed),
-            tokens: self.tokens.load(Ordering::Relaxed),
-            abandoned: self.abandoned.load(Ordering::Relaxed),
-        }
-    }
+    pub load: Load,
 }
 
 /// A place in the queue, given back when the request gets its row or is dropped.
 #[derive(Debug)]
-pub struct QueueSlot(Arc<Shared>);
+pub struct QueueSlot {
+    shared: Arc<Shared>,
+    tokens: usize,
+    background: bool,
+}
 
 impl QueueSlot {
-    /// Takes a place if fewer than `limit` are taken.
-    pub fn take(shared: &Arc<Shared>, limit: usize) -> Option<Self> {
+    /// Takes a place for a request of so many tokens, if fewer than `limit` are taken.
+    pub fn take(shared: &Arc<Shared>, limit: usize, tokens: usize, background: bool) -> Option<Self> {
         let taken = shared
             .waiting
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1));
-        taken.is_ok().then(|| Self(Arc::clone(shared)))
+        taken.ok()?;
+        shared.load.queue(tokens, background, false);
+        Some(Self { shared: Arc::clone(shared), tokens, background })
     }
 }
 
 impl Drop for QueueSlot {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.shared.load.queue(self.tokens, self.background, true);
+        self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// Tells the handles when the thread ends, however it ends.
-struct Running(Arc<Shared>);
+struct Running(Arc<Shared>, Arc<Registry>);
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.store(false, Ordering::Release);
+        self.1.close();
     }
 }
 
@@ -85,27 +89,35 @@ pub struct Worker {
     pub tokenizer: Tokenizer,
     pub commands: Receiver<Command>,
     pub shared: Arc<Shared>,
+    pub registry: Arc<Registry>,
     pub limits: Limits,
-    pub resident: Vec<Arc<Adapter>>,
-    /// Adapters to let go of.
-    pub leaving: Vec<Arc<Adapter>>,
+    /// The adapters in memory.
+    pub resident: HashMap<Version, Arc<Adapter>>,
+    /// Adapters that nobody can name any more, but that requests may still use.
+    pub dropped: Vec<Version>,
+    pub measured: Measured,
 }
 
 impl Worker {
     /// Runs until the last handle is gone or [`Command::Stop`] comes.
     pub fn run(mut self) {
-        let _running = Running(Arc::clone(&self.shared));
+        let _running = Running(Arc::clone(&self.shared), Arc::clone(&self.registry));
         let mut scheduler = Scheduler::new(self.limits, self.decoder.sequences());
         let mut tokens = Vec::new();
         let mut logits = Vec::new();
+        let mut last = None;
         while self.take_commands(&mut scheduler) {
+            self.release_adapters(&mut scheduler);
+            scheduler.set_retry_after(self.shared.load.drain_ms());
             let changes = scheduler.admit(self.decoder.as_mut(), Instant::now());
             self.apply(&scheduler, &changes);
-            self.release_adapters(&mut scheduler);
             scheduler.plan(&mut tokens);
             if tokens.is_empty() {
+                last = None;
                 continue;
             }
+            let full = scheduler.is_full();
+            let start = last.unwrap_or_else(Instant::now);
             let step = Step { tokens: &tokens, mixes: scheduler.mixes() };
             let result = self.decoder.step(step, &mut logits);
             self.shared.steps.fetch_add(1, Ordering::Relaxed);
@@ -117,9 +129,14 @@ impl Worker {
                 }
                 Err(error) => {
                     tracing::error!(%error, rows = scheduler.live(), "a step failed; its requests end");
-                    scheduler.fail(&tokens, &error, self.decoder.as_mut(), Instant::now())
+                    scheduler.fail(&tokens, &error, self.decoder.as_mut())
                 }
             };
+            let now = Instant::now();
+            if full {
+                self.measured.full_step(tokens.len(), (now - start).as_secs_f64());
+            }
+            last = Some(now);
             self.apply(&scheduler, &changes);
         }
         scheduler.stop();
@@ -128,10 +145,16 @@ impl Worker {
     /// Takes what has come; waits if there is nothing to compute. `false`: stop.
     fn take_commands(&mut self, scheduler: &mut Scheduler) -> bool {
         loop {
-            let command = if scheduler.is_idle() && self.leaving.is_empty() {
+            let command = if scheduler.is_idle() && self.dropped.is_empty() {
                 match self.commands.recv() {
                     Ok(command) => command,
                     Err(_) => return false,
+                }
+            } else if scheduler.is_parked() {
+                match self.commands.recv_timeout(PARKED) {
+                    Ok(command) => command,
+                    Err(RecvTimeoutError::Timeout) => return true,
+                    Err(RecvTimeoutError::Disconnected) => return false,
                 }
             } else {
                 match self.commands.try_recv() {
@@ -141,60 +164,90 @@ impl Worker {
                 }
             };
             match command {
-                Command::Run(mut job) => match self.missing(&job) {
-                    None => scheduler.submit(job),
-                    // Dropped between the caller's look-up and now: this request ends, not its whole step.
-                    Some(id) => job.fail(EngineError::UnknownAdapter(id)),
-                },
+                Command::Run(job) => self.take_job(job, scheduler),
                 Command::Add(adapter, reply) => {
+                    let version = adapter.version;
                     let result = self.add(adapter);
-                    // Fails only if the caller is gone; the adapter is then dropped with its handle's entry.
-                    drop(reply.send(result));
+                    let resident = &self.resident;
+                    match &result {
+                        Ok(()) => scheduler.resolve(&|version| resident.get(&version).cloned()),
+                        Err(error) => scheduler.adapter_failed(version, error),
+                    }
+                    if let Some(reply) = reply {
+                        // Fails only if the caller is gone.
+                        drop(reply.send(result));
+                    }
                 }
-                Command::Drop(adapter) => self.leaving.push(adapter),
+                Command::Failed(version, error) => scheduler.adapter_failed(version, &error),
+                Command::Drop(version) => self.dropped.push(version),
                 Command::Stop => return false,
+            }
+            if !scheduler.is_idle() && scheduler.is_parked() {
+                // Adapters may have to leave before anything else can go on.
+                return true;
             }
         }
     }
 
-    /// The id of an adapter of the job's mix that is not resident.
-    fn missing(&self, job: &Job) -> Option<String> {
-        let resident = |adapter: &Arc<Adapter>| self.resident.iter().any(|r| Arc::ptr_eq(r, adapter));
-        job.mix.iter().find(|(adapter, _)| !resident(adapter)).map(|(adapter, _)| adapter.info.id.to_string())
+    fn take_job(&self, mut job: Job, scheduler: &mut Scheduler) {
+        if let Err(version) = job.mix.resolve(&|version| self.resident.get(&version).cloned())
+            && let Some(error) = self.registry.failure(version)
+        {
+            // It failed between the caller's look-up and now: this request ends, nobody else's.
+            job.fail(error);
+            return;
+        }
+        scheduler.submit(job);
     }
 
     fn add(&mut self, adapter: Arc<Adapter>) -> Result<(), EngineError> {
-        self.resident.push(adapter);
-        let result = self.decoder.set_adapters(&self.resident);
-        if result.is_err() {
-            self.resident.pop();
+        let version = adapter.version;
+        self.resident.insert(version, adapter);
+        let result = self.set_adapters();
+        match &result {
+            Ok(()) => self.registry.arrived(version),
+            Err(error) => {
+                self.resident.remove(&version);
+                self.registry.failed(version, error);
+            }
         }
         result
     }
 
-    /// Lets go of the adapters that leave and are no longer used.
+    fn set_adapters(&mut self) -> Result<(), EngineError> {
+        let mut resident: Vec<_> = self.resident.values().cloned().collect();
+        resident.sort_by_key(|adapter| adapter.version);
+        self.decoder.set_adapters(&resident)
+    }
+
+    /// Lets go of the adapters whose memory is wanted, and of what is kept of those that nobody can name any more.
     fn release_adapters(&mut self, scheduler: &mut Scheduler) {
         let before = self.resident.len();
-        let (stay, free): (Vec<_>, Vec<_>) = self.leaving.drain(..).partition(|a| scheduler.uses(a));
-        self.leaving = stay;
-        for adapter in &free {
-            scheduler.forget(adapter, self.decoder.as_mut());
-        }
-        self.resident.retain(|a| !free.iter().any(|f| Arc::ptr_eq(a, f)));
+        let resident = &mut self.resident;
+        self.registry.let_go(|leaving| resident.retain(|version, _| !leaving.contains(version)));
         if self.resident.len() != before
-            && let Err(error) = self.decoder.set_adapters(&self.resident)
+            && let Err(error) = self.set_adapters()
         {
             tracing::error!(%error, "the adapter pool could not be rebuilt");
         }
+        let (registry, decoder) = (&self.registry, self.decoder.as_mut());
+        self.dropped.retain(|version| {
+            let used = registry.knows(*version);
+            if !used {
+                scheduler.forget(*version, decoder);
+            }
+            used
+        });
     }
 
     fn apply(&mut self, scheduler: &Scheduler, changes: &Changes) {
-        for duration in &changes.durations_ms {
-            let mean = self.shared.row_ms.load(Ordering::Relaxed);
-            let next = if mean == 0 { *duration } else { (mean * 7 + duration) / 8 };
-            self.shared.row_ms.store(next, Ordering::Relaxed);
+        for (promised, computed) in &changes.finished {
+            self.measured.finished(*promised, *computed);
         }
+        let full_rows = if scheduler.is_full() { scheduler.live() } else { 0 };
+        self.shared.load.set(&self.measured, scheduler.tokens_to_come(), full_rows);
         self.shared.abandoned.fetch_add(changes.abandoned as u64, Ordering::Relaxed);
+        self.shared.late.fetch_add(changes.late as u64, Ordering::Relaxed);
         self.shared.live.store(scheduler.live(), Ordering::Relaxed);
     }
 }

@@ -133,6 +133,7 @@ impl Connection {
                 return Beat::Alive;
             }
             ClientFrame::NpcJoin(join) => handle::join(gateway, session, join, cid),
+            ClientFrame::NpcFocus(focus) => handle::focus(gateway, session, focus, cid),
             ClientFrame::NpcLeave(leave) => handle::leave(gateway, session, leave, cid),
             ClientFrame::Say(say) => handle::say(gateway, session, *say, cid),
             ClientFrame::Cancel(cancel) => handle::cancel(gateway, session, &cancel, cid),

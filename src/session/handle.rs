@@ -8,7 +8,8 @@ use super::state::Session;
 use crate::npc::NpcError;
 use crate::turn::Say;
 use crate::wire::{
-    Cancel, Cid, ErrorCode, ErrorPayload, NpcJoin, NpcLeave, NpcLeft, Playback, SayFrame, ServerFrame,
+    Cancel, Cid, ErrorCode, ErrorPayload, NpcFocus, NpcJoin, NpcLeave, NpcLeft, NpcWarm, Playback, SayFrame,
+    ServerFrame,
 };
 
 /// When a session whose turns are all taken may try again.
@@ -77,6 +78,53 @@ fn not_joined(npc: String) -> Refused {
         npc: Some(npc),
         ..ErrorPayload::new(ErrorCode::UnknownNpc, "this session has not joined that NPC")
     })
+}
+
+/// C `npc.focus`. Answered when the prompt is warm; it takes one of the session's places for turns until then.
+pub fn focus(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
+    focus: NpcFocus,
+    cid: Option<&Cid>,
+) -> Result<(), Refused> {
+    let NpcFocus { npc } = focus;
+    if !session.has_joined(&npc) {
+        return Err(not_joined(npc));
+    }
+    let overloaded = |message: String, retry_after_ms, limit: Option<usize>| {
+        Box::new(ErrorPayload {
+            temporary: true,
+            retry_after_ms: Some(retry_after_ms),
+            npc: Some(npc.clone()),
+            limit: limit.map(Into::into),
+            ..ErrorPayload::new(ErrorCode::Overloaded, message)
+        })
+    };
+    if gateway.is_draining() {
+        let message = "the server is going down and warms nothing".to_owned();
+        return Err(overloaded(message, gateway.config.shutdown.grace_ms, None));
+    }
+    let limit = gateway.config.session.max_turns;
+    let Some(place) = session.take_turn(limit) else {
+        let message = format!("{limit} turns of this session run or wait, as many as it may have");
+        return Err(overloaded(message, TURNS_RETRY_MS, Some(limit)));
+    };
+    let (turns, session, cid) = (Arc::clone(&gateway.turns), Arc::clone(session), cid.cloned());
+    gateway.turn_tasks.spawn(async move {
+        let warm = tokio::select! {
+            biased;
+            () = session.gone.cancelled() => return,
+            warm = turns.focus(&session.player.name, &npc) => warm,
+        };
+        // Given back first: a client may answer `npc.warm` with a line.
+        drop(place);
+        let frame = match warm {
+            Ok(warm) => ServerFrame::NpcWarm(NpcWarm { npc, tokens: warm.tokens, ms: warm.ms }),
+            Err(error) => ServerFrame::Error(ErrorPayload { turn: None, ..error.payload("", Some(&npc)) }),
+        };
+        session.send(&frame, cid.as_ref());
+    });
+    Ok(())
 }
 
 /// C `say`. The turn's first frame is the answer.

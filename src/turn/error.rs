@@ -52,7 +52,8 @@ impl From<EngineError> for TurnError {
     fn from(error: EngineError) -> Self {
         let message = error.to_string();
         match error {
-            EngineError::Overloaded { retry_after_ms } => Self {
+            EngineError::Overloaded { retry_after_ms }
+            | EngineError::DeadlineExceeded { retry_after_ms, .. } => Self {
                 temporary: true,
                 retry_after_ms: Some(retry_after_ms),
                 ..Self::new(ErrorCode::Overloaded, message)
@@ -74,6 +75,22 @@ impl From<EngineError> for TurnError {
                 // What failed inside is for the log; the player can only try again.
                 Self { temporary: true, ..Self::new(ErrorCode::EngineFailed, "the model failed; try again") }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_find_no_place_say_when_to_come_back() {
+        let refused = EngineError::Overloaded { retry_after_ms: 70 };
+        let late = EngineError::DeadlineExceeded { waited_ms: 5000, retry_after_ms: 70 };
+        for error in [refused, late] {
+            let error = TurnError::from(error);
+            assert_eq!((error.code, error.temporary), (ErrorCode::Overloaded, true));
+            assert_eq!(error.retry_after_ms, Some(70));
         }
     }
 }

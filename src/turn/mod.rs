@@ -9,6 +9,7 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -20,13 +21,21 @@ use self::run::Runner;
 use self::state::TurnState;
 use crate::archetype::Task;
 use crate::config;
-use crate::engine::{Engine, Mix, Sampling, Weighted};
+use crate::engine::{Engine, Mix, Sampling, Schedule, Weighted};
 use crate::history::Hot;
 use crate::npc::{Npc, Npcs};
 use crate::wire::{
     Action, AdapterUse, DialogueDelta, ErrorCode, ErrorPayload, GenerationOptions, TurnCancelled, TurnDone,
     TurnStarted,
 };
+
+/// What a player's next line need not compute any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warm {
+    pub tokens: u32,
+    /// Milliseconds that it took.
+    pub ms: u64,
+}
 
 /// A player's line.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,6 +123,27 @@ impl Turns {
         Ok(receiver)
     }
 
+    /// Computes what the player's next line to the NPC will begin with, behind everything that players wait for.
+    /// Dropping the future stops it.
+    ///
+    /// # Errors
+    /// `unknown_npc`, `overloaded`, `engine_failed`.
+    pub async fn focus(&self, player: &str, npc: &str) -> Result<Warm, TurnError> {
+        let arrived = Instant::now();
+        let found = self.npcs.get(npc).ok_or_else(|| {
+            TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {npc:?}")).field("npc")
+        })?;
+        let window = self.hot.window(npc, player);
+        let system = prompt::system_message(&found.pack, &found.info.name);
+        let limit = self.prompt_limit(self.turn.max_tokens);
+        let keep = self.turn.window_min;
+        let prefix = prompt::prefix(self.engine.tokenizer(), &system, &window, limit, keep)?;
+        let (mix, _) = mix(&found, None)?;
+        let schedule = Schedule { background: true, ..run::schedule(player, npc) };
+        let usage = self.engine.warm(prefix, &mix, schedule).await?;
+        Ok(Warm { tokens: usage.prompt_tokens, ms: arrived.elapsed().as_millis() as u64 })
+    }
+
     /// Cancels a turn. While it runs, `Cancelled` and `Done` come through its own channel and `None` is
     /// returned; within 120 s after its end the answer is returned and history keeps only what was heard.
     ///
@@ -176,6 +206,12 @@ impl Turns {
         Ok((mix, used, sampling, max_tokens))
     }
 
+    /// Tokens that a prompt may have beside an answer.
+    fn prompt_limit(&self, max_tokens: u32) -> usize {
+        let context = self.engine.context();
+        context - (max_tokens as usize).min(context / 4).max(1)
+    }
+
     /// The prompt's tokens: at least a quarter of the context, or `max_tokens` if that is less, stays free
     /// for the answer.
     fn tokens(
@@ -185,8 +221,7 @@ impl Turns {
         window: &[crate::history::Exchange],
         max_tokens: u32,
     ) -> Result<Vec<u32>, TurnError> {
-        let context = self.engine.context();
-        let limit = context - (max_tokens as usize).min(context / 4).max(1);
+        let limit = self.prompt_limit(max_tokens);
         let system = prompt::system_message(&npc.pack, &npc.info.name);
         let message = prompt::player_message(say.context.as_deref(), &say.text);
         let keep = self.turn.window_min;

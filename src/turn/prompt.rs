@@ -64,6 +64,25 @@ pub fn tokens(
     }
 }
 
+/// What [`tokens`] gives at the beginning whatever the newest message is.
+///
+/// # Errors
+/// As [`tokens`].
+pub fn prefix(
+    tokenizer: &Tokenizer,
+    system: &str,
+    window: &[Exchange],
+    limit: usize,
+    keep: usize,
+) -> Result<Vec<u32>, EngineError> {
+    // Two messages that have no token in common: what both prompts begin with is the same for all.
+    let mut one = tokens(tokenizer, system, window, "a", limit, keep)?;
+    let other = tokens(tokenizer, system, window, "1", limit, keep)?;
+    let same = one.iter().zip(&other).take_while(|(a, b)| a == b).count();
+    one.truncate(same);
+    Ok(one)
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -113,6 +132,19 @@ mod tests {
         let shorter = tokens(&tokenizer, "You are a bat.", &window[..2], "Question 2?", 4096, 5).unwrap();
         let longer = tokens(&tokenizer, "You are a bat.", &window, "Question 3?", 4096, 5).unwrap();
         assert!(longer.starts_with(&shorter));
+    }
+
+    #[test]
+    fn the_prefix_is_what_every_line_begins_with() {
+        let tokenizer = tokenizer();
+        let window: Vec<_> = (0..3).map(exchange).collect();
+        let prefix = prefix(&tokenizer, "You are a bat.", &window, 4096, 5).unwrap();
+        for line in ["a", "1", "Who are you?", " (rain)\nHello", "\n", "é"] {
+            let whole = tokens(&tokenizer, "You are a bat.", &window, line, 4096, 5).unwrap();
+            assert!(whole.starts_with(&prefix), "{line:?}");
+            // All but the line itself, its end and the beginning of the answer.
+            assert!(whole.len() <= prefix.len() + 16, "{line:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -53,11 +53,14 @@ struct Progress {
 /// Nobody takes the turn's events any more.
 struct Gone;
 
-/// The player as the engine's scheduler knows one.
-fn owner(player: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    player.hash(&mut hasher);
-    hasher.finish()
+/// The player and the NPC as the engine's scheduler knows them.
+pub(super) fn schedule(player: &str, npc: &str) -> Schedule {
+    let number = |text: &str| {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        hasher.finish()
+    };
+    Schedule { owner: number(player), npc: number(npc), ..Schedule::default() }
 }
 
 impl Drop for Runner {
@@ -117,7 +120,10 @@ impl Runner {
             stop: self.stops(),
             max_tokens: self.max_tokens,
             ignore_end: self.turns.turn.ignore_end,
-            schedule: Schedule { owner: owner(&self.say.player), background: false },
+            schedule: Schedule {
+                deadline: Some(Instant::now() + Duration::from_millis(self.turns.turn.queue_timeout_ms)),
+                ..schedule(&self.say.player, &self.say.npc)
+            },
         };
         match self.turns.engine.generate(request) {
             Ok(generation) => self.stream(generation, progress, events).await,
@@ -177,6 +183,9 @@ impl Runner {
                         FinishReason::Length => DoneReason::Length,
                     };
                     return Ok(Ending::Line { reason, fallback: false });
+                }
+                Some(Event::Failed { error: error @ EngineError::DeadlineExceeded { .. } }) => {
+                    return self.overloaded(error, progress, events).await;
                 }
                 Some(Event::Failed { error }) => return self.engine_failed(error, events).await,
                 None => return self.engine_failed(EngineError::Stopped, events).await,

@@ -4,8 +4,8 @@ use super::codec::{CodecError, Subprotocol, decode_tree};
 use super::fields::{Fields, Invalid, Range};
 use super::frame::{Cid, ClientFrame, NOT_AVAILABLE};
 use super::payload::{
-    Action, Cancel, ClientInfo, ErrorPayload, GenerationOptions, Heartbeat, Identify, NpcJoin, NpcLeave,
-    Playback, Resume, SayFrame,
+    Action, Cancel, ClientInfo, ErrorPayload, GenerationOptions, Heartbeat, Identify, NpcFocus, NpcJoin,
+    NpcLeave, Playback, Resume, SayFrame,
 };
 use super::value::{Map, Value, get};
 use super::{ErrorCode, PROTOCOL, TASKS};
@@ -110,6 +110,7 @@ impl<'m> RawFrame<'m> {
             "resume" => resume(&d).map(ClientFrame::Resume),
             "heartbeat" => heartbeat(&d).map(ClientFrame::Heartbeat),
             "npc.join" => npc_join(&d).map(ClientFrame::NpcJoin),
+            "npc.focus" => npc(&d).map(|npc| ClientFrame::NpcFocus(NpcFocus { npc })),
             "npc.leave" => npc(&d).map(|npc| ClientFrame::NpcLeave(NpcLeave { npc })),
             "say" => say(&d, limits).map(|say| ClientFrame::Say(Box::new(say))),
             "cancel" => cancel(&d).map(ClientFrame::Cancel),

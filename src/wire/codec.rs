@@ -143,6 +143,7 @@ pub fn decode_server(subprotocol: Subprotocol, message: &[u8]) -> Result<ServerM
         "heartbeat_ack" => Some(ServerFrame::HeartbeatAck(body(subprotocol, message)?)),
         "resume_failed" => Some(ServerFrame::ResumeFailed(body(subprotocol, message)?)),
         "npc.joined" => Some(ServerFrame::NpcJoined(body(subprotocol, message)?)),
+        "npc.warm" => Some(ServerFrame::NpcWarm(body(subprotocol, message)?)),
         "npc.left" => Some(ServerFrame::NpcLeft(body(subprotocol, message)?)),
         "turn.started" => Some(ServerFrame::TurnStarted(body(subprotocol, message)?)),
         "dialogue.delta" => Some(ServerFrame::DialogueDelta(body(subprotocol, message)?)),

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::payload::{
-    Cancel, DialogueDelta, ErrorPayload, Heartbeat, HeartbeatAck, Hello, Identify, NpcJoin, NpcJoined,
-    NpcLeave, NpcLeft, Playback, Ready, Resume, ResumeFailed, SayFrame, TurnCancelled, TurnDone, TurnStarted,
+    Cancel, DialogueDelta, ErrorPayload, Heartbeat, HeartbeatAck, Hello, Identify, NpcFocus, NpcJoin,
+    NpcJoined, NpcLeave, NpcLeft, NpcWarm, Playback, Ready, Resume, ResumeFailed, SayFrame, TurnCancelled,
+    TurnDone, TurnStarted,
 };
 
 /// The client's own mark of a frame, repeated on the direct reply.
@@ -23,6 +24,7 @@ pub enum ClientFrame {
     Resume(Resume),
     Heartbeat(Heartbeat),
     NpcJoin(NpcJoin),
+    NpcFocus(NpcFocus),
     NpcLeave(NpcLeave),
     Say(Box<SayFrame>),
     Cancel(Cancel),
@@ -37,6 +39,7 @@ impl ClientFrame {
             Self::Resume(_) => "resume",
             Self::Heartbeat(_) => "heartbeat",
             Self::NpcJoin(_) => "npc.join",
+            Self::NpcFocus(_) => "npc.focus",
             Self::NpcLeave(_) => "npc.leave",
             Self::Say(_) => "say",
             Self::Cancel(_) => "cancel",
@@ -46,7 +49,7 @@ impl ClientFrame {
 }
 
 /// Ops of clients that the protocol has and this server does not.
-pub const NOT_AVAILABLE: [&str; 5] = ["auth", "npc.focus", "action.result", "event", "npc.act"];
+pub const NOT_AVAILABLE: [&str; 4] = ["auth", "action.result", "event", "npc.act"];
 
 /// A frame from the server.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -57,6 +60,7 @@ pub enum ServerFrame {
     HeartbeatAck(HeartbeatAck),
     ResumeFailed(ResumeFailed),
     NpcJoined(NpcJoined),
+    NpcWarm(NpcWarm),
     NpcLeft(NpcLeft),
     TurnStarted(TurnStarted),
     DialogueDelta(DialogueDelta),
@@ -74,6 +78,7 @@ impl ServerFrame {
             Self::HeartbeatAck(_) => "heartbeat_ack",
             Self::ResumeFailed(_) => "resume_failed",
             Self::NpcJoined(_) => "npc.joined",
+            Self::NpcWarm(_) => "npc.warm",
             Self::NpcLeft(_) => "npc.left",
             Self::TurnStarted(_) => "turn.started",
             Self::DialogueDelta(_) => "dialogue.delta",

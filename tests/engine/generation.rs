@@ -60,10 +60,9 @@ fn prompt_of(engine: &Engine) -> Generate {
 async fn a_warmed_prompt_is_not_computed_again() {
     let engine = Engine::start(&model_dir(), &library(), &config()).unwrap();
     let line = prompt(&engine, "The capital of France is the city of");
-    engine.warm(line.prompt[..5].to_vec(), &Vec::new()).unwrap();
-    while engine.stats().steps == 0 || engine.stats().live > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    let background = Schedule { background: true, ..Schedule::default() };
+    let warm = engine.warm(line.prompt[..5].to_vec(), &Vec::new(), background).await.unwrap();
+    assert_eq!((warm.prompt_tokens, warm.cached_tokens), (5, 0));
     let (_, _, usage) = collect(engine.generate(line).unwrap()).await;
     assert_eq!(usage.cached_tokens, 5);
 }

@@ -7,3 +7,5 @@ mod generation;
 mod limits;
 mod mixes;
 mod native;
+mod pool;
+mod turns;

@@ -122,6 +122,12 @@ fn relative(got: &[f32], wanted: &[f32]) -> f32 {
     difference / scale
 }
 
+/// Length of the difference over the length.
+fn relative_length(got: &[f32], wanted: &[f32]) -> f32 {
+    let length = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>().sqrt();
+    length(&mut got.iter().zip(wanted).map(|(a, b)| a - b)) / length(&mut wanted.iter().copied())
+}
+
 const ATTENTION: &[&str] = &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"];
 const QUERY_KEY: &[&str] = &["self_attn.q_proj", "self_attn.k_proj"];
 const EVERYTHING: &[&str] = &[
@@ -133,6 +139,14 @@ const EVERYTHING: &[&str] = &[
     "mlp.up_proj",
     "mlp.down_proj",
 ];
+
+/// Eight rows, each of another length; then two more tokens for each, one at a time.
+fn random_tokens() -> (Vec<Vec<u32>>, Vec<[u32; 2]>) {
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let mut token = || rng.random_range(100..40_000);
+    let prompts = (0..8).map(|row| (0..3 + row).map(|_| token()).collect()).collect();
+    (prompts, (0..8).map(|_| [token(), token()]).collect())
+}
 
 #[test]
 fn a_batch_of_mixes_equals_merged_weights() {
@@ -160,12 +174,7 @@ fn a_batch_of_mixes_equals_merged_weights() {
     let mut decoder = Portable::open(&environment, &dir, Arc::clone(&model), &config()).unwrap();
     let adapters: Vec<Arc<Adapter>> = sources.iter().map(|source| source.load(&model)).collect();
 
-    // Each row says something else, of another length; then two more tokens, one at a time.
-    let mut rng = ChaCha8Rng::seed_from_u64(9);
-    let prompts: Vec<Vec<u32>> =
-        (0..8).map(|row| (0..3 + row).map(|_| rng.random_range(100..40_000)).collect()).collect();
-    let more: Vec<[u32; 2]> =
-        (0..8).map(|_| [rng.random_range(100..40_000), rng.random_range(100..40_000)]).collect();
+    let (prompts, more) = random_tokens();
     let mixes: Vec<Arc<ResolvedMix>> = weights
         .iter()
         .map(|mix| Arc::new(mix.iter().map(|(i, g)| (Arc::clone(&adapters[*i]), *g)).collect()))
@@ -212,6 +221,7 @@ fn a_batch_of_mixes_equals_merged_weights() {
     lonely[0] = Arc::clone(&mixes[5]);
     let alone = feed(&mut native, &[0], &[&prompts[5]], &lonely);
     assert!(alone[0] == native_mixed[0][5], "the batch changed a row");
+    let mut native_errors: Vec<(f32, f32)> = Vec::new();
     for (row, mix) in weights.iter().enumerate() {
         let mut merged = base.clone();
         for (i, g) in *mix {
@@ -225,19 +235,30 @@ fn a_batch_of_mixes_equals_merged_weights() {
             let fed = if step == 0 { &prompts[row][..] } else { &more[row][step - 1..step] };
             let wanted = reference.push(fed).unwrap();
             let error = relative(&mixed[step][row], &wanted);
-            let native_error = relative(&native_mixed[step][row], &wanted);
-            println!("row {row} step {step}: relative error {error:.2e}, native int8 {native_error:.2e}");
+            let native_error = relative_length(&native_mixed[step][row], &wanted);
+            let native_distance = relative_length(&native_without[step][row], &wanted);
+            println!(
+                "row {row} step {step}: relative error {error:.2e}, native int8 {native_error:.2e}, without its mix \
+                 {native_distance:.2e}"
+            );
             assert!(error < 1e-3, "row {row}, step {step}: relative error {error}");
             // As far off as 8-bit activations make it, mix or no mix.
             assert!(
                 native_error < 0.1,
                 "row {row}, step {step}: relative error {native_error} on the native one"
             );
+            if !mix.is_empty() {
+                native_errors.push((native_error, native_distance));
+            }
             unmixed_difference = unmixed_difference.max(relative(&without_adapters[step][row], &wanted));
         }
         // The mixes must matter, or the comparison above would prove nothing.
         assert!(mix.is_empty() || unmixed_difference > 0.01, "row {row}: {unmixed_difference}");
     }
+    // On the native one too: far nearer to what the mix says than the base is.
+    let (errors, distances) =
+        native_errors.iter().fold((0.0, 0.0), |(e, d), (error, distance)| (e + error, d + distance));
+    assert!(errors < 0.7 * distances, "{errors} of {distances}");
 }
 
 #[test]

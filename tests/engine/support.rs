@@ -45,7 +45,7 @@ pub fn config() -> config::Engine {
         context: 256,
         queue: 16,
         prefill_budget: 128,
-        max_adapters: 8,
+        max_adapters: 64,
         adapter_memory_mb: 512,
         adapter_precision: config::AdapterPrecision::F32,
         kv_memory_mb: 64,

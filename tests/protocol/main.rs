@@ -13,6 +13,7 @@ mod client;
 mod closes;
 mod crowd;
 mod errors;
+mod focus;
 mod handshake;
 mod server;
 mod turns;

@@ -64,6 +64,7 @@ impl TestServer {
             "turn.max_tokens=24",
             // The tests' clients send none, and sixteen answers at once take a while.
             "session.heartbeat_ms=600000",
+            "turn.queue_timeout_ms=600000",
         ]
         .map(str::to_owned);
         let sets: Vec<_> = defaults.into_iter().chain(sets.iter().map(|&set| set.to_owned())).collect();

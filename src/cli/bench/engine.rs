@@ -149,7 +149,7 @@ async fn answer(
         stop: Vec::new(),
         max_tokens: tokens,
         ignore_end: true,
-        schedule: Schedule { owner: client as u64, background: false },
+        schedule: Schedule { owner: client as u64, ..Schedule::default() },
     };
     let mut seen = Seen { adapters: request.mix.len(), ..Seen::default() };
     let mut last = Instant::now();

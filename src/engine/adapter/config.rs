@@ -1,6 +1,7 @@
 //! `adapter_config.json`, as Hugging Face PEFT writes it.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -50,8 +51,8 @@ pub struct PeftConfig {
 }
 
 impl PeftConfig {
-    /// Reads and checks the file in `dir`.
-    pub fn read(dir: &Path) -> Result<Self, String> {
+    /// Reads and checks the file in `dir`, and adds it to the digest.
+    pub fn read(dir: &Path, digest: &mut DefaultHasher) -> Result<Self, String> {
         let path = dir.join("adapter_config.json");
         let meta = std::fs::metadata(&path).map_err(|e| format!("adapter_config.json: {e}"))?;
         if meta.len() > MAX_BYTES {
@@ -61,6 +62,7 @@ impl PeftConfig {
             ));
         }
         let text = std::fs::read_to_string(&path).map_err(|e| format!("adapter_config.json: {e}"))?;
+        digest.write(text.as_bytes());
         let config: Self = serde_json::from_str(&text).map_err(|e| format!("adapter_config.json: {e}"))?;
         config.check()?;
         Ok(config)

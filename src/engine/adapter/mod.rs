@@ -1,15 +1,22 @@
 //! LoRA adapters: read from PEFT folders, checked against the model, held as plain floats.
 
 mod config;
+mod loader;
 mod peft;
+mod pool;
+mod registry;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use npc_onnx::GraphInfo;
 
+pub use self::loader::{Reader, run as run_loader};
+pub use self::pool::Version;
+pub use self::registry::{Lease, Registry};
 use super::EngineError;
 use super::native::PackedAdapter;
 use crate::config::AdapterPrecision;
@@ -38,7 +45,7 @@ pub struct AdapterInfo {
     pub rank: usize,
     /// Projections targeted, for example `q_proj`, in the graph's order.
     pub targets: Vec<String>,
-    /// Bytes that its factors take in memory.
+    /// Bytes that its numbers take in memory, as the decoder holds them.
     pub bytes: usize,
 }
 
@@ -46,7 +53,13 @@ pub struct AdapterInfo {
 #[derive(Debug)]
 pub struct Adapter {
     pub info: AdapterInfo,
-    /// `[layer][group]`: the factors of each targeted projection of the group, in the graph's order.
+    /// Another one each time that an adapter is registered: keys and values computed under one version are never
+    /// taken for those of another.
+    pub(super) version: Version,
+    /// Of the folder's files: tells whether they have changed.
+    digest: u64,
+    /// `[layer][group]`: the factors of each targeted projection of the group, in the graph's order. Empty where only
+    /// the packed numbers are kept.
     pub layers: Vec<Vec<Vec<Factors>>>,
     /// Per group: the largest sum of its projections' ranks over the layers; 0 if none is targeted.
     pub group_ranks: Vec<usize>,
@@ -70,8 +83,24 @@ impl Adapter {
         self.packed.get_or_init(|| Arc::new(PackedAdapter::new(&self.layers, precision)));
     }
 
+    /// Packs it and lets go of the plain floats, which only the portable decoder computes with.
+    #[must_use]
+    pub fn into_packed(mut self, precision: AdapterPrecision) -> Self {
+        self.pack(precision);
+        self.layers = Vec::new();
+        if let Some(packed) = self.packed.get() {
+            self.info.bytes = packed.bytes;
+        }
+        self
+    }
+
     /// As [`Self::pack`] made it.
     pub fn packed(&self) -> Option<&Arc<PackedAdapter>> {
         self.packed.get()
     }
+}
+
+fn next_version() -> Version {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

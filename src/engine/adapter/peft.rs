@@ -1,6 +1,7 @@
 //! A PEFT folder → [`Adapter`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::config::{MAX_RANK, PeftConfig, TargetModules};
-use super::{Adapter, AdapterInfo, Factors};
+use super::{Adapter, AdapterInfo, Factors, next_version};
 
 /// Largest weight file that is read.
 const MAX_BYTES: u64 = 4 << 30;
@@ -42,8 +43,10 @@ impl Module {
 
 /// Reads the folder; an error says what is wrong in words for the adapter's owner.
 pub(super) fn load(id: &str, dir: &Path, graph: &GraphInfo, layers: usize) -> Result<Adapter, String> {
-    let config = PeftConfig::read(dir)?;
-    let pairs = read_pairs(dir)?;
+    // Tells an adapter from its successor in the same folder, not from one that somebody forged.
+    let mut digest = DefaultHasher::new();
+    let config = PeftConfig::read(dir, &mut digest)?;
+    let pairs = read_pairs(dir, &mut digest)?;
     if pairs.is_empty() {
         return Err("adapter_model.safetensors holds no LoRA tensors".into());
     }
@@ -60,11 +63,11 @@ pub(super) fn load(id: &str, dir: &Path, graph: &GraphInfo, layers: usize) -> Re
             factors.sort_by_key(|f| f.offset);
         }
     }
-    Ok(finish(id, dir, table, graph))
+    Ok(finish(id, dir, table, graph, digest.finish()))
 }
 
 /// Every module of the file with both its factors.
-fn read_pairs(dir: &Path) -> Result<BTreeMap<Module, Pair>, String> {
+fn read_pairs(dir: &Path, digest: &mut DefaultHasher) -> Result<BTreeMap<Module, Pair>, String> {
     const FILE: &str = "adapter_model.safetensors";
     let path = dir.join(FILE);
     let meta = std::fs::metadata(&path).map_err(|e| format!("{FILE}: {e}"))?;
@@ -72,6 +75,7 @@ fn read_pairs(dir: &Path) -> Result<BTreeMap<Module, Pair>, String> {
         return Err(format!("{FILE} has {} bytes; at most {MAX_BYTES} are read", meta.len()));
     }
     let bytes = std::fs::read(&path).map_err(|e| format!("{FILE}: {e}"))?;
+    digest.write(&bytes);
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| format!("{FILE} is damaged: {e}"))?;
     let mut pairs: BTreeMap<Module, Pair> = BTreeMap::new();
     for (name, view) in tensors.iter() {
@@ -175,7 +179,7 @@ fn check_targets(config: &PeftConfig, found: &BTreeSet<String>) -> Result<(), St
     Ok(())
 }
 
-fn finish(id: &str, dir: &Path, table: Vec<Vec<Vec<Factors>>>, graph: &GraphInfo) -> Adapter {
+fn finish(id: &str, dir: &Path, table: Vec<Vec<Vec<Factors>>>, graph: &GraphInfo, digest: u64) -> Adapter {
     let all = || table.iter().flatten().flatten();
     let group_ranks = (0..graph.groups.len())
         .map(|g| table.iter().map(|groups| groups[g].iter().map(|f| f.rank).sum()).max().unwrap_or(0))
@@ -195,5 +199,6 @@ fn finish(id: &str, dir: &Path, table: Vec<Vec<Vec<Factors>>>, graph: &GraphInfo
         targets,
         bytes: all().map(|f| (f.a.len() + f.b.len()) * size_of::<f32>()).sum(),
     };
-    Adapter { info, layers: table, group_ranks, packed: std::sync::OnceLock::new() }
+    let (version, packed) = (next_version(), std::sync::OnceLock::new());
+    Adapter { info, version, digest, layers: table, group_ranks, packed }
 }

@@ -1,8 +1,6 @@
 //! What a sequence holds, and whose it may become.
 
-use std::sync::Arc;
-
-use crate::engine::decoder::ResolvedMix;
+use super::mix::MixKey;
 
 /// A kept sequence that is this much longer than what is shared is left as it is: the tail is another line, or the
 /// same one tokenized a little differently after its end.
@@ -12,16 +10,9 @@ const TAIL: usize = 8;
 #[derive(Debug)]
 pub struct Kept {
     pub tokens: Vec<u32>,
-    pub mix: Arc<ResolvedMix>,
+    pub mix: MixKey,
     /// When a request last had it; larger is later.
     pub used: u64,
-}
-
-/// Whether keys and values under one mix are those under the other: the same adapters (the very same, not two of one
-/// name) with the same weights in the same order.
-pub fn same_mix(a: &ResolvedMix, b: &ResolvedMix) -> bool {
-    a.len() == b.len()
-        && a.iter().zip(b).all(|((a, x), (b, y))| Arc::ptr_eq(a, b) && x.to_bits() == y.to_bits())
 }
 
 /// How many tokens two sequences begin with alike.

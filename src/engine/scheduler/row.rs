@@ -1,12 +1,11 @@
 //! One request that has a row: what it computes next, and what its logits mean.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::mix::JobMix;
 use super::stop::StopMatcher;
-use crate::engine::decoder::ResolvedMix;
 use crate::engine::sampler::{Sampler, log_sum_exp};
 use crate::engine::tokenizer::TextStream;
 use crate::engine::worker::QueueSlot;
@@ -16,8 +15,10 @@ use crate::engine::{Choice, EngineError, Event, FinishReason, Schedule, Usage};
 #[derive(Debug)]
 pub struct Job {
     pub prompt: Vec<u32>,
-    pub mix: Arc<ResolvedMix>,
+    pub mix: JobMix,
     pub submitted: Instant,
+    /// The step before which it came.
+    pub step: u64,
     /// Its place in the bounded queue, until it has a row.
     pub slot: Option<QueueSlot>,
     pub schedule: Schedule,
@@ -30,7 +31,7 @@ pub enum Work {
     Generate(Box<GenerateWork>),
     Choose(ChooseWork),
     /// Nothing but the prompt's keys and values, for whoever comes with a longer one.
-    Warm,
+    Warm(Option<oneshot::Sender<Result<Usage, EngineError>>>),
 }
 
 #[derive(Debug)]
@@ -57,12 +58,12 @@ impl Job {
         match &self.work {
             Work::Generate(work) => work.events.is_closed(),
             Work::Choose(work) => work.reply.as_ref().is_none_or(oneshot::Sender::is_closed),
-            // Nobody waits for it from the start.
-            Work::Warm => false,
+            Work::Warm(reply) => reply.as_ref().is_none_or(oneshot::Sender::is_closed),
         }
     }
 
     pub fn fail(&mut self, error: EngineError) {
+        self.mix.end_lease();
         match &mut self.work {
             // Fails only if the caller is gone.
             Work::Generate(work) => drop(work.events.try_send(Event::Failed { error })),
@@ -71,7 +72,11 @@ impl Job {
                     drop(reply.send(Err(error)));
                 }
             }
-            Work::Warm => tracing::debug!(%error, "a prompt was not warmed"),
+            Work::Warm(reply) => {
+                if let Some(reply) = reply.take() {
+                    drop(reply.send(Err(error)));
+                }
+            }
         }
     }
 
@@ -80,9 +85,30 @@ impl Job {
         let answer = match &self.work {
             Work::Generate(work) => work.max_tokens as usize,
             Work::Choose(work) => work.options.iter().map(Vec::len).max().unwrap_or(0),
-            Work::Warm => 0,
+            Work::Warm(_) => 0,
         };
         (self.prompt.len() + answer).min(context.max(self.prompt.len()))
+    }
+
+    /// Tokens to compute for it at most.
+    pub fn tokens(&self) -> usize {
+        self.prompt.len() + self.work.answer_tokens()
+    }
+
+    /// Whether it can give its row back without anybody having seen a part of its answer.
+    pub fn can_start_again(&self) -> bool {
+        !matches!(self.work, Work::Generate(_))
+    }
+}
+
+impl Work {
+    /// Tokens to compute after the prompt at most.
+    pub fn answer_tokens(&self) -> usize {
+        match self {
+            Self::Generate(work) => work.max_tokens as usize,
+            Self::Choose(work) => work.options.iter().map(|option| option.len() - 1).sum(),
+            Self::Warm(_) => 0,
+        }
     }
 }
 
@@ -93,8 +119,8 @@ enum Phase {
     Prompt,
     /// The token drawn last.
     Token(u32),
-    /// The tokens of an option, all but the last, after the prompt.
-    Option(usize),
+    /// The tokens of the options of a choice, all but each one's last, after the prompt.
+    Options,
 }
 
 /// A request in its row.
@@ -111,6 +137,10 @@ pub struct Row {
     unreported: u32,
     /// ln of each option's probability so far (the unnormalized one).
     scores: Vec<f64>,
+    /// Options that are not scored yet, the next one last.
+    pending: Vec<usize>,
+    /// The option that the next step computes in the row's own sequence.
+    own: Option<usize>,
     usage: Usage,
 }
 
@@ -145,7 +175,61 @@ impl Row {
             answer: Vec::new(),
             unreported: 0,
             scores: Vec::new(),
+            pending: Vec::new(),
+            own: None,
             usage,
+        }
+    }
+
+    /// The request again, as it was before it had a row.
+    pub fn into_job(self) -> Job {
+        self.job
+    }
+
+    /// The prompt is not computed to its end.
+    pub fn in_prompt(&self) -> bool {
+        self.phase == Phase::Prompt
+    }
+
+    /// Tokens that may still be computed for it.
+    pub fn tokens_to_come(&self) -> usize {
+        let answer = self.job.work.answer_tokens().saturating_sub(self.generated as usize);
+        self.prompt_to_come() + answer
+    }
+
+    /// Tokens that were computed for it.
+    pub fn tokens_computed(&self) -> usize {
+        self.computed.saturating_sub(self.usage.cached_tokens as usize)
+    }
+
+    /// Takes the next option that is to be scored, and how many tokens are computed for it.
+    pub fn next_option(&mut self) -> Option<(usize, usize)> {
+        let option = self.pending.pop()?;
+        let Work::Choose(work) = &self.job.work else { return None };
+        Some((option, work.options[option].len() - 1))
+    }
+
+    /// Gives back what [`Self::next_option`] took.
+    pub fn put_back(&mut self, option: usize) {
+        self.pending.push(option);
+    }
+
+    /// Puts the next option into the row's own sequence, where it is computed after the prompt. `false`: there is
+    /// none, or one is there already.
+    pub fn take_own_option(&mut self) -> bool {
+        if self.phase != Phase::Options || self.own.is_some() {
+            return false;
+        }
+        self.own = self.pending.pop();
+        self.own.is_some()
+    }
+
+    /// The tokens of an option that are computed after the prompt, with their positions.
+    pub fn option_tokens(&self, option: usize, mut push: impl FnMut(usize, u32, bool)) {
+        let Work::Choose(work) = &self.job.work else { return };
+        let tokens = &work.options[option];
+        for (i, token) in tokens[..tokens.len() - 1].iter().enumerate() {
+            push(self.job.prompt.len() + i, *token, true);
         }
     }
 
@@ -182,16 +266,18 @@ impl Row {
                 let end = self.job.prompt.len().min(self.computed + budget);
                 for position in self.computed..end {
                     let last = position + 1 == self.job.prompt.len();
-                    push(position, self.job.prompt[position], last && !matches!(self.job.work, Work::Warm));
+                    push(
+                        position,
+                        self.job.prompt[position],
+                        last && !matches!(self.job.work, Work::Warm(_)),
+                    );
                 }
             }
             Phase::Token(token) => push(self.computed, token, true),
-            Phase::Option(option) => {
-                let Work::Choose(work) = &self.job.work else { return };
+            Phase::Options => {
                 // An option is scored whole, whatever the budget: it is a few tokens.
-                let tokens = &work.options[option];
-                for (i, token) in tokens[..tokens.len() - 1].iter().enumerate() {
-                    push(self.job.prompt.len() + i, *token, true);
+                if let Some(option) = self.own {
+                    self.option_tokens(option, push);
                 }
             }
         }
@@ -206,8 +292,9 @@ impl Row {
         vocab: usize,
         context: usize,
         is_end: &dyn Fn(u32) -> bool,
-        now: Instant,
+        (now, step): (Instant, u64),
     ) -> After {
+        self.usage.steps = step.saturating_sub(self.job.step) as u32;
         match self.phase {
             Phase::Prompt => {
                 self.computed += count;
@@ -217,21 +304,54 @@ impl Row {
                 match &self.job.work {
                     Work::Generate(_) => self.draw(logits, context, is_end, now),
                     Work::Choose(_) => self.score_first(logits, now),
-                    Work::Warm => After::Finished,
+                    Work::Warm(_) => After::Finished,
                 }
             }
             Phase::Token(_) => {
                 self.computed += count;
                 self.draw(logits, context, is_end, now)
             }
-            Phase::Option(option) => {
-                if let Work::Choose(work) = &self.job.work {
-                    for (row, token) in logits.chunks_exact(vocab).zip(&work.options[option][1..]) {
-                        self.scores[option] += f64::from(row[*token as usize]) - log_sum_exp(row);
-                    }
+            Phase::Options => {
+                if let Some(option) = self.own.take() {
+                    self.score(option, logits, vocab);
                 }
-                self.next_option(option + 1, now)
+                After::Continues
             }
+        }
+    }
+
+    /// Takes the logits of an option's tokens.
+    pub fn score(&mut self, option: usize, logits: &[f32], vocab: usize) {
+        if let Work::Choose(work) = &self.job.work {
+            for (row, token) in logits.chunks_exact(vocab).zip(&work.options[option][1..]) {
+                self.scores[option] += f64::from(row[*token as usize]) - log_sum_exp(row);
+            }
+        }
+    }
+
+    /// A choice of which every option is scored.
+    pub fn is_decided(&self) -> bool {
+        self.phase == Phase::Options && self.pending.is_empty() && self.own.is_none()
+    }
+
+    /// Answers a choice that is decided, or a prompt that is warm.
+    pub fn answer(&mut self, step: u64) {
+        self.usage.steps = step.saturating_sub(self.job.step) as u32;
+        self.job.mix.end_lease();
+        match &mut self.job.work {
+            // They fail only if the caller is gone.
+            Work::Choose(work) => {
+                if let Some(reply) = work.reply.take() {
+                    let choice = Choice { probs: softmax(&self.scores), usage: self.usage };
+                    drop(reply.send(Ok(choice)));
+                }
+            }
+            Work::Warm(reply) => {
+                if let Some(reply) = reply.take() {
+                    drop(reply.send(Ok(self.usage)));
+                }
+            }
+            Work::Generate(_) => {}
         }
     }
 
@@ -241,6 +361,7 @@ impl Row {
         let token = work.sampler.sample(logits);
         if self.generated == 0 {
             self.usage.first_token_ms = millis(self.job.submitted, now);
+            self.usage.first_token_steps = self.usage.steps;
         }
         if is_end(token) && !work.ignore_end {
             return self.finish(FinishReason::Stop);
@@ -293,6 +414,8 @@ impl Row {
 
     fn close(&mut self, reason: FinishReason) -> After {
         self.usage.generated_tokens = self.generated;
+        // Before the caller knows: its next request may want the memory.
+        self.job.mix.end_lease();
         if let Work::Generate(work) = &self.job.work {
             drop(work.events.try_send(Event::Finished { reason, usage: self.usage }));
         }
@@ -302,26 +425,14 @@ impl Row {
     /// The first token of every option comes from the prompt's last position.
     fn score_first(&mut self, logits: &[f32], now: Instant) -> After {
         self.usage.first_token_ms = millis(self.job.submitted, now);
+        self.usage.first_token_steps = self.usage.steps;
         let Work::Choose(work) = &self.job.work else { return After::Finished };
         let normalizer = log_sum_exp(logits);
         self.scores =
             work.options.iter().map(|option| f64::from(logits[option[0] as usize]) - normalizer).collect();
-        self.next_option(0, now)
-    }
-
-    /// Goes on with the first option from `option` on that has more than one token.
-    fn next_option(&mut self, option: usize, _now: Instant) -> After {
-        let Work::Choose(work) = &mut self.job.work else { return After::Finished };
-        if let Some(next) = (option..work.options.len()).find(|o| work.options[*o].len() > 1) {
-            self.phase = Phase::Option(next);
-            return After::Continues;
-        }
-        let choice = Choice { probs: softmax(&self.scores), usage: self.usage };
-        if let Some(reply) = work.reply.take() {
-            // Fails only if the caller is gone.
-            drop(reply.send(Ok(choice)));
-        }
-        After::Finished
+        self.pending = (0..work.options.len()).rev().filter(|o| work.options[*o].len() > 1).collect();
+        self.phase = Phase::Options;
+        After::Continues
     }
 }
 

@@ -13,7 +13,7 @@ pub use handshake::{
     ClientInfo, EngineKind, Heartbeat, HeartbeatAck, Hello, Identify, Ready, Resume, ResumeFailReason,
     ResumeFailed,
 };
-pub use npc::{ChainInfo, ChainTask, NpcInfo, NpcJoin, NpcJoined, NpcLeave, NpcLeft};
+pub use npc::{ChainInfo, ChainTask, NpcFocus, NpcInfo, NpcJoin, NpcJoined, NpcLeave, NpcLeft, NpcWarm};
 pub use turn::{
     Action, AdapterUse, Cancel, DialogueDelta, DoneReason, GenerationOptions, Playback, SayFrame, TimingInfo,
     TurnCancelled, TurnDone, TurnStarted, UsageInfo, ValidThrough,

@@ -53,6 +53,22 @@ pub struct ChainTask {
     pub version: String,
 }
 
+/// C `npc.focus`: the player approaches an NPC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NpcFocus {
+    pub npc: String,
+}
+
+/// S `npc.warm`: what the next line's prompt begins with is computed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NpcWarm {
+    pub npc: String,
+    /// Tokens that the next line need not compute.
+    pub tokens: u32,
+    /// Milliseconds that it took.
+    pub ms: u64,
+}
+
 /// C `npc.leave`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NpcLeave {

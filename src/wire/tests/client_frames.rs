@@ -69,6 +69,7 @@ fn null_counts_as_absent() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // A table.
 fn every_wrong_value_is_named_with_its_bound() {
     let long = |n: usize| "x".repeat(n);
     let none: Option<Limit> = None;
@@ -112,6 +113,7 @@ fn every_wrong_value_is_named_with_its_bound() {
         (of("npc.join", json!({"npc": "n", "seed": 0.5})), "seed", none),
         (of("npc.join", json!({"npc": "n", "personality": []})), "personality", none),
         (of("npc.join", json!({"npc": "n", "personality": {"calm": 1.5}})), "personality.calm", number(1.0)),
+        (of("npc.focus", json!({})), "npc", none),
         (of("npc.leave", json!({"npc": 1})), "npc", none),
         (say(&json!({"npc": "a/b"})), "npc", none),
         (say(&json!({"turn": ""})), "turn", count(1)),

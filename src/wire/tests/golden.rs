@@ -73,6 +73,12 @@ fn frames() -> Vec<(ServerFrame, Option<u64>, Option<Cid>, &'static str)> {
             r#"{"op":"npc.left","s":3,"d":{"npc":"v:1"}}"#,
         ),
         (
+            ServerFrame::NpcWarm(NpcWarm { npc: "v:1".into(), tokens: 130, ms: 41 }),
+            Some(3),
+            Some(Cid::Uint(9)),
+            r#"{"op":"npc.warm","s":3,"cid":9,"d":{"npc":"v:1","tokens":130,"ms":41}}"#,
+        ),
+        (
             ServerFrame::TurnStarted(TurnStarted {
                 turn: "t".into(),
                 npc: "v:1".into(),
@@ -176,7 +182,7 @@ fn msgpack_bytes_are_the_shortest_forms() {
     let bytes = encode_server(Subprotocol::Msgpack, &frame, None, Some(&Cid::Uint(300))).unwrap();
     assert_eq!(&bytes[..], b"\x83\xa2op\xadheartbeat_ack\xa3cid\xcd\x01\x2c\xa1d\x81\xa3seq\x07");
 
-    let started = &frames()[6].0;
+    let started = &frames()[7].0;
     let bytes = encode_server(Subprotocol::Msgpack, started, Some(4), None).unwrap();
     let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");

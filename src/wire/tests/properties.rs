@@ -145,6 +145,7 @@ fn any_client_frame() -> impl Strategy<Value = ClientFrame> {
         }),
         any::<u64>().prop_map(|seq| ClientFrame::Heartbeat(Heartbeat { seq })),
         join,
+        any_id().prop_map(|npc| ClientFrame::NpcFocus(NpcFocus { npc })),
         any_id().prop_map(|npc| ClientFrame::NpcLeave(NpcLeave { npc })),
         say,
         (".{1,64}", proptest::option::of(any::<u64>()))

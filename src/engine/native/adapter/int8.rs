@@ -177,7 +177,7 @@ const TOGETHER: usize = 8;
 
 impl Ups {
     /// Finds out which projections the adapters have; rows follow with [`Self::push`].
-    pub fn start<'a>(&mut self, groups: impl Iterator<Item = &'a Group> + Clone) {
+    pub fn start<'a, I: Iterator<Item = &'a Group> + Clone>(&mut self, groups: &I) {
         self.parts.clear();
         self.entries.clear();
         self.quads.clear();

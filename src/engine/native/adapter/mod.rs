@@ -157,7 +157,7 @@ mod tests {
                 Group::Float(group) => gates.iter().for_each(|gate| group.up(cpu, *gate, &u, start, y)),
                 Group::Int8(group) => {
                     let mut ups = Ups::default();
-                    ups.start([group; 2].into_iter());
+                    ups.start(&[group; 2].into_iter());
                     ups.push(gates.iter().map(|gate| Used { group, gate: *gate, u: &u }));
                     ups.add(cpu, &[Some(group); 2], start, &mut [y]);
                 }

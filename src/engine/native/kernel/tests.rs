@@ -222,7 +222,7 @@ proptest! {
         let x: Vec<Vec<f32>> = (0..11).map(|row| numbers(seed ^ row, inputs)).collect();
         let acts = quantized(plain(), &x);
         let rows = &[9, 0, 4, 10][..rows];
-        let lines: Vec<RankLine> = numbers(seed ^ 20, inputs * RANKS)
+        let lines: Vec<RankLine> = numbers(seed ^ 0x20, inputs * RANKS)
             .chunks_exact(RANKS * LINE)
             .map(|values| RankLine(std::array::from_fn(|i| byte(values[i]))))
             .collect();
@@ -230,14 +230,14 @@ proptest! {
         let ups: Vec<Vec<Line>> = quads
             .iter()
             .map(|quads| {
-                let b = numbers(seed ^ 21, panels * quads * PANEL * LINE);
+                let b = numbers(seed ^ 0x21, panels * quads * PANEL * LINE);
                 b.chunks_exact(PANEL * LINE).map(|v| Line(std::array::from_fn(|i| byte(v[i])))).collect()
             })
             .collect();
         let ups: Vec<&[Line]> = ups.iter().map(Vec::as_slice).collect();
         let total: usize = quads.iter().sum();
         let u: Vec<Vec<[i8; LINE]>> = (0..rows.len() as u64)
-            .map(|row| numbers(seed ^ row ^ 22, total * LINE).as_chunks::<LINE>().0.iter().map(|u| u.map(|u| (u * 127.0) as i8)).collect())
+            .map(|row| numbers(seed ^ row ^ 0x22, total * LINE).as_chunks::<LINE>().0.iter().map(|u| u.map(|u| (u * 127.0) as i8)).collect())
             .collect();
         let run = |cpu: Cpu| {
             let mut down = [[0.0; RANKS]; ROWS];

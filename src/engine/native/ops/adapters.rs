@@ -70,7 +70,7 @@ impl<'a> Adapters<'a> {
         // SAFETY: every index has its own.
         let [ups] = (unsafe { self.ups.part(index, 1) }) else { return };
         // Neighbours are of one sequence, and so of one mix.
-        ups.start(self.int8(rows.start).map(|used| used.group));
+        ups.start(&self.int8(rows.start).map(|used| used.group));
         rows.clone().for_each(|row| ups.push(self.int8(row)));
         let mut ys: [&mut [f32]; NEIGHBOURS] = Default::default();
         for (y, row) in ys.iter_mut().zip(rows.clone()) {

@@ -222,13 +222,12 @@ impl Job<'_> {
         let start = panel * PANEL;
         let columns = PANEL.min(self.outputs - start);
         let scales = self.weights.scales(panel);
-        let lines = match self.weights.lines(panel) {
-            Some(lines) => lines,
-            None => {
-                room.resize(self.weights.inputs() / LINE, Line::default());
-                self.weights.expand(self.cpu, panel, room);
-                room
-            }
+        let lines = if let Some(lines) = self.weights.lines(panel) {
+            lines
+        } else {
+            room.resize(self.weights.inputs() / LINE, Line::default());
+            self.weights.expand(self.cpu, panel, room);
+            room
         };
         let mut product = [[0.0; PANEL]; TILE];
         let tiles = self.rows.div_ceil(TILE);

@@ -135,8 +135,13 @@ macro_rules! kernels {
                                 let halves =
                                     [_mm256_load_si256(line.cast()), _mm256_load_si256(line.add(32).cast())];
                                 for r in 0..R {
-                                    let codes = quads[r].as_ptr().add(quad).cast::<i32>();
-                                    let codes = _mm256_set1_epi32(codes.read_unaligned());
+                                    let codes = *quads[r].get_unchecked(quad);
+                                    let codes = _mm256_set1_epi32(i32::from_le_bytes([
+                                        codes[0] as u8,
+                                        codes[1] as u8,
+                                        codes[2] as u8,
+                                        codes[3] as u8,
+                                    ]));
                                     sums[r][0] = $dot(sums[r][0], halves[0], codes);
                                     sums[r][1] = $dot(sums[r][1], halves[1], codes);
                                 }

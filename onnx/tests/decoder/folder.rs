@@ -32,7 +32,15 @@ fn an_import_makes_a_whole_folder() {
     let mut note = |p: Progress| steps.push((p.what.to_owned(), p.done, p.total));
     let file = import(&source, &out, Precision::Int8, &mut note).unwrap();
 
-    let files = ["chat_template.jinja", "decoder.onnx", "model.toml", "tokenizer.json", "weights.bin"];
+    let files = [
+        "chat_template.jinja",
+        "decoder.onnx",
+        "model.toml",
+        "native.bin",
+        "native.onnx",
+        "tokenizer.json",
+        "weights.bin",
+    ];
     assert_eq!(names(&out), files);
     assert_eq!(names(&dir.path().join("models")), ["tiny"]);
     assert_eq!(ModelFile::read(&out).unwrap(), file);
@@ -154,9 +162,9 @@ fn a_malformed_model_toml_is_refused_by_key() {
     import(&source, &out, Precision::Fp32, &mut |_| {}).unwrap();
     let sound = fs::read_to_string(out.join("model.toml")).unwrap();
     let cases = [
-        ("format = 1", "format = 2", "format: is 2, and this version reads 1"),
-        ("format = 1", "", "format: is missing"),
-        ("format = 1", "format = \"one\"", "format: invalid type"),
+        ("format = 3", "format = 4", "format: is 4, and this version reads 3"),
+        ("format = 3", "", "format: is missing"),
+        ("format = 3", "format = \"one\"", "format: invalid type"),
         ("precision = \"fp32\"", "precision = \"int4\"", "precision: unknown variant `int4`"),
         ("source_file = \"checkpoint\"", "source_file = \"\"", "source_file: has 0 bytes"),
         ("layers = 3\n", "", "model: missing field `layers`"),

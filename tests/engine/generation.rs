@@ -1,7 +1,7 @@
 use npc_gateway::config;
-use npc_gateway::engine::{Choose, Engine, FinishReason, Generate, Sampling, Schedule};
+use npc_gateway::engine::{Choose, Engine, FinishReason, Generate, Schedule};
 
-use super::support::{collect, config, engine, greedy, library, model_dir, prompt};
+use super::support::{collect, config, engine, library, model_dir, prompt};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_with_real_text() {
@@ -65,31 +65,4 @@ async fn a_warmed_prompt_is_not_computed_again() {
     assert_eq!((warm.prompt_tokens, warm.cached_tokens), (5, 0));
     let (_, _, usage) = collect(engine.generate(line).unwrap()).await;
     assert_eq!(usage.cached_tokens, 5);
-}
-
-/// With greedy and with a seed, lines alone and the same lines in a full batch are the same, token for token.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_batch_does_not_change_an_answer() {
-    let wide = config::Engine { rows: 16, queue: 64, kept_conversations: 0, ..config() };
-    let engine = Engine::start(&model_dir(), &library(), &wide).unwrap();
-    let lines: Vec<Generate> = (0..50)
-        .map(|i| {
-            let seeded =
-                Sampling { greedy: i % 2 == 0, temperature: 0.9, top_p: 0.95, seed: Some(i), ..greedy() };
-            let text = format!(
-                "{} number {i} walks into the tavern and says",
-                ["The elf", "A dwarf"][i as usize % 2]
-            );
-            Generate { sampling: seeded, max_tokens: 6 + i as u32 % 9, ..prompt(&engine, &text) }
-        })
-        .collect();
-    let mut alone = Vec::new();
-    for line in &lines {
-        alone.push(collect(engine.generate(line.clone()).unwrap()).await.0);
-    }
-    let together = lines.iter().map(|line| engine.generate(line.clone()).unwrap()).collect::<Vec<_>>();
-    let tasks = together.into_iter().map(|generation| tokio::spawn(collect(generation)));
-    for (i, task) in tasks.collect::<Vec<_>>().into_iter().enumerate() {
-        assert_eq!(task.await.unwrap().0, alone[i], "line {i}");
-    }
 }

@@ -7,5 +7,6 @@ mod generation;
 mod limits;
 mod mixes;
 mod native;
+mod neighbours;
 mod pool;
 mod turns;

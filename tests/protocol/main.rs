@@ -18,3 +18,4 @@ mod handshake;
 mod server;
 mod turns;
 mod upgrade;
+mod warm;

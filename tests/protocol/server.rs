@@ -38,8 +38,12 @@ fn path(variable: &str) -> PathBuf {
 static ENGINE: OnceLock<Engine> = OnceLock::new();
 
 fn engine(config: &Config) -> Engine {
-    let start = || Engine::start(&path("NPC_GATEWAY_TEST_MODEL"), &path("ORT_DYLIB_PATH"), &config.engine);
-    ENGINE.get_or_init(|| start().expect("the engine starts")).clone()
+    ENGINE.get_or_init(|| own_engine(config)).clone()
+}
+
+fn own_engine(config: &Config) -> Engine {
+    let (model, library) = (path("NPC_GATEWAY_TEST_MODEL"), path("ORT_DYLIB_PATH"));
+    Engine::start(&model, &library, &config.engine).expect("the engine starts")
 }
 
 /// What the engine of all servers is doing.
@@ -58,6 +62,15 @@ impl TestServer {
     /// Starts a server with the default settings and these (`section.key=value`) over them. `engine.…` has no
     /// effect: the engine is shared.
     pub async fn start(sets: &[&str]) -> Self {
+        Self::start_with(sets, engine).await
+    }
+
+    /// The same with an engine that no other server has; `engine.…` has its effect.
+    pub async fn with_own_engine(sets: &[&str]) -> Self {
+        Self::start_with(sets, own_engine).await
+    }
+
+    async fn start_with(sets: &[&str], engine: fn(&Config) -> Engine) -> Self {
         let defaults = [
             "engine.rows=16",
             "engine.context=512",

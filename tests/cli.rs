@@ -233,3 +233,30 @@ fn the_socket_is_measured_with_adapters_that_differ() {
     let said = refused(nowhere, 1);
     assert!(said.contains("nothing listens at ws://127.0.0.1:9/ws"), "{said}");
 }
+
+#[test]
+fn every_line_of_a_load_is_accounted_for() {
+    // Four lines at a time have room: two rows and a queue of two. Nobody else is answered by the model.
+    let server = serve_with(
+        &["engine.rows=2", "engine.queue=2", "npc.on_overload=error", "turn.max_tokens=8"],
+        Stdio::null(),
+    );
+    let url = format!("ws://{}/ws", server.address);
+    let load = |words: &str| -> serde_json::Value {
+        let words: Vec<&str> = ["bench", "load", "--url", &url].into_iter().chain(words.split(' ')).collect();
+        let output = gateway(&words).output().unwrap();
+        assert!(output.status.success(), "{}", complaint(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let within = load("--clients 2 --seconds 2 --conversations 8 --tokens 8");
+    let count = |tally: &serde_json::Value, name: &str| tally[name].as_u64().unwrap();
+    assert!(count(&within, "sent") >= 2, "{within}");
+    assert_eq!(count(&within, "answered"), count(&within, "sent"), "{within}");
+
+    let beyond = load("--rate 200 --seconds 2 --conversations 16 --tokens 8");
+    assert!(count(&beyond, "refused") > 0 && count(&beyond, "answered") > 0, "{beyond}");
+    assert_eq!(count(&beyond, "answered") + count(&beyond, "refused"), count(&beyond, "sent"), "{beyond}");
+    for none in ["scripted", "refused_without_retry", "failed", "lost", "extra_frames", "closed_sockets"] {
+        assert_eq!((count(&within, none), count(&beyond, none)), (0, 0), "{none}: {within} {beyond}");
+    }
+}

@@ -1,9 +1,11 @@
 //! Chores of the workspace, one command each: `cargo xtask test`, `cargo xtask lint`, `cargo xtask
-//! measure`, `cargo xtask bench-peers`.
+//! measure`, `cargo xtask bench-peers`, `cargo xtask soak`.
 
 mod lint;
 mod measure;
 mod peers;
+mod server;
+mod soak;
 mod test;
 
 use std::ffi::OsStr;
@@ -31,6 +33,8 @@ enum Chore {
     Measure(measure::MeasureArgs),
     /// Measures llama.cpp's server and the gateway one after the other, on the same workloads.
     BenchPeers(peers::PeersArgs),
+    /// Offers the gateway twice what it can answer for minutes, and accounts for every line and its memory.
+    Soak(soak::SoakArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -39,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Lint(args) => lint::run(&args),
         Chore::Measure(args) => measure::run(&args),
         Chore::BenchPeers(args) => peers::run(&args),
+        Chore::Soak(args) => soak::run(&args),
     }
 }
 

@@ -5,6 +5,7 @@ mod conversation;
 mod engine;
 mod figures;
 mod host;
+mod load;
 mod report;
 mod socket;
 mod stats;
@@ -29,6 +30,9 @@ enum What {
     Engine(EngineArgs),
     /// Measures over the WebSocket: starts a gateway of its own in this process, or takes one that runs.
     Socket(SocketArgs),
+    /// Offers lines to a gateway that runs, and accounts for every one: what `cargo xtask soak` is made of.
+    #[command(hide = true)]
+    Load(load::LoadArgs),
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +112,7 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
     match args.what {
         What::Engine(args) => engine::run(&args),
         What::Socket(args) => socket::run(&args),
+        What::Load(args) => load::run(&args),
     }
 }
 

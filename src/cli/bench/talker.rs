@@ -123,8 +123,13 @@ impl Talker {
         self.link.close().await;
     }
 
+    /// Sends any other frame.
+    pub async fn send(&mut self, frame: &ClientFrame) -> anyhow::Result<()> {
+        self.link.send(frame, None).await
+    }
+
     /// The next frame; sends the heartbeats that are due.
-    async fn next(&mut self) -> anyhow::Result<ServerFrame> {
+    pub async fn next(&mut self) -> anyhow::Result<ServerFrame> {
         loop {
             let Ok(message) = timeout_at(self.beat_at.into(), self.link.next()).await else {
                 self.link.beat().await?;

@@ -17,6 +17,10 @@ pub struct Engine {
     pub context: usize,
     /// Requests that may wait for a row.
     pub queue: usize,
+    /// Milliseconds for which lines wait without a break before the engine counts as overloaded.
+    pub overload_after_ms: u64,
+    /// Milliseconds after which the prompt of a line must be begun that comes while the engine is overloaded.
+    pub overload_wait_ms: u64,
     /// Prompt tokens in one step.
     pub prefill_budget: usize,
     pub max_adapters: usize,

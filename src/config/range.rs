@@ -39,6 +39,8 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("engine.rows", Range::Closed(1.0, 256.0)),
     ("engine.context", Range::Closed(64.0, 131_072.0)),
     ("engine.queue", Range::Closed(1.0, 65_536.0)),
+    ("engine.overload_after_ms", Range::Closed(10.0, 600_000.0)),
+    ("engine.overload_wait_ms", Range::Closed(0.0, 600_000.0)),
     ("engine.prefill_budget", Range::Closed(1.0, 8192.0)),
     ("engine.max_adapters", Range::Closed(1.0, 65_536.0)),
     ("engine.adapter_memory_mb", Range::Closed(1.0, 65_536.0)),

@@ -9,6 +9,7 @@ mod error;
 mod load;
 mod native;
 mod pool;
+mod pressure;
 mod portable;
 mod request;
 mod runtime;
@@ -22,7 +23,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use npc_onnx::ModelFile;
 use tokio::sync::{mpsc, oneshot};
@@ -42,6 +43,7 @@ pub use self::tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
 use self::adapter::{Reader, Registry};
 use self::checks::{bad, check_stops};
 use self::load::Measured;
+use self::pressure::Pressure;
 use self::sampler::Sampler;
 use self::scheduler::{ChooseWork, GenerateWork, Job, Limits, StopMatcher, Work};
 use self::worker::{Command, QueueSlot, Shared, Worker};
@@ -187,6 +189,7 @@ impl Engine {
             resident: HashMap::new(),
             dropped: Vec::new(),
             measured: Measured::default(),
+            pressure: Pressure::new(Duration::from_millis(config.overload_after_ms)),
         };
         let failed = |error: std::io::Error| {
             EngineError::Runtime(format!("the engine's thread did not start: {error}"))
@@ -352,16 +355,27 @@ impl Engine {
 
     fn queue_slot(&self, tokens: usize, schedule: Schedule) -> Result<QueueSlot, EngineError> {
         let shared = &self.inner.shared;
-        if let Some(deadline) = schedule.deadline {
-            let patience = deadline.saturating_duration_since(Instant::now()).as_millis() as u64;
-            if shared.load.wait_ms() > patience {
-                return Err(self.overloaded());
-            }
+        let slot = if self.comes_too_late(schedule) {
+            None
+        } else {
+            // Half of the queue at most, so that what nobody waits for turns no player away.
+            let queue = self.inner.config.queue;
+            let limit = if schedule.background { queue.div_ceil(2) } else { queue };
+            QueueSlot::take(shared, limit, tokens, schedule.background)
+        };
+        if !schedule.background {
+            shared.load.came(slot.is_some());
         }
-        // Half of the queue at most, so that what nobody waits for turns no player away.
-        let limit =
-            if schedule.background { self.inner.config.queue.div_ceil(2) } else { self.inner.config.queue };
-        QueueSlot::take(shared, limit, tokens, schedule.background).ok_or_else(|| self.overloaded())
+        slot.ok_or_else(|| self.overloaded())
+    }
+
+    /// Whether a request that has a deadline would be refused later, so that it is better told now.
+    fn comes_too_late(&self, schedule: Schedule) -> bool {
+        let Some(deadline) = schedule.deadline else { return false };
+        let load = &self.inner.shared.load;
+        let patience = deadline.saturating_duration_since(Instant::now()).as_millis() as u64;
+        load.wait_ms() > patience
+            || (load.is_overloaded() && load.start_ms() > self.inner.config.overload_wait_ms.min(patience))
     }
 
     fn overloaded(&self) -> EngineError {

@@ -12,6 +12,7 @@ use super::EngineError;
 use super::adapter::{Adapter, Registry, Version};
 use super::decoder::{Decoder, Step};
 use super::load::{Load, Measured};
+use super::pressure::Pressure;
 use super::scheduler::{Changes, Job, Limits, Scheduler};
 use super::tokenizer::Tokenizer;
 
@@ -96,6 +97,7 @@ pub struct Worker {
     /// Adapters that nobody can name any more, but that requests may still use.
     pub dropped: Vec<Version>,
     pub measured: Measured,
+    pub pressure: Pressure,
 }
 
 impl Worker {
@@ -109,8 +111,12 @@ impl Worker {
         while self.take_commands(&mut scheduler) {
             self.release_adapters(&mut scheduler);
             scheduler.set_retry_after(self.shared.load.drain_ms());
-            let changes = scheduler.admit(self.decoder.as_mut(), Instant::now());
+            let now = Instant::now();
+            let changes = scheduler.admit(self.decoder.as_mut(), now);
             self.apply(&scheduler, &changes);
+            let load = &self.shared.load;
+            load.late(changes.late);
+            load.set_overloaded(self.pressure.update(now, scheduler.lines_wait(), load.arrivals()));
             scheduler.plan(&mut tokens);
             if tokens.is_empty() {
                 last = None;
@@ -245,7 +251,8 @@ impl Worker {
             self.measured.finished(*promised, *computed);
         }
         let full_rows = if scheduler.is_full() { scheduler.live() } else { 0 };
-        self.shared.load.set(&self.measured, scheduler.tokens_to_come(), full_rows);
+        let (tokens, prompts) = (scheduler.tokens_to_come(), scheduler.prompts_to_come());
+        self.shared.load.set(&self.measured, tokens, prompts, full_rows);
         self.shared.abandoned.fetch_add(changes.abandoned as u64, Ordering::Relaxed);
         self.shared.late.fetch_add(changes.late as u64, Ordering::Relaxed);
         self.shared.live.store(scheduler.live(), Ordering::Relaxed);

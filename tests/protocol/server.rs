@@ -78,6 +78,7 @@ impl TestServer {
             // The tests' clients send none, and sixteen answers at once take a while.
             "session.heartbeat_ms=600000",
             "turn.queue_timeout_ms=600000",
+            "engine.overload_wait_ms=600000",
         ]
         .map(str::to_owned);
         let sets: Vec<_> = defaults.into_iter().chain(sets.iter().map(|&set| set.to_owned())).collect();

@@ -142,6 +142,11 @@ impl Scheduler {
         self.lives().next().is_none() && self.waiting.iter().all(|job| job.mix.resolved().is_none())
     }
 
+    /// Whether a player's request waits for a row and for nothing else.
+    pub fn lines_wait(&self) -> bool {
+        self.waiting.iter().any(|job| !job.schedule.background && job.mix.resolved().is_some())
+    }
+
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.waiting.len()
@@ -159,6 +164,11 @@ impl Scheduler {
     /// Tokens that the rows may still take.
     pub fn tokens_to_come(&self) -> usize {
         self.lives().map(|(_, live)| live.row.tokens_to_come()).sum()
+    }
+
+    /// Tokens of prompts in rows that are not computed yet.
+    pub fn prompts_to_come(&self) -> usize {
+        self.lives().map(|(_, live)| live.row.prompt_to_come()).sum()
     }
 
     fn lives(&self) -> impl Iterator<Item = (usize, &Live)> {

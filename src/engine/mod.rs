@@ -129,7 +129,7 @@ impl Engine {
         }
         let environment = runtime::load(library)?;
         let kind = choose_decoder(model_dir, config);
-        let decoder: Box<dyn Decoder> = match kind {
+        let mut decoder: Box<dyn Decoder> = match kind {
             DecoderKind::Native => {
                 if config.providers != [Provider::Cpu] {
                     return Err(EngineError::Provider {
@@ -146,6 +146,8 @@ impl Engine {
                 Box::new(Portable::open(&environment, model_dir, Arc::clone(&model), config)?)
             }
         };
+        try_out(decoder.as_mut())
+            .map_err(|error| bad(format!("its graph does not compute what model.toml says: {error}")))?;
         tracing::info!(
             decoder = ?kind,
             model = model.name,
@@ -381,6 +383,16 @@ impl Engine {
     fn overloaded(&self) -> EngineError {
         EngineError::Overloaded { retry_after_ms: self.inner.shared.load.drain_ms() }
     }
+}
+
+/// Computes one token: a graph that is not the one of `model.toml` fails now, and not with the first request.
+fn try_out(decoder: &mut dyn Decoder) -> Result<(), EngineError> {
+    let tokens = [StepToken { sequence: 0, position: 0, token: 0, wants_logits: true }];
+    let mixes = vec![Arc::default(); decoder.sequences()];
+    let mut logits = Vec::new();
+    decoder.step(Step { tokens: &tokens, mixes: &mixes }, &mut logits)?;
+    decoder.release(0);
+    Ok(())
 }
 
 /// What `auto` means here.

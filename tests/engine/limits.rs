@@ -100,7 +100,10 @@ fn copy_of_model(dir: &Path) {
         let entry = entry.unwrap();
         let target = dir.join(entry.file_name());
         if entry.path().extension().is_some_and(|extension| extension == "bin") {
-            std::os::unix::fs::symlink(entry.path(), target).unwrap();
+            // ONNX Runtime reads no weights through a symbolic link.
+            std::fs::hard_link(entry.path(), &target)
+                .or_else(|_| std::fs::copy(entry.path(), &target).map(|_| ()))
+                .unwrap();
         } else {
             std::fs::copy(entry.path(), target).unwrap();
         }
@@ -142,6 +145,46 @@ fn a_wrong_model_folder_is_a_clear_error() {
         damage(&dir.path().join(file));
         let message = start_with(dir.path(), DecoderKind::Native);
         assert!(message.contains(named), "{file}: {message}");
+    }
+}
+
+/// The operators count on the sizes of `model.toml`: a graph with others must not run at all.
+#[test]
+fn a_graph_with_other_sizes_than_the_folder_says_does_not_start() {
+    type Edits<'a> = &'a [(&'a str, &'a str)];
+    let layers: Edits<'_> = &[("layers = 30", "layers = 29")];
+    let vocabulary: Edits<'_> = &[("vocab_size = 49152", "vocab_size = 49200")];
+    let positions: Edits<'_> = &[("max_position = 8192", "max_position = 9000")];
+    // As many numbers in q, k and v, cut into other heads.
+    let heads: Edits<'_> = &[
+        ("\nheads = 9", "\nheads = 18"),
+        ("kv_heads = 3", "kv_heads = 6"),
+        ("head_dim = 64", "head_dim = 32"),
+    ];
+    let cases = [
+        (DecoderKind::Native, layers, "layer is 29 in the graph, and model.toml has 29 of them"),
+        (DecoderKind::Native, vocabulary, "outputs is 49152 in the graph, and 49200 by model.toml"),
+        (DecoderKind::Native, positions, "model.max_position is more than the graph has"),
+        (DecoderKind::Native, heads, "head_dim is 64 in the graph, and 32 by model.toml"),
+        (DecoderKind::Portable, layers, "its graph does not compute what model.toml says"),
+        (DecoderKind::Portable, vocabulary, "49152 logits for 1 positions, and model.vocab_size is 49200"),
+        (DecoderKind::Portable, heads, "its graph does not compute what model.toml says"),
+    ];
+    for (decoder, edits, wanted) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        copy_of_model(dir.path());
+        let path = dir.path().join("model.toml");
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        for (old, new) in edits {
+            assert!(text.contains(old), "{text}");
+            text = text.replace(old, new);
+        }
+        std::fs::write(&path, text).unwrap();
+        // Long enough that every position that the folder promises may come.
+        let config = config::Engine { decoder, context: 131_072, rows: 1, kept_conversations: 0, ..config() };
+        let started = Engine::start(dir.path(), &library(), &config).map(|_| ());
+        let message = started.unwrap_err().to_string();
+        assert!(message.contains(wanted), "{decoder:?}: {message}");
     }
 }
 

@@ -1,10 +1,12 @@
 //! The native decoder: near the exact model, exact in its mixes, the same whatever is computed beside it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use npc_gateway::config::{self, AdapterPrecision};
-use npc_gateway::engine::{Decoder, Native, Portable, ResolvedMix, Step, StepToken, Tokenizer};
+use npc_gateway::engine::{Adapter, Decoder, Native, Portable, ResolvedMix, Step, StepToken, Tokenizer};
 use npc_onnx::ModelFile;
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::support::{config, fp32_model_dir, model_dir, runtime};
 
@@ -144,4 +146,34 @@ fn chunks_and_neighbours_change_no_bit() {
             decoder.release(sequence);
         }
     }
+}
+
+/// The pool counts an adapter as gone when nobody uses it any more; so the decoder must not keep the last step's.
+#[test]
+fn a_step_keeps_no_adapter() {
+    let model = ModelFile::read(&model_dir()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("adapter_config.json"), r#"{"peft_type":"LORA","r":1,"lora_alpha":1}"#)
+        .unwrap();
+    let ones = bytemuck::cast_slice::<f32, u8>(&[1.0; 576]).to_vec();
+    let views: HashMap<_, _> = [("A", vec![1, 576]), ("B", vec![576, 1])]
+        .into_iter()
+        .map(|(factor, shape)| {
+            let name = format!("model.layers.3.self_attn.q_proj.lora_{factor}.weight");
+            (name, TensorView::new(Dtype::F32, shape, &ones).unwrap())
+        })
+        .collect();
+    safetensors::serialize_to_file(views, None, &dir.path().join("adapter_model.safetensors")).unwrap();
+    let adapter = Adapter::load("a", dir.path(), &model.graph, model.model.layers).unwrap();
+    let adapter = Arc::new(adapter.into_packed(AdapterPrecision::Int8));
+    let packed = Arc::downgrade(adapter.packed().unwrap());
+
+    let mut decoder = native(&config());
+    let mixes = vec![Arc::new(vec![(adapter, 1.0)])];
+    let mut logits = Vec::new();
+    let token = StepToken { sequence: 0, position: 0, token: 5, wants_logits: true };
+    decoder.step(Step { tokens: &[token], mixes: &mixes }, &mut logits).unwrap();
+    assert!(packed.upgrade().is_some());
+    drop(mixes);
+    assert!(packed.upgrade().is_none(), "the decoder still has it");
 }

@@ -118,7 +118,7 @@ impl Native {
         let count = ((config.kv_memory_mb << 20) / bytes).max(context.div_ceil(PAGE));
         let pages = Pages::new(sizes.layers, count, sizes.kv_heads, sizes.head_dim)?;
         let threads = runtime::threads(config);
-        let shared = Shared::new(cpu, threads, pages);
+        let shared = Shared::new(cpu, threads, pages, Arc::clone(&model), context);
         let session = runtime::open_native(environment, &graph, threads, ops::domain(&shared)?)?;
         tracing::info!(isa = cpu.isa().name(), pages = count, "native decoder");
         Ok(Self {
@@ -240,6 +240,16 @@ impl Decoder for Native {
             }
             state.plan.set(step, &self.tables)?;
         }
+        let result = self.run(step, logits);
+        // What a pool lets go of between two steps must be free then.
+        self.shared.lock().plan.adapters.clear();
+        result
+    }
+}
+
+impl Native {
+    /// Runs the graph over the step that the plan holds.
+    fn run(&mut self, step: Step<'_>, logits: &mut Vec<f32>) -> Result<(), EngineError> {
         let ids: Vec<i64> = step.tokens.iter().map(|token| i64::from(token.token)).collect();
         let wanted: Vec<i64> =
             (0..).zip(step.tokens).filter(|(_, token)| token.wants_logits).map(|(i, _)| i).collect();
@@ -249,6 +259,12 @@ impl Decoder for Native {
             "logit_positions" => Tensor::from_array(([count], wanted))?,
         })?;
         let (_, values) = outputs["logits"].try_extract_tensor::<f32>()?;
+        let (found, vocab) = (values.len(), self.model.model.vocab_size);
+        if found != count * vocab {
+            return Err(EngineError::Runtime(format!(
+                "the graph gave {found} logits for {count} positions, and model.vocab_size is {vocab}"
+            )));
+        }
         logits.extend_from_slice(values);
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::state::Shared;
 /// The domain with all operators, sharing `shared`.
 pub fn domain(shared: &Arc<Shared>) -> ort::Result<OperatorDomain> {
     OperatorDomain::new(NATIVE_DOMAIN)?
-        .add(embedding::EmbeddingOp)?
+        .add(embedding::EmbeddingOp(Arc::clone(shared)))?
         .add(linear::LinearOp(Arc::clone(shared)))?
         .add(attention::AttentionOp(Arc::clone(shared)))
 }
@@ -26,6 +26,24 @@ pub fn domain(shared: &Arc<Shared>) -> ort::Result<OperatorDomain> {
 fn size(kernel: &KernelContext<'_>, name: &str) -> ort::Result<usize> {
     let value = kernel.get::<i64>(name).ok_or_else(|| ort::Error::new(format!("no attribute {name}")))?;
     usize::try_from(value).map_err(|_| ort::Error::new(format!("{name} is {value}")))
+}
+
+/// An attribute that must be what `model.toml` says: by that the engine sizes its memory.
+fn size_of_model(kernel: &KernelContext<'_>, name: &str, wanted: usize) -> ort::Result<usize> {
+    let found = size(kernel, name)?;
+    if found == wanted {
+        return Ok(found);
+    }
+    Err(ort::Error::new(format!("{name} is {found} in the graph, and {wanted} by model.toml")))
+}
+
+/// An attribute that must be below a number that `model.toml` says.
+fn size_below(kernel: &KernelContext<'_>, name: &str, limit: usize) -> ort::Result<usize> {
+    let found = size(kernel, name)?;
+    if found < limit {
+        return Ok(found);
+    }
+    Err(ort::Error::new(format!("{name} is {found} in the graph, and model.toml has {limit} of them")))
 }
 
 fn bits(kernel: &KernelContext<'_>) -> ort::Result<Bits> {

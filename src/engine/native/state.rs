@@ -3,13 +3,21 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use npc_onnx::ModelFile;
+
 use super::adapter::{Group, PackedAdapter, Ups};
 use super::kernel::{Activations, Cpu};
 use super::pages::{Pages, Place};
 
 /// Shared between the decoder and the operators of its session. Only one of them runs at a time: the lock is there
 /// for the compiler, and free whenever it is taken.
-pub struct Shared(Mutex<State>);
+pub struct Shared {
+    state: Mutex<State>,
+    /// What the folder says of the graph: the operators check that it is so.
+    pub model: Arc<ModelFile>,
+    /// Tokens that a sequence can hold.
+    pub context: usize,
+}
 
 pub struct State {
     pub cpu: Cpu,
@@ -109,13 +117,13 @@ impl Plan {
 }
 
 impl Shared {
-    pub fn new(cpu: Cpu, threads: usize, pages: Pages) -> Arc<Self> {
+    pub fn new(cpu: Cpu, threads: usize, pages: Pages, model: Arc<ModelFile>, context: usize) -> Arc<Self> {
         let state = State { cpu, threads, pages, plan: Plan::default(), scratch: Scratch::default() };
-        Arc::new(Self(Mutex::new(state)))
+        Arc::new(Self { state: Mutex::new(state), model, context })
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
         // After a panic in an operator the step has failed; the next one fills everything anew.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

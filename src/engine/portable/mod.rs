@@ -180,6 +180,12 @@ impl Portable {
         {
             let outputs = self.session.run_binding(&binding)?;
             let (_, logits) = outputs["logits"].try_extract_tensor::<f32>()?;
+            let (found, count) = (logits.len(), batch.wanted.len());
+            if found != count * vocab {
+                return Err(EngineError::Runtime(format!(
+                    "the graph gave {found} logits for {count} positions, and model.vocab_size is {vocab}"
+                )));
+            }
             for (index, row) in logits.chunks_exact(vocab).enumerate() {
                 each(index, row);
             }

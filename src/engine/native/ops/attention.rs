@@ -11,7 +11,10 @@ use super::super::disjoint::Disjoint;
 use super::super::kernel::{self, Cpu, Head, QUERIES, Query};
 use super::super::pages;
 use super::super::state::{Plan, Shared, State, Token};
-use super::{each, epsilon, floats, input, size};
+use super::{each, epsilon, floats, input, size, size_below, size_of_model};
+
+/// Numbers of a head that are computed at a time: a head must be a multiple of them.
+const HEAD: usize = kernel::PAGE;
 
 /// `Attention(qkv [tokens, (heads + 2 · kv_heads) · head_dim], cos, sin, q_norm?, k_norm?) -> [tokens, heads · head_dim]`
 pub struct AttentionOp(pub Arc<Shared>);
@@ -50,12 +53,18 @@ impl Operator for AttentionOp {
     }
 
     fn create_kernel<'attr>(&self, kernel: &KernelContext<'attr>) -> ort::Result<Self::Kernel<'attr>> {
+        let model = &self.0.model.model;
+        let head_dim = size_of_model(kernel, "head_dim", model.head_dim)?;
+        if !head_dim.is_multiple_of(HEAD) {
+            return Err(ort::Error::new(format!("head_dim is {head_dim}, and must be a multiple of {HEAD}")));
+        }
         Ok(AttentionKernel {
             shared: Arc::clone(&self.0),
-            layer: size(kernel, "layer")?,
-            heads: size(kernel, "heads")?,
-            kv_heads: size(kernel, "kv_heads")?,
-            head_dim: size(kernel, "head_dim")?,
+            layer: size_below(kernel, "layer", model.layers)?,
+            // A multiple of `kv_heads`, as whoever read the folder has checked.
+            heads: size_of_model(kernel, "heads", model.heads)?,
+            kv_heads: size_of_model(kernel, "kv_heads", model.kv_heads)?,
+            head_dim,
             window: size(kernel, "window")?,
             epsilon: epsilon(kernel)?,
         })
@@ -75,6 +84,24 @@ struct Tables<'a> {
     k_norm: Option<&'a [f32]>,
 }
 
+impl Tables<'_> {
+    /// Every position that a step may have must be in the tables.
+    fn check(&self, head_dim: usize, context: usize) -> ort::Result<()> {
+        let (found, wanted) = (self.cos.len().min(self.sin.len()), context * (head_dim / 2));
+        if found < wanted {
+            return Err(ort::Error::new(format!(
+                "the rotary tables have {found} numbers, and {context} positions take {wanted}: \
+                 model.max_position is more than the graph has"
+            )));
+        }
+        let whole = |norm: Option<&[f32]>| norm.is_none_or(|norm| norm.len() == head_dim);
+        if !(whole(self.q_norm) && whole(self.k_norm)) {
+            return Err(ort::Error::new("a norm of queries or keys has another size than a head"));
+        }
+        Ok(())
+    }
+}
+
 impl Kernel for AttentionKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let (qkv, cos, sin) = (input(context, 0)?, input(context, 1)?, input(context, 2)?);
@@ -83,6 +110,7 @@ impl Kernel for AttentionKernel {
         let (_, cos) = cos.try_extract_tensor::<f32>()?;
         let (_, sin) = sin.try_extract_tensor::<f32>()?;
         let tables = Tables { cos, sin, q_norm: floats(q_norm.as_ref())?, k_norm: floats(k_norm.as_ref())? };
+        tables.check(self.head_dim, self.shared.context)?;
         let mut state = self.shared.lock();
         let State { cpu, threads, pages, plan, scratch } = &mut *state;
         let (cpu, tokens) = (*cpu, plan.tokens.len());

@@ -1,14 +1,17 @@
 //! Rows of the embedding matrix.
 
+use std::sync::Arc;
+
 use npc_onnx::packed::Bits;
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
 use super::super::kernel::Weights;
-use super::{bits, input, size};
+use super::super::state::Shared;
+use super::{bits, input, size_of_model};
 
 /// `Embedding(input_ids [tokens], weight) -> [tokens, inputs]`
-pub struct EmbeddingOp;
+pub struct EmbeddingOp(pub Arc<Shared>);
 
 pub struct EmbeddingKernel {
     bits: Bits,
@@ -32,7 +35,9 @@ impl Operator for EmbeddingOp {
     }
 
     fn create_kernel<'attr>(&self, kernel: &KernelContext<'attr>) -> ort::Result<Self::Kernel<'attr>> {
-        let (outputs, inputs) = (size(kernel, "outputs")?, size(kernel, "inputs")?);
+        let model = &self.0.model.model;
+        let outputs = size_of_model(kernel, "outputs", model.vocab_size)?;
+        let inputs = size_of_model(kernel, "inputs", model.hidden_size)?;
         Ok(EmbeddingKernel { bits: bits(kernel)?, outputs, inputs })
     }
 }

@@ -13,7 +13,7 @@ use super::super::disjoint::Disjoint;
 use super::super::kernel::{Cpu, LINE, Line, TILE, TileMut, TileRef, Weights, groups};
 use super::super::state::{Scratch, Shared, State};
 use super::adapters::Adapters;
-use super::{bits, each, epsilon, floats, input, size};
+use super::{bits, each, epsilon, floats, input, size, size_below, size_of_model};
 
 /// `Linear(x [tokens, …], weight, norm?, bias?, residual?) -> [tokens, outputs]`
 pub struct LinearOp(pub Arc<Shared>);
@@ -66,14 +66,24 @@ impl Operator for LinearOp {
             2 => Prepare::SwiGlu,
             other => return Err(ort::Error::new(format!("prepare is {other}"))),
         };
+        let model = &self.0.model;
+        let (place, outputs, inputs) = if size(kernel, "layer").is_ok() {
+            let layer = size_below(kernel, "layer", model.model.layers)?;
+            let group = size_below(kernel, "group", model.graph.groups.len())?;
+            let sizes = &model.graph.groups[group];
+            (Some((layer, group)), sizes.outputs, sizes.inputs)
+        } else {
+            // The head.
+            (None, model.model.vocab_size, model.model.hidden_size)
+        };
         Ok(LinearKernel {
             shared: Arc::clone(&self.0),
             bits: bits(kernel)?,
-            outputs: size(kernel, "outputs")?,
-            inputs: size(kernel, "inputs")?,
+            outputs: size_of_model(kernel, "outputs", outputs)?,
+            inputs: size_of_model(kernel, "inputs", inputs)?,
             prepare,
             epsilon: epsilon(kernel)?,
-            place: size(kernel, "layer").and_then(|layer| Ok((layer, size(kernel, "group")?))).ok(),
+            place,
         })
     }
 }
@@ -95,6 +105,9 @@ impl Kernel for LinearKernel {
             .ok_or_else(|| ort::Error::new("no output"))?;
         let (_, out) = out.try_extract_tensor_mut::<f32>()?;
         let fits = |values: Option<&[f32]>, size| values.is_none_or(|values| values.len() == size);
+        if self.prepare == Prepare::Norm && norm.is_none() {
+            return Err(ort::Error::new("a norm is missing"));
+        }
         if !(fits(norm, self.inputs) && fits(bias, self.outputs) && fits(residual, out.len())) {
             return Err(ort::Error::new("a norm, bias or residual has another size than the model"));
         }

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::read_file;
+
 /// Largest `adapter_config.json` that is read; real ones have about 1 KB.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -53,17 +55,10 @@ pub struct PeftConfig {
 impl PeftConfig {
     /// Reads and checks the file in `dir`, and adds it to the digest.
     pub fn read(dir: &Path, digest: &mut DefaultHasher) -> Result<Self, String> {
-        let path = dir.join("adapter_config.json");
-        let meta = std::fs::metadata(&path).map_err(|e| format!("adapter_config.json: {e}"))?;
-        if meta.len() > MAX_BYTES {
-            return Err(format!(
-                "adapter_config.json has {} bytes; at most {MAX_BYTES} are read",
-                meta.len()
-            ));
-        }
-        let text = std::fs::read_to_string(&path).map_err(|e| format!("adapter_config.json: {e}"))?;
-        digest.write(text.as_bytes());
-        let config: Self = serde_json::from_str(&text).map_err(|e| format!("adapter_config.json: {e}"))?;
+        const FILE: &str = "adapter_config.json";
+        let text = read_file(dir, FILE, MAX_BYTES)?;
+        digest.write(&text);
+        let config: Self = serde_json::from_slice(&text).map_err(|e| format!("{FILE}: {e}"))?;
         config.check()?;
         Ok(config)
     }

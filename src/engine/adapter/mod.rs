@@ -8,6 +8,7 @@ mod registry;
 #[cfg(test)]
 mod tests;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -98,6 +99,26 @@ impl Adapter {
     pub fn packed(&self) -> Option<&Arc<PackedAdapter>> {
         self.packed.get()
     }
+}
+
+/// Reads a file of an adapter's folder, if it is one and has at most `limit` bytes.
+fn read_file(dir: &Path, name: &str, limit: u64) -> Result<Vec<u8>, String> {
+    let path = dir.join(name);
+    let io = |error: std::io::Error| format!("{name}: {error}");
+    // Before it is opened: a pipe would wait for a writer, and a device never ends.
+    let meta = std::fs::metadata(&path).map_err(io)?;
+    if !meta.is_file() {
+        return Err(format!("{name} is no file"));
+    }
+    let too_large = |bytes: u64| format!("{name} has {bytes} bytes; at most {limit} are read");
+    if meta.len() > limit {
+        return Err(too_large(meta.len()));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
+    // It may grow meanwhile.
+    let file = std::fs::File::open(&path).map_err(io)?;
+    let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(io)? as u64;
+    if read > limit { Err(too_large(read)) } else { Ok(bytes) }
 }
 
 fn next_version() -> Version {

@@ -10,10 +10,11 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::config::{MAX_RANK, PeftConfig, TargetModules};
+use super::read_file;
 use super::{Adapter, AdapterInfo, Factors, next_version};
 
-/// Largest weight file that is read.
-const MAX_BYTES: u64 = 4 << 30;
+/// Bytes of a weight file before its numbers: names, shapes and what a trainer notes.
+const MAX_HEADER: u64 = 16 << 20;
 
 /// The two factors of a module, while the file is read: their shapes and numbers.
 #[derive(Default)]
@@ -46,7 +47,7 @@ pub(super) fn load(id: &str, dir: &Path, graph: &GraphInfo, layers: usize) -> Re
     // Tells an adapter from its successor in the same folder, not from one that somebody forged.
     let mut digest = DefaultHasher::new();
     let config = PeftConfig::read(dir, &mut digest)?;
-    let pairs = read_pairs(dir, &mut digest)?;
+    let pairs = read_pairs(dir, largest_file(graph, layers), &mut digest)?;
     if pairs.is_empty() {
         return Err("adapter_model.safetensors holds no LoRA tensors".into());
     }
@@ -55,7 +56,12 @@ pub(super) fn load(id: &str, dir: &Path, graph: &GraphInfo, layers: usize) -> Re
     for (module, pair) in pairs {
         let (group, factors) = place(&module, pair, &config, graph, layers)?;
         found.insert(module.name().to_owned());
-        table[module.layer][group].push(factors);
+        let there: &mut Vec<Factors> = &mut table[module.layer][group];
+        if there.iter().any(|f| f.offset == factors.offset) {
+            let (name, layer) = (module.name(), module.layer);
+            return Err(format!("{name} of layer {layer} is there twice under different paths"));
+        }
+        there.push(factors);
     }
     check_targets(&config, &found)?;
     for groups in &mut table {
@@ -66,15 +72,17 @@ pub(super) fn load(id: &str, dir: &Path, graph: &GraphInfo, layers: usize) -> Re
     Ok(finish(id, dir, table, graph, digest.finish()))
 }
 
+/// Bytes of the largest weight file that is read: every projection of the model with [`MAX_RANK`] ranks of floats.
+fn largest_file(graph: &GraphInfo, layers: usize) -> u64 {
+    let projections = graph.groups.iter().flat_map(|g| g.projections.iter().map(|p| g.inputs + p.size));
+    let numbers = projections.sum::<usize>().saturating_mul(layers).saturating_mul(MAX_RANK);
+    (numbers.saturating_mul(size_of::<f32>()) as u64).saturating_add(MAX_HEADER)
+}
+
 /// Every module of the file with both its factors.
-fn read_pairs(dir: &Path, digest: &mut DefaultHasher) -> Result<BTreeMap<Module, Pair>, String> {
+fn read_pairs(dir: &Path, limit: u64, digest: &mut DefaultHasher) -> Result<BTreeMap<Module, Pair>, String> {
     const FILE: &str = "adapter_model.safetensors";
-    let path = dir.join(FILE);
-    let meta = std::fs::metadata(&path).map_err(|e| format!("{FILE}: {e}"))?;
-    if meta.len() > MAX_BYTES {
-        return Err(format!("{FILE} has {} bytes; at most {MAX_BYTES} are read", meta.len()));
-    }
-    let bytes = std::fs::read(&path).map_err(|e| format!("{FILE}: {e}"))?;
+    let bytes = read_file(dir, FILE, limit)?;
     digest.write(&bytes);
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| format!("{FILE} is damaged: {e}"))?;
     let mut pairs: BTreeMap<Module, Pair> = BTreeMap::new();
@@ -163,6 +171,9 @@ fn place(
     let scale = config.scale(&path, rank) as f32;
     for value in &mut b {
         *value *= scale;
+    }
+    if b.iter().any(|value| !value.is_finite()) {
+        return Err(format!("{path}.lora_B times lora_alpha's scale of {scale:e} is no finite number"));
     }
     Ok((group, Factors { offset: projection.offset, outputs: projection.size, rank, a, b }))
 }

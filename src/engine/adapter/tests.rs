@@ -166,6 +166,57 @@ fn each_fault_is_named() {
 }
 
 #[test]
+fn a_scale_that_makes_numbers_infinite_is_refused() {
+    // The last two are numbers in 64 bits and none in 32; with the others B overflows.
+    for (key, value) in [("lora_alpha", "1e38"), ("lora_alpha", "-1e38"), ("lora_alpha", "1e39")] {
+        let config = format!(r#"{{"peft_type":"LORA","r":2,"{key}":{value}}}"#);
+        let reason = load(&config, &tensors()).map(|a| a.info).unwrap_err();
+        assert!(reason.contains("lora_alpha's scale of"), "{reason}");
+    }
+    let config = r#"{"peft_type":"LORA","r":2,"lora_alpha":4,"alpha_pattern":{"v_proj":1e300}}"#;
+    let reason = load(config, &tensors()).map(|a| a.info).unwrap_err();
+    assert!(reason.contains("v_proj.lora_B times lora_alpha's scale"), "{reason}");
+}
+
+#[test]
+fn a_projection_that_is_there_twice_is_refused() {
+    let mut tensors = tensors();
+    for factor in ["A", "B"] {
+        let at = |(name, _): &&(String, Vec<usize>)| {
+            name.ends_with(&format!("0.self_attn.q_proj.lora_{factor}.weight"))
+        };
+        let (name, shape) = tensors.iter().find(at).unwrap().clone();
+        tensors.push((name.replace("self_attn", "cross_attn"), shape));
+    }
+    let reason = load(CONFIG, &tensors).map(|a| a.info).unwrap_err();
+    assert!(reason.contains("q_proj of layer 0 is there twice"), "{reason}");
+}
+
+#[test]
+fn what_is_no_file_or_too_large_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = || Adapter::load("a", dir.path(), &graph(), 2).map(|a| a.info).unwrap_err().to_string();
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        write(dir.path(), CONFIG, &tensors());
+        let path = dir.path().join(name);
+        let large = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        large.set_len(100 << 20).unwrap();
+        assert!(load().contains(&format!("{name} has 104857600 bytes; at most ")), "{}", load());
+        std::fs::remove_file(&path).unwrap();
+        // It has 0 bytes, and never ends.
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        #[cfg(not(unix))]
+        std::fs::create_dir(&path).unwrap();
+        assert!(load().contains(&format!("{name} is no file")), "{}", load());
+        #[cfg(unix)]
+        std::fs::remove_file(&path).unwrap();
+        #[cfg(not(unix))]
+        std::fs::remove_dir(&path).unwrap();
+    }
+}
+
+#[test]
 fn damaged_files_are_errors() {
     let dir = tempfile::tempdir().unwrap();
     let load = || Adapter::load("a", dir.path(), &graph(), 2).map(|a| a.info).unwrap_err().to_string();

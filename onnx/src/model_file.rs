@@ -147,22 +147,9 @@ fn at_key<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
 
 /// Checks what the engine would otherwise divide by or index with.
 fn check_sizes(model: &ModelConfig) -> Result<(), String> {
-    /// Far above any model, far below what overflows when four of them are multiplied.
-    const LIMIT: usize = 1 << 24;
-    let sizes = [
-        ("vocab_size", model.vocab_size),
-        ("hidden_size", model.hidden_size),
-        ("intermediate_size", model.intermediate_size),
-        ("layers", model.layers),
-        ("heads", model.heads),
-        ("kv_heads", model.kv_heads),
-        ("head_dim", model.head_dim),
-        ("max_position", model.max_position),
-        ("sliding_window", model.sliding_window.unwrap_or(1)),
-    ];
-    for (key, size) in sizes {
-        if size == 0 || size > LIMIT {
-            return Err(format!("model.{key}: is {size}, and must be 1 to {LIMIT}"));
+    for (key, size, limit) in model.sizes() {
+        if size == 0 || size > limit {
+            return Err(format!("model.{key}: is {size}, and must be 1 to {limit}"));
         }
     }
     if !model.heads.is_multiple_of(model.kv_heads) {

@@ -83,8 +83,8 @@ pub struct ModelConfig {
     pub eos_tokens: Vec<u32>,
 }
 
-/// Largest sizes that are believed: several times those of the biggest open models, and small enough that no
-/// product of two overflows.
+/// Largest sizes that are believed: several times those of the biggest open models, and small enough that the bytes of
+/// a weight, and those of the keys and values of 256 of the longest conversations, can be counted.
 const MAX_VOCAB: usize = 1 << 22;
 const MAX_WIDTH: usize = 1 << 20;
 const MAX_LAYERS: usize = 1024;
@@ -101,9 +101,9 @@ impl ModelConfig {
         2 * (self.layers * (attention + inner) + self.vocab_size * self.hidden_size)
     }
 
-    /// Checks that the sizes are in range and fit together. The answer names the size.
-    pub(crate) fn check(&self) -> Result<(), Refusal> {
-        let sizes = [
+    /// Every size: its name, itself, and the largest that it may be.
+    pub(crate) fn sizes(&self) -> [(&'static str, usize, usize); 9] {
+        [
             ("vocab_size", self.vocab_size, MAX_VOCAB),
             ("hidden_size", self.hidden_size, MAX_WIDTH),
             ("intermediate_size", self.intermediate_size, MAX_WIDTH),
@@ -112,9 +112,13 @@ impl ModelConfig {
             ("kv_heads", self.kv_heads, MAX_HEADS),
             ("head_dim", self.head_dim, MAX_HEAD_DIM),
             ("max_position", self.max_position, MAX_POSITION),
-            ("sliding_window", self.sliding_window.unwrap_or(1), usize::MAX),
-        ];
-        for (name, size, limit) in sizes {
+            ("sliding_window", self.sliding_window.unwrap_or(1), MAX_POSITION),
+        ]
+    }
+
+    /// Checks that the sizes are in range and fit together. The answer names the size.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        for (name, size, limit) in self.sizes() {
             if size == 0 || size > limit {
                 return Refusal::invalid(format!("{name}: must be from 1 to {limit}, found {size}"));
             }

@@ -170,6 +170,7 @@ fn a_malformed_model_toml_is_refused_by_key() {
         ("layers = 3\n", "", "model: missing field `layers`"),
         ("layers = 3\n", "layers = -3\n", "model.layers: invalid value"),
         ("layers = 3\n", "layers = 0\n", "model.layers: is 0"),
+        ("layers = 3\n", "layers = 1025\n", "model.layers: is 1025, and must be 1 to 1024"),
         ("kv_heads = 2\n", "kv_heads = 3\n", "model.kv_heads: is 3, which does not divide the 4 heads"),
         ("inputs = 160", "inputs = 161", "graph.groups[3].inputs: is 161, and the model's sizes make it 160"),
         ("name = \"gate_up\"", "name = \"gates\"", "graph.groups[2].name: is \"gates\""),

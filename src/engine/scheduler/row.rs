@@ -446,7 +446,21 @@ fn softmax(scores: &[f64]) -> Vec<f32> {
     if !highest.is_finite() {
         return vec![1.0 / scores.len() as f32; scores.len()];
     }
-    let weights: Vec<f64> = scores.iter().map(|s| (s - highest).exp()).collect();
+    // One that is no number is as unlikely as can be: it must not make all others none.
+    let weight = |score: &f64| if score.is_nan() { 0.0 } else { (score - highest).exp() };
+    let weights: Vec<f64> = scores.iter().map(weight).collect();
     let total: f64 = weights.iter().sum();
     weights.iter().map(|w| (w / total) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::softmax;
+
+    #[test]
+    fn scores_that_are_no_numbers_spoil_no_others() {
+        assert_eq!(softmax(&[f64::NAN, 0.0, f64::NEG_INFINITY, 0.0]), [0.0, 0.5, 0.0, 0.5]);
+        assert_eq!(softmax(&[f64::NAN, f64::NEG_INFINITY]), [0.5, 0.5]);
+        assert_eq!(softmax(&[-1e9]), [1.0]);
+    }
 }

@@ -64,7 +64,12 @@ impl From<EngineError> for TurnError {
                 ..Self::new(ErrorCode::TextTooLong, message)
             },
             EngineError::BadRequest { field, .. } => {
-                Self::new(ErrorCode::BadPayload, message).field(&format!("generation.{field}"))
+                let field = match field {
+                    "mix" => "mix".to_owned(),
+                    "prompt" => "text".to_owned(),
+                    field => format!("generation.{field}"),
+                };
+                Self::new(ErrorCode::BadPayload, message).field(&field)
             }
             EngineError::UnknownAdapter(_) => Self::new(ErrorCode::BadPayload, message).field("mix"),
             EngineError::Stopped
@@ -82,6 +87,14 @@ impl From<EngineError> for TurnError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_engine_refuses_is_named_as_the_client_wrote_it() {
+        for (field, named) in [("mix", "mix"), ("prompt", "text"), ("top_p", "generation.top_p")] {
+            let refused = EngineError::BadRequest { field, value: "x".into(), allowed: "y".into() };
+            assert_eq!(TurnError::from(refused).field.as_deref(), Some(named));
+        }
+    }
 
     #[test]
     fn both_ways_to_find_no_place_say_when_to_come_back() {

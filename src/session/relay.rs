@@ -121,8 +121,8 @@ impl Relay {
                         // Nobody hears it: dropping the channel ends the turn.
                         return;
                     }
-                    // The others hear how it ends. That it has just ended by itself is no error.
-                    drop(gateway.turns.cancel(&self.speaker.player.name, &self.turn, None));
+                    // The others hear how it ends.
+                    gateway.turns.hang_up(&self.speaker.player.name, &self.npc, &self.turn);
                     continue;
                 }
                 event = events.recv() => event,

@@ -165,6 +165,14 @@ impl Turns {
         Ok(Some(cancelled))
     }
 
+    /// The player has gone: ends their turn with an NPC, if it runs, as a cancel would. Others may hear how it ends.
+    pub fn hang_up(&self, player: &str, npc: &str, turn: &str) {
+        if let Some(state) = self.registry.find_running(player, npc, turn) {
+            state.cut(None);
+            state.cancelled.cancel();
+        }
+    }
+
     /// The player heard the line up to an offset.
     ///
     /// # Errors

@@ -51,6 +51,12 @@ impl Registry {
         known().find(|state| state.done().is_none()).or_else(|| known().next()).cloned()
     }
 
+    /// The turn with this id and NPC, if it runs.
+    pub fn find_running(&self, player: &str, npc: &str, turn: &str) -> Option<Arc<TurnState>> {
+        let turns = self.turns.get(&(player.to_owned(), turn.to_owned()))?;
+        turns.iter().find(|state| state.npc == npc && state.done().is_none()).cloned()
+    }
+
     /// Remembers an ended turn for a while.
     pub fn ended(&self, state: &Arc<TurnState>) {
         self.ended.lock().push_back(Arc::clone(state));
@@ -79,5 +85,28 @@ impl Registry {
             let Some(state) = gone else { return };
             self.remove(&state);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_id_may_name_a_turn_with_each_npc() {
+        let registry = Registry::default();
+        let turns = ["lucy", "mina"].map(|npc| Arc::new(TurnState::new(npc, "anna", "t1", 10.0)));
+        for turn in &turns {
+            assert!(matches!(registry.start(turn), Start::New));
+            assert!(matches!(registry.start(turn), Start::Known(known) if Arc::ptr_eq(&known, turn)));
+        }
+        assert!(Arc::ptr_eq(&registry.find("anna", "t1").unwrap(), &turns[1]), "the newest");
+        for turn in &turns {
+            assert!(Arc::ptr_eq(&registry.find_running("anna", &turn.npc, "t1").unwrap(), turn));
+        }
+        assert!(registry.find_running("anna", "nobody", "t1").is_none());
+        registry.remove(&turns[1]);
+        assert!(Arc::ptr_eq(&registry.find("anna", "t1").unwrap(), &turns[0]));
+        assert!(registry.find_running("anna", "mina", "t1").is_none());
     }
 }

@@ -9,8 +9,9 @@ pub struct Disjoint<'a, T> {
     _borrow: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it only hands out parts, and who takes one promises that nobody else has it.
-unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+// SAFETY: it only hands out parts, and who takes one to write promises that nobody else has it; parts to read are
+// shared between threads, which takes a `T` that may be.
+unsafe impl<T: Send + Sync> Sync for Disjoint<'_, T> {}
 
 impl<'a, T> Disjoint<'a, T> {
     pub fn new(slice: &'a mut [T]) -> Self {

@@ -76,7 +76,7 @@ mod tests {
 
     /// What it says at these milliseconds, with lines waiting or not and so many that came and were refused.
     fn says(events: &[(u64, bool, u64, u64)]) -> Vec<bool> {
-        let (mut pressure, start) = (Pressure::new(Duration::from_millis(1000)), Instant::now());
+        let (mut pressure, start) = (Pressure::new(Duration::from_secs(1)), Instant::now());
         events
             .iter()
             .map(|&(at, lines_wait, came, refused)| {
@@ -87,10 +87,10 @@ mod tests {
 
     #[test]
     fn a_burst_is_no_overload() {
-        assert_eq!(says(&[(0, true, 9, 0), (900, true, 9, 0), (950, false, 9, 0), (1900, true, 20, 9)]), [
-            false;
-            4
-        ]);
+        assert_eq!(
+            says(&[(0, true, 9, 0), (900, true, 9, 0), (950, false, 9, 0), (1900, true, 20, 9)]),
+            [false; 4]
+        );
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn overload_lasts_as_long_as_many_of_those_that_come_are_refused() {
-        let mut pressure = Pressure::new(Duration::from_millis(1000));
+        let mut pressure = Pressure::new(Duration::from_secs(1));
         let mut now = Instant::now();
         let mut arrivals = Arrivals::default();
         let mut come = |pressure: &mut Pressure, lines: u64, of_ten: u64, wait: bool| {

@@ -50,6 +50,8 @@ pub fn config() -> config::Engine {
         adapter_precision: config::AdapterPrecision::F32,
         kv_memory_mb: 64,
         kept_conversations: 8,
+        overload_after_ms: 1000,
+        overload_wait_ms: 100,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Adapters to measure with: rank 8 on q, k, v and o, of noise. What they say means nothing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use npc_onnx::ModelFile;
@@ -24,16 +24,28 @@ const MIX: usize = 4;
 
 const RANK: usize = 8;
 
-fn id(index: usize) -> String {
+pub fn id(index: usize) -> String {
     format!("bench/{index}")
 }
 
-/// Writes adapters into `folder` in PEFT's format and loads them.
-pub async fn load(engine: &Engine, folder: &Path) -> anyhow::Result<()> {
+/// Where [`write_all`] puts one.
+pub fn folder(all: &Path, index: usize) -> PathBuf {
+    all.join(index.to_string())
+}
+
+/// Writes [`COUNT`] adapters into `all` in PEFT's format.
+pub fn write_all(model: &ModelFile, all: &Path) -> anyhow::Result<()> {
     for index in 0..COUNT {
-        let folder = folder.join(index.to_string());
-        write(engine.model(), &folder, index as u64).with_context(|| folder.display().to_string())?;
-        engine.load_adapter(&id(index), &folder).await?;
+        let folder = folder(all, index);
+        write(model, &folder, index as u64).with_context(|| folder.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Loads what [`write_all`] wrote.
+pub async fn load(engine: &Engine, all: &Path) -> anyhow::Result<()> {
+    for index in 0..COUNT {
+        engine.load_adapter(&id(index), &folder(all, index)).await?;
     }
     Ok(())
 }
@@ -87,16 +99,26 @@ fn write(model: &ModelFile, folder: &Path, seed: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+pub fn weighted(index: usize, weight: f32) -> Weighted {
+    Weighted { adapter: id(index).into(), weight }
+}
+
 /// The same adapter for everybody.
 pub fn one() -> Mix {
-    vec![Weighted { adapter: id(0).into(), weight: 1.0 }]
+    vec![weighted(0, 1.0)]
+}
+
+/// What an archetype's adapter for a task adds to a mix, with a weight of its own.
+pub fn of_task(archetype: usize, task: Task, rng: &mut ChaCha8Rng) -> Option<Weighted> {
+    let task = Task::ALL.iter().position(|other| *other == task)?;
+    Some(weighted(archetype % ARCHETYPES.len() * Task::ALL.len() + task, rng.random_range(0.25..1.0)))
 }
 
 /// A mix of its own: four of an archetype's seven, each with a weight of its own.
 pub fn different(client: usize, rng: &mut ChaCha8Rng) -> Mix {
     let archetype = client % ARCHETYPES.len() * Task::ALL.len();
     let mix = four(rng).into_iter();
-    mix.map(|(task, weight)| Weighted { adapter: id(archetype + task).into(), weight }).collect()
+    mix.map(|(task, weight)| weighted(archetype + task, weight)).collect()
 }
 
 /// Four of seven, by their place in [`Task::ALL`], each with a weight.

@@ -1,36 +1,89 @@
-//! `bench engine`: a closed loop of conversations, straight on the engine.
+//! `bench engine`: straight on the engine; by default a closed loop of conversations.
 
 use std::time::Instant;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::figures::{Figures, Loop, Seen};
-use super::report::{Machine, Report, VERSION, Via};
-use super::{EngineArgs, Workload, adapters, cases, words};
+use super::figures::{Figures, Loop};
+use super::report::{Machine, Parts, Report, VERSION, Via};
+use super::{EngineArgs, Part, Workload, adapters, ask, cases, loading, registered, switching, turn};
 use crate::config;
-use crate::engine::{Engine, Event, Generate, Mix, Sampling, Schedule, int8_ceiling, threads};
+use crate::engine::{Engine, Mix, int8_ceiling, threads};
 
 pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
     let mut config = args.settings.config()?;
     super::super::logging::start(&config.log)?;
-    let most = usize::from(args.rows.iter().copied().max().unwrap_or(1));
+    let most = usize::from(args.rows.iter().copied().max().unwrap_or(1)).max(switching::ROWS);
     config.engine.rows = config.engine.rows.max(most);
     config.engine.queue = config.engine.queue.max(most);
     config.engine.max_adapters = config.engine.max_adapters.max(adapters::COUNT);
     let paths = super::super::serve::paths(&config)?;
     let runtime = super::super::runtime()?;
-    let engine = Engine::start(&paths.model, &paths.library, &config.engine)?;
-    let report = runtime.block_on(measure(args, &engine, &config.engine))?;
-    engine.stop();
+    let start = |config: &config::Engine| Ok(Engine::start(&paths.model, &paths.library, config)?);
+    let report = runtime.block_on(measure(args, start, &config.engine))?;
     report.publish(args.json.as_deref())
 }
 
-async fn measure(args: &EngineArgs, engine: &Engine, config: &config::Engine) -> anyhow::Result<Report> {
+/// One part after another, since an engine takes the whole machine.
+async fn measure(
+    args: &EngineArgs,
+    start: impl Fn(&config::Engine) -> anyhow::Result<Engine>,
+    config: &config::Engine,
+) -> anyhow::Result<Report> {
+    let wants = |part| args.what.contains(&part);
     let folder = tempfile::tempdir()?;
-    if args.adapters.iter().any(|workload| *workload != Workload::None) {
-        adapters::load(engine, folder.path()).await?;
+    let engine = start(config)?;
+    adapters::write_all(engine.model(), folder.path())?;
+    let few = args.adapters.iter().any(|workload| *workload != Workload::None);
+    if wants(Part::Rows) && few || wants(Part::Turn) || wants(Part::Switching) {
+        adapters::load(&engine, folder.path()).await?;
     }
+    let mut report = report(args, &engine, config);
+    if wants(Part::Rows) {
+        report.results = rows(args, &engine).await?;
+        report.int8_ceiling_gops = Some(int8_ceiling(threads(config)));
+    }
+    let parts = &mut report.parts;
+    if wants(Part::Turn) {
+        parts.turn = Some(turn::measure(&engine, args.prompt_tokens, args.repeats).await?);
+    }
+    if wants(Part::Switching) {
+        parts.switching = Some(switching::measure(&engine, args.repeats).await?);
+    }
+    engine.stop();
+    if wants(Part::Loading) {
+        parts.loading = Some(loading::measure(&start, config, folder.path(), args.repeats).await?);
+    }
+    if wants(Part::Registered) {
+        parts.registered = Some(registered::measure(&start, config, folder.path()).await?);
+    }
+    Ok(report)
+}
+
+/// What is known before anything is measured.
+fn report(args: &EngineArgs, engine: &Engine, config: &config::Engine) -> Report {
+    Report {
+        version: VERSION,
+        via: Via::Engine,
+        machine: Machine::read(),
+        model: engine.model().name.clone(),
+        decoder: engine.decoder().to_owned(),
+        prompt_tokens: args.prompt_tokens,
+        answer_tokens: args.tokens,
+        requests_each: args.requests,
+        repeats: args.repeats,
+        fixed_length: true,
+        prefill_budget: Some(config.prefill_budget),
+        int8_ceiling_gops: None,
+        gop_per_token: Some(engine.model().model.operations_per_token() as f64 / 1e9),
+        results: Vec::new(),
+        conversation: None,
+        parts: Parts::default(),
+    }
+}
+
+async fn rows(args: &EngineArgs, engine: &Engine) -> anyhow::Result<Vec<Figures>> {
     let cases = cases(&args.rows, &args.adapters);
     let mut results: Vec<Vec<Figures>> = cases.iter().map(|_| Vec::new()).collect();
     // The first run pays for memory that is touched for the first time.
@@ -44,24 +97,7 @@ async fn measure(args: &EngineArgs, engine: &Engine, config: &config::Engine) ->
             results.push(Figures::new(*rows, *workload, &measured));
         }
     }
-    let ceiling = int8_ceiling(threads(config));
-    Ok(Report {
-        version: VERSION,
-        via: Via::Engine,
-        machine: Machine::read(),
-        model: engine.model().name.clone(),
-        decoder: engine.decoder().to_owned(),
-        prompt_tokens: args.prompt_tokens,
-        answer_tokens: args.tokens,
-        requests_each: args.requests,
-        repeats: args.repeats,
-        fixed_length: true,
-        prefill_budget: Some(config.prefill_budget),
-        int8_ceiling_gops: Some(ceiling),
-        gop_per_token: Some(engine.model().model.operations_per_token() as f64 / 1e9),
-        results: results.iter().filter_map(|all| Figures::median(all)).collect(),
-        conversation: None,
-    })
+    Ok(results.iter().filter_map(|all| Figures::median(all)).collect())
 }
 
 /// Every client sends its requests one after another, then goes on with its last conversation once: the warm turn.
@@ -85,8 +121,8 @@ async fn closed_loop(
                     Workload::One => adapters::one(),
                     Workload::Different => adapters::different(client, &mut rng),
                 };
-                let prompt = prompt(&engine, prompt_tokens, &mut rng);
-                seen.push(answer(&engine, prompt.clone(), mix.clone(), tokens, client).await?);
+                let prompt = ask::prompt(&engine, prompt_tokens, &mut rng);
+                seen.push(ask::answer(&engine, prompt.clone(), mix.clone(), tokens, client).await?);
                 last = Some((prompt, mix));
             }
             anyhow::Ok((seen, last))
@@ -105,71 +141,11 @@ async fn closed_loop(
         prompt.extend(engine.tokenizer().encode_text(&reply));
         prompt.extend(engine.tokenizer().encode_text(" And then what did they say of it?"));
         let engine = engine.clone();
-        tasks.push(tokio::spawn(async move { answer(&engine, prompt, mix, 2, client).await }));
+        tasks.push(tokio::spawn(async move { ask::answer(&engine, prompt, mix, 2, client).await }));
     }
     let mut warm = Vec::new();
     for task in tasks {
         warm.push(task.await??);
     }
     Ok(Loop { seconds, cold, warm })
-}
-
-/// A prompt of random words, exactly so many tokens long, that begins like no other.
-fn prompt(engine: &Engine, tokens: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
-    let mut text = words::mark(rng);
-    loop {
-        words::extend(&mut text, tokens.max(8), rng);
-        let mut ids = engine.tokenizer().encode_text(&text);
-        if ids.len() >= tokens {
-            ids.truncate(tokens);
-            return ids;
-        }
-    }
-}
-
-async fn answer(
-    engine: &Engine,
-    prompt: Vec<u32>,
-    mix: Mix,
-    tokens: u32,
-    client: usize,
-) -> anyhow::Result<Seen> {
-    let sampling = Sampling {
-        greedy: true,
-        temperature: 1.0,
-        top_p: 1.0,
-        min_p: 0.0,
-        repetition_penalty: 1.0,
-        seed: None,
-    };
-    let request = Generate {
-        prompt,
-        mix,
-        sampling,
-        stop: Vec::new(),
-        max_tokens: tokens,
-        ignore_end: true,
-        schedule: Schedule { owner: client as u64, ..Schedule::default() },
-    };
-    let mut seen = Seen { adapters: request.mix.len(), ..Seen::default() };
-    let mut last = Instant::now();
-    let mut generation = engine.generate(request)?;
-    while let Some(event) = generation.next().await {
-        match event {
-            Event::Started { .. } => {}
-            Event::Text { text, tokens } => {
-                let now = Instant::now();
-                seen.piece(&text, tokens, (now - last).as_secs_f64() * 1e3);
-                last = now;
-            }
-            Event::Finished { usage, .. } => {
-                seen.tokens = usage.generated_tokens;
-                seen.cached = usage.cached_tokens;
-                seen.prompt = usage.prompt_tokens;
-                return Ok(seen);
-            }
-            Event::Failed { error } => return Err(error.into()),
-        }
-    }
-    anyhow::bail!("a generation ended without an end")
 }

@@ -66,6 +66,16 @@ impl Seen {
         self.reply += text;
     }
 
+    /// When each token came, in milliseconds after the request.
+    pub fn times_ms(&self) -> impl Iterator<Item = f64> {
+        let first = (!self.reply.is_empty()).then_some(self.first_token_ms);
+        let gaps = self.gaps_ms.iter().copied();
+        first.into_iter().chain(gaps).scan(0.0, |at, gap| {
+            *at += gap;
+            Some(*at)
+        })
+    }
+
     pub fn cached_share(&self) -> f64 {
         f64::from(self.cached) / f64::from(self.prompt.max(1))
     }
@@ -97,11 +107,8 @@ impl Figures {
     pub fn median(all: &[Self]) -> Option<Self> {
         let first = all.first()?;
         let of = |value: fn(&Self) -> f64| median(all.iter().map(value).collect());
-        let three = |value: fn(&Self) -> Percentiles| Percentiles {
-            p50: median(all.iter().map(|f| value(f).p50).collect()),
-            p95: median(all.iter().map(|f| value(f).p95).collect()),
-            p99: median(all.iter().map(|f| value(f).p99).collect()),
-        };
+        let three =
+            |value: fn(&Self) -> Percentiles| Percentiles::median(&all.iter().map(value).collect::<Vec<_>>());
         Some(Self {
             rows: first.rows,
             adapters: first.adapters,
@@ -154,6 +161,8 @@ mod tests {
         seen.piece("…", 3, 30.0);
         assert_eq!((seen.first_token_ms, &seen.gaps_ms[..]), (40.0, &[10.0, 10.0, 10.0][..]));
         assert_eq!(seen.reply, "é…");
+        assert_eq!(seen.times_ms().collect::<Vec<_>>(), [40.0, 50.0, 60.0, 70.0]);
+        assert_eq!(Seen::default().times_ms().count(), 0);
     }
 
     #[test]

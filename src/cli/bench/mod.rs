@@ -1,15 +1,20 @@
 //! `bench`: what this machine does, measured. The planner and the README read its JSON.
 
 mod adapters;
+mod ask;
 mod conversation;
 mod engine;
 mod figures;
 mod host;
 mod load;
+mod loading;
+mod registered;
 mod report;
 mod socket;
 mod stats;
+mod switching;
 mod talker;
+mod turn;
 mod words;
 
 use std::path::PathBuf;
@@ -37,6 +42,9 @@ enum What {
 
 #[derive(Debug, Args)]
 struct EngineArgs {
+    /// What is measured.
+    #[arg(long, value_delimiter = ',', default_value = "rows")]
+    what: Vec<Part>,
     /// Conversations at the same time, one measurement for each.
     #[arg(long, value_delimiter = ',', default_value = "1,8,16,32", value_parser = clap::value_parser!(u16).range(1..=256))]
     rows: Vec<u16>,
@@ -94,6 +102,21 @@ struct SocketArgs {
     json: Option<PathBuf>,
     #[command(flatten)]
     settings: ServeArgs,
+}
+
+/// What `bench engine` measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// A closed loop of conversations, for each number of rows and each kind of adapters.
+    Rows,
+    /// The five tasks of a turn together, against its line alone.
+    Turn,
+    /// Rows whose mixes change with every request, against rows whose mixes stay.
+    Switching,
+    /// Streams while adapters are read from disk, against streams alone.
+    Loading,
+    /// A thousand adapters in the memory of some 270, named by Zipf's law.
+    Registered,
 }
 
 /// Which adapters the requests name.

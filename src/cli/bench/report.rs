@@ -8,6 +8,10 @@ use serde::Serialize;
 
 use super::conversation::Conversation;
 use super::figures::Figures;
+use super::loading::Loading;
+use super::registered::Registered;
+use super::switching::Switching;
+use super::turn::Turn;
 
 /// Of the JSON's keys; a reader refuses others.
 pub const VERSION: u32 = 1;
@@ -42,6 +46,21 @@ pub struct Report {
     pub results: Vec<Figures>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation: Option<Conversation>,
+    #[serde(flatten)]
+    pub parts: Parts,
+}
+
+/// What else of the engine was measured.
+#[derive(Debug, Default, Serialize)]
+pub struct Parts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub switching: Option<Switching>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loading: Option<Loading>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registered: Option<Registered>,
 }
 
 /// What the requests went through.
@@ -70,20 +89,47 @@ impl Machine {
     }
 }
 
+impl Parts {
+    fn tables(&self) -> impl Iterator<Item = String> {
+        let tables = [
+            self.turn.as_ref().map(Turn::table),
+            self.switching.as_ref().map(Switching::table),
+            self.loading.as_ref().map(Loading::table),
+            self.registered.as_ref().map(Registered::table),
+        ];
+        tables.into_iter().flatten()
+    }
+}
+
 impl Report {
     pub fn table(&self) -> String {
         let mut out = format!(
-            "{} on the {} decoder via the {}, {} × {}; {} prompt tokens, {} answered, medians of {}\n",
+            "{} on the {} decoder via the {}, {} × {}\n",
             self.model,
             self.decoder,
             format!("{:?}", self.via).to_lowercase(),
             self.machine.cores,
             self.machine.cpu,
-            self.prompt_tokens,
-            self.answer_tokens,
-            self.repeats
         );
+        if !self.results.is_empty() {
+            self.rows(&mut out);
+        }
+        let conversation = self.conversation.as_ref().map(Conversation::table);
+        for table in conversation.into_iter().chain(self.parts.tables()) {
+            out += "\n";
+            out += &table;
+        }
+        out
+    }
+
+    /// The table of [`Self::results`].
+    fn rows(&self, out: &mut String) {
         // Writing to a string cannot fail.
+        let _ = writeln!(
+            out,
+            "{} prompt tokens, {} answered, medians of {}",
+            self.prompt_tokens, self.answer_tokens, self.repeats
+        );
         if let Some(gops) = self.int8_ceiling_gops {
             let _ = writeln!(out, "int8 ceiling of this machine: {gops:.0} GOP/s");
             for f in &self.results {
@@ -94,10 +140,10 @@ impl Report {
             }
         }
         if !self.fixed_length {
-            out += "answers end where the model ends them: turn.ignore_end cannot be set on a gateway that runs elsewhere\n";
+            *out += "answers end where the model ends them: turn.ignore_end cannot be set on a gateway that runs elsewhere\n";
         }
-        out += "\n| rows | adapters | each | prompt / cached / answered | tokens/s | decode tokens/s | first token p50 / p95 / p99 ms | between tokens p50 / p95 / p99 ms | warm first token p50 ms | cached |\n";
-        out += "|---|---|---|---|---|---|---|---|---|---|\n";
+        *out += "\n| rows | adapters | each | prompt / cached / answered | tokens/s | decode tokens/s | first token p50 / p95 / p99 ms | between tokens p50 / p95 / p99 ms | warm first token p50 ms | cached |\n";
+        *out += "|---|---|---|---|---|---|---|---|---|---|\n";
         for f in &self.results {
             let adapters = format!("{:?}", f.adapters).to_lowercase();
             let _ = writeln!(
@@ -120,11 +166,6 @@ impl Report {
                 f.warm_cached_share * 100.0
             );
         }
-        if let Some(conversation) = &self.conversation {
-            out += "\n";
-            out += &conversation.table();
-        }
-        out
     }
 
     /// Prints the table, and writes the JSON if it is wanted.
@@ -135,5 +176,49 @@ impl Report {
             std::fs::write(file, text).with_context(|| file.display().to_string())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_measured_is_neither_in_the_table_nor_in_the_json() {
+        let turn = Turn {
+            turns: 60,
+            prompt_tokens: 120,
+            alone_first_token_ms: 50.0,
+            together_first_token_ms: 60.0,
+            first_token_ratio: 1.2,
+            last_choice_token: 6.0,
+            last_choice_token_most: 7.0,
+            alone_line_ms: 200.0,
+            together_line_ms: 300.0,
+        };
+        let report = Report {
+            version: VERSION,
+            via: Via::Engine,
+            machine: Machine { cpu: "some CPU".to_owned(), cores: 2 },
+            model: "some model".to_owned(),
+            decoder: "native".to_owned(),
+            prompt_tokens: 120,
+            answer_tokens: 48,
+            requests_each: 4,
+            repeats: 3,
+            fixed_length: true,
+            prefill_budget: Some(128),
+            int8_ceiling_gops: None,
+            gop_per_token: None,
+            results: Vec::new(),
+            conversation: None,
+            parts: Parts { turn: Some(turn), ..Parts::default() },
+        };
+        let table = report.table();
+        assert!(table.contains("| with four choices | 60.0, 1.20 times as long | 300 | 6 / 7 |"), "{table}");
+        assert!(!table.contains("decode tokens/s") && !table.contains("mixes of"), "{table}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["turn"]["first_token_ratio"], 1.2);
+        assert!(["switching", "loading", "registered"].iter().all(|part| json.get(part).is_none()));
     }
 }

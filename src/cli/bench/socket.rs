@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::conversation::{self, Conversation};
 use super::figures::{Figures, Loop, Seen};
 use super::host::Host;
-use super::report::{Machine, Report, VERSION, Via};
+use super::report::{Machine, Parts, Report, VERSION, Via};
 use super::talker::{Line, Talker};
 use super::{SocketArgs, Workload, adapters, cases, words};
 use crate::app::Paths;
@@ -105,6 +105,7 @@ fn report(
         gop_per_token: None,
         results,
         conversation,
+        parts: Parts::default(),
     }
 }
 

@@ -24,6 +24,14 @@ pub fn percentiles(mut values: Vec<f64>) -> Percentiles {
     Percentiles { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
 }
 
+impl Percentiles {
+    /// The median of each over several distributions.
+    pub fn median(all: &[Self]) -> Self {
+        let of = |value: fn(&Self) -> f64| median(all.iter().map(value).collect());
+        Self { p50: of(|p| p.p50), p95: of(|p| p.p95), p99: of(|p| p.p99) }
+    }
+}
+
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     quantile(&values, 0.5)
@@ -39,5 +47,7 @@ mod tests {
         let all = percentiles((0..=100).rev().map(f64::from).collect());
         assert_eq!(all, Percentiles { p50: 50.0, p95: 95.0, p99: 99.0 });
         assert_eq!(median(vec![4.0, 1.0]), 2.5);
+        let two = Percentiles { p50: 100.0, p95: 5.0, p99: 101.0 };
+        assert_eq!(Percentiles::median(&[all, two]), Percentiles { p50: 75.0, p95: 50.0, p99: 100.0 });
     }
 }

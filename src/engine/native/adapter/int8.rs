@@ -6,7 +6,7 @@ use crate::engine::MAX_MIX;
 use crate::engine::adapter::Factors;
 
 /// The code of zero.
-const ZERO: f32 = 128.0;
+const ZERO: u8 = 128;
 
 /// One projection's B, over its outputs.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ fn scale(values: impl Iterator<Item = f32>) -> (f32, f32) {
 }
 
 fn code(value: f32, inverse: f32) -> u8 {
-    ((value * inverse).round_ties_even().clamp(-127.0, 127.0) + ZERO) as u8
+    ZERO.wrapping_add_signed(nearest((value * inverse).clamp(-127.0, 127.0)))
 }
 
 impl Group {
@@ -89,7 +89,7 @@ impl Group {
         }
         let ranks = factors.iter().map(|f| f.rank).sum::<usize>().next_multiple_of(RANKS);
         let mut scales = vec![0.0; ranks];
-        let mut lines = vec![RankLine([ZERO as u8; RANKS * LINE]); ranks / RANKS * (inputs / LINE)];
+        let mut lines = vec![RankLine([ZERO; RANKS * LINE]); ranks / RANKS * (inputs / LINE)];
         let mut ups = Vec::with_capacity(factors.len());
         let mut first = 0;
         for f in factors {
@@ -97,9 +97,10 @@ impl Group {
                 let rank = first + r;
                 let (step, inverse) = scale(a.iter().copied());
                 scales[rank] = step;
-                for (input, value) in a.iter().enumerate() {
-                    let line = &mut lines[rank / RANKS * (inputs / LINE) + input / LINE];
-                    line.0[rank % RANKS * LINE + input % LINE] = code(*value, inverse);
+                let panel = &mut lines[rank / RANKS * (inputs / LINE)..][..inputs / LINE];
+                let at = rank % RANKS * LINE;
+                for (line, values) in panel.iter_mut().zip(a.as_chunks::<LINE>().0) {
+                    line.0[at..at + LINE].copy_from_slice(&values.map(|value| code(value, inverse)));
                 }
             }
             ups.push(Up::new(f, first));
@@ -146,14 +147,17 @@ impl Up {
     fn new(f: &Factors, first: usize) -> Self {
         let quads = f.rank.div_ceil(LINE);
         let mut lines = vec![Line::default(); f.outputs / PANEL * quads];
-        let mut scales = Vec::with_capacity(f.rank);
-        for rank in 0..f.rank {
-            let column = f.b.iter().skip(rank).step_by(f.rank);
-            let (step, inverse) = scale(column.clone().copied());
-            scales.push(step);
-            for (output, value) in column.enumerate() {
+        // A rank is a column of B: all of them at once, since the rows lie one after another in memory.
+        let rows = || f.b.chunks_exact(f.rank.max(1));
+        let mut largest = vec![0.0_f32; f.rank];
+        for row in rows() {
+            largest.iter_mut().zip(row).for_each(|(largest, value)| *largest = largest.max(value.abs()));
+        }
+        let (scales, inverses): (Vec<_>, Vec<_>) = largest.into_iter().map(TileMut::scale).unzip();
+        for (output, row) in rows().enumerate() {
+            for (rank, (value, inverse)) in row.iter().zip(&inverses).enumerate() {
                 let line = &mut lines[output / PANEL * quads + rank / LINE];
-                line.0[output % PANEL * LINE + rank % LINE] = code(*value, inverse);
+                line.0[output % PANEL * LINE + rank % LINE] = code(*value, *inverse);
             }
         }
         Self { first, offset: f.offset, outputs: f.outputs, scales, lines }
@@ -236,7 +240,7 @@ impl Ups {
                 self.quads.push(quad);
             }
             self.scales.push(scale);
-            self.starts.push(sum * -(ZERO as i32));
+            self.starts.push(sum * -i32::from(ZERO));
         }
     }
 
@@ -279,4 +283,20 @@ fn nearest(value: f32) -> i8 {
     /// 1.5 · 2²³: added to a small number, it leaves the nearest whole number in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     (value + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ZERO, code, nearest};
+
+    #[test]
+    fn codes_are_rounded_to_the_nearest_ties_to_even_and_stay_in_range() {
+        for eighths in -8 * 127..=8 * 127 {
+            let value = eighths as f32 / 8.0;
+            assert_eq!(f32::from(nearest(value)), value.round_ties_even(), "{value}");
+            assert_eq!(f32::from(code(value, 1.0)), value.round_ties_even() + f32::from(ZERO), "{value}");
+        }
+        // A rounded scale may put the largest a little outside.
+        assert_eq!((code(127.6, 1.0), code(-127.6, 1.0), code(5.0, 0.0)), (255, 1, ZERO));
+    }
 }

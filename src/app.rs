@@ -1,6 +1,6 @@
 //! Wires everything once.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::archetype::{PackError, Packs};
+use crate::archetype::{PackAdapter, PackError, Packs};
 use crate::config::Config;
 use crate::engine::{Engine, EngineError};
 use crate::history::{Hot, HotLimits};
@@ -76,7 +76,8 @@ impl App {
             tokio::task::spawn_blocking(move || Engine::start(&paths.model, &paths.library, &engine_config))
                 .await
                 .map_err(|error| StartError::Loader(error.to_string()))??;
-        let packs = Arc::new(load_adapters(&engine, &packs).await);
+        let memory = config.engine.adapter_memory_mb << 20;
+        let packs = Arc::new(load_adapters(&engine, &packs, memory).await);
         let hot = Arc::new(Hot::new(HotLimits {
             conversations: HOT_CONVERSATIONS,
             window_min: config.turn.window_min,
@@ -129,18 +130,31 @@ impl App {
     }
 }
 
-/// Loads the adapters of all packs; those that cannot be loaded are logged and left out of their packs.
-async fn load_adapters(engine: &Engine, packs: &Packs) -> Packs {
-    let mut loaded = HashSet::new();
+/// Loads the adapters of all packs. Those that cannot be loaded are logged and left out of their packs; so are the
+/// spoken ones of a pack if together they take more than `memory` bytes, for every line would be refused.
+async fn load_adapters(engine: &Engine, packs: &Packs, memory: usize) -> Packs {
+    let mut loaded = HashMap::new();
     for adapter in packs.iter().flat_map(|pack| pack.adapters.values()) {
         let key = adapter.key();
         match engine.load_adapter(&key, &adapter.dir).await {
             Ok(info) => {
                 tracing::info!(adapter = key, rank = info.rank, bytes = info.bytes, "adapter loaded");
-                loaded.insert(key);
+                loaded.insert(key, info.bytes);
             }
             Err(error) => tracing::error!(adapter = key, %error, "adapter left out"),
         }
     }
-    packs.with_adapters(|adapter| loaded.contains(&adapter.key()))
+    let bytes_of = |adapter: &PackAdapter| loaded.get(&adapter.key()).copied().unwrap_or(0);
+    for (pack, bytes) in packs.crowded(bytes_of, memory) {
+        tracing::error!(
+            archetype = pack.name,
+            bytes,
+            memory,
+            "the adapters of a line left out: together they take more than engine.adapter_memory_mb allows"
+        );
+        for adapter in pack.spoken() {
+            loaded.remove(&adapter.key());
+        }
+    }
+    packs.with_adapters(|adapter| loaded.contains_key(&adapter.key()))
 }

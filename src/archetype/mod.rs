@@ -67,6 +67,12 @@ impl Packs {
 }
 
 impl Packs {
+    /// The packs whose spoken adapters together take more than `most` bytes, and how many.
+    pub fn crowded(&self, bytes: impl Fn(&PackAdapter) -> usize, most: usize) -> Vec<(Arc<Pack>, usize)> {
+        let together = |pack: &Arc<Pack>| (Arc::clone(pack), pack.spoken().map(&bytes).sum::<usize>());
+        self.by_name.values().map(together).filter(|(_, bytes)| *bytes > most).collect()
+    }
+
     /// The packs without the adapters for which `keep` is false.
     #[must_use]
     pub fn with_adapters(&self, keep: impl Fn(&PackAdapter) -> bool) -> Self {

@@ -46,6 +46,13 @@ pub struct PackAdapter {
     pub dir: PathBuf,
 }
 
+impl Pack {
+    /// The adapters that make up a line by default.
+    pub fn spoken(&self) -> impl Iterator<Item = &PackAdapter> {
+        Task::SPOKEN.iter().filter_map(|task| self.adapters.get(task))
+    }
+}
+
 impl PackAdapter {
     /// `ARCHETYPE.TASK@VERSION`: what the engine knows it by.
     pub fn key(&self) -> String {

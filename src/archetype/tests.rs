@@ -100,6 +100,23 @@ fn the_newest_adapter_is_used_unless_one_is_pinned() {
 }
 
 #[test]
+fn only_the_adapters_of_a_line_must_fit_together() {
+    let tasks = ["dialogue_style", "personality", "action_policy"];
+    let all: Vec<_> =
+        tasks.iter().flat_map(|task| FILES.map(|file| format!("imp/{task}/v1/{file}"))).collect();
+    let mut files: Vec<(&str, &str)> = all.iter().map(|path| (path.as_str(), "x")).collect();
+    files.push(("imp/pack.toml", VALID));
+    let packs = load(&files).unwrap();
+    let bytes = |adapter: &PackAdapter| if adapter.task == Task::Personality { 3 } else { 4 };
+    assert_eq!(packs.crowded(bytes, 7).len(), 0);
+    let crowded = packs.crowded(bytes, 6);
+    assert_eq!(
+        crowded.iter().map(|(pack, bytes)| (pack.name.as_str(), *bytes)).collect::<Vec<_>>(),
+        [("imp", 7)]
+    );
+}
+
+#[test]
 fn incomplete_and_misnamed_adapters_are_named() {
     let with = |path: &str, toml: &str| load(&[("imp/pack.toml", toml), (path, "x")]).unwrap_err();
     let half = with("imp/personality/v2/adapter_config.json", VALID);

@@ -218,8 +218,9 @@ async fn a_client_that_vanishes_ends_its_turn_and_frees_the_npc() {
     let mut next = server.joined(Encoding::Json, "b", "n").await;
     next.send(&json!({"op": "say", "d": say("n", "t", 4)})).await;
     assert_eq!(next.recv().await["op"], "turn.started");
-    assert!(engine_stats().abandoned > before, "the vanished client's row was freed, not finished");
     next.until("turn.done").await;
+    // The engine may hear of the new turn before it looks for who has gone; not so of the turn's end.
+    assert!(engine_stats().abandoned > before, "the vanished client's row was freed, not finished");
 }
 
 #[tokio::test]

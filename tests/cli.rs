@@ -31,7 +31,7 @@ fn refused(mut command: Command, code: i32) -> String {
 
 #[test]
 fn a_bad_setting_exits_2_and_is_named() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["serve", "--set", "engine.row=2"], "--set: unknown setting engine.row; did you mean engine.rows?"),
         (&["serve", "--set", "engine.rows=257"], "--set: engine.rows is 257, but must be a number, 1 to 256"),
         (
@@ -41,6 +41,15 @@ fn a_bad_setting_exits_2_and_is_named() {
         (
             &["serve", "--listen", "0.0.0.0:1"],
             "--listen: server.listen is \"0.0.0.0:1\", but must be a loopback",
+        ),
+        (&["serve", "--set", "auth.mode=jwt"], "auth.keys is \"\", but must be a folder with a key"),
+        (
+            &["serve", "--set", "auth.mode=jwt", "--set", "auth.keys=/nowhere"],
+            "setting auth.keys: /nowhere: No such file",
+        ),
+        (
+            &["serve", "--set", "server.tls_cert=/nowhere", "--set", "server.tls_key=/nowhere"],
+            "setting server.tls_cert: /nowhere: No such file",
         ),
         (&["serve", "--model", "/nowhere"], "setting model.path: /nowhere: No such file"),
         (&["serve", "--config", "/nowhere.toml"], "config file /nowhere.toml: No such file"),
@@ -238,7 +247,13 @@ fn the_socket_is_measured_with_adapters_that_differ() {
 fn every_line_of_a_load_is_accounted_for() {
     // Four lines at a time have room: two rows and a queue of two. Nobody else is answered by the model.
     let server = serve_with(
-        &["engine.rows=2", "engine.queue=2", "npc.on_overload=error", "turn.max_tokens=8"],
+        &[
+            "engine.rows=2",
+            "engine.queue=2",
+            "npc.on_overload=error",
+            "turn.max_tokens=8",
+            "session.turns_per_minute=0",
+        ],
         Stdio::null(),
     );
     let url = format!("ws://{}/ws", server.address);

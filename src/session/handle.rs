@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::gateway::Gateway;
 use super::relay::{Carried, Relay};
 use super::state::Session;
-use crate::npc::NpcError;
+use crate::npc::{NpcError, Npcs};
 use crate::turn::Say;
 use crate::wire::{
     Cancel, Cid, ErrorCode, ErrorPayload, NpcFocus, NpcJoin, NpcLeave, NpcLeft, NpcWarm, Playback, SayFrame,
@@ -35,7 +35,8 @@ pub fn join(
             ..ErrorPayload::new(ErrorCode::TooManyNpcs, message)
         }));
     }
-    let joined = gateway.npcs.join(&join).map_err(|error| npc_refused(error, &join.npc))?;
+    let enter = if session.pass.rights().create { Npcs::join } else { Npcs::join_existing };
+    let joined = enter(&gateway.npcs, &join).map_err(|error| npc_refused(error, &join.npc))?;
     if known {
         // The NPC counts every join; this session is counted already.
         gateway.npcs.leave(&join.npc);
@@ -134,6 +135,7 @@ pub fn say(
     say: SayFrame,
     cid: Option<&Cid>,
 ) -> Result<(), Refused> {
+    session.pass.rights().check_say(&say)?;
     let SayFrame { npc, turn, text, actions, context, generation, mix, audience } = say;
     let overloaded = |message, retry_after_ms, limit: Option<usize>| {
         Box::new(ErrorPayload {
@@ -157,6 +159,9 @@ pub fn say(
         let message = format!("{limit} turns of this session run or wait, as many as it may have");
         return Err(overloaded(message, TURNS_RETRY_MS, Some(limit)));
     };
+    if let Err(error) = gateway.rates.turn(&session.player.name) {
+        return Err(Box::new(ErrorPayload { turn: Some(turn), npc: Some(npc), ..*error }));
+    }
     let line = Say {
         player: session.player.name.clone(),
         npc: npc.clone(),

@@ -50,6 +50,18 @@ fn frames() -> Vec<(ServerFrame, Option<u64>, Option<Cid>, &'static str)> {
             r#"{"op":"resume_failed","d":{"reason":"unknown_session","recovered":false}}"#,
         ),
         (
+            ServerFrame::Authed(Authed { expires_ms: Some(3_600_000) }),
+            Some(2),
+            None,
+            r#"{"op":"authed","s":2,"d":{"expires_ms":3600000}}"#,
+        ),
+        (
+            ServerFrame::Authed(Authed { expires_ms: None }),
+            Some(2),
+            Some(Cid::Uint(1)),
+            r#"{"op":"authed","s":2,"cid":1,"d":{}}"#,
+        ),
+        (
             ServerFrame::NpcJoined(NpcJoined {
                 npc: NpcInfo { id: "v:1".into(), name: "Vlad".into(), archetype: "vampire".into(), seed: 9 },
                 chain: ChainInfo {

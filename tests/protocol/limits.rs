@@ -69,7 +69,8 @@ async fn who_goes_on_flooding_is_closed_with_4004() {
         }
         let answers = client.closed(4004, "rate_limited").await;
         let errors = answers.iter().filter(|answer| answer["op"] == "error").count();
-        assert!((20..100).contains(&errors), "{errors} of {}", answers.len());
+        // Whoever has identified has used one frame of the patience.
+        assert!((19..100).contains(&errors), "{errors} of {}", answers.len());
         // Nobody else is concerned.
         server.identified(encoding, "quiet").await.is_alive().await;
     }

@@ -38,37 +38,35 @@ async fn meet(server: &TestServer, encoding: Encoding, issuer: &Issuer, player: 
 #[tokio::test]
 async fn play_speaks_with_npcs_that_exist() {
     let issuer = Issuer::new();
-    let server = issuer.server(&[]).await;
     for encoding in BOTH {
-        let npc = format!("n-{}", encoding.name());
-        let mut player = meet(&server, encoding, &issuer, "mina", &npc).await;
+        let server = issuer.server(&[]).await;
+        let mut player = meet(&server, encoding, &issuer, "mina", "n").await;
         // The definition that it has is no new one.
         let joined =
-            player.ask("npc.join", json!({"npc": npc, "archetype": "vampire", "name": "Carmilla"})).await;
+            player.ask("npc.join", json!({"npc": "n", "archetype": "vampire", "name": "Carmilla"})).await;
         assert_eq!(joined["op"], "npc.joined", "{joined}");
         for (key, value) in [("archetype", json!("ghoul")), ("name", json!("Lucy")), ("seed", json!(5))] {
             let error =
-                player.refused("npc.join", with(json!({"npc": npc}), key, value), "bad_payload").await;
+                player.refused("npc.join", with(json!({"npc": "n"}), key, value), "bad_payload").await;
             assert_eq!(error["field"], key);
         }
         // All of it but what is the director's, with the keys that are not.
-        assert_eq!(player.ask("npc.focus", json!({"npc": npc})).await["op"], "npc.warm");
+        assert_eq!(player.ask("npc.focus", json!({"npc": "n"})).await["op"], "npc.warm");
         let action = json!([{"name": "bow", "description": "bows"}]);
-        player.send(&json!({"op": "say", "d": with(say(&npc, "t"), "actions", action)})).await;
+        player.send(&json!({"op": "say", "d": with(say("n", "t"), "actions", action)})).await;
         player.until("turn.done").await;
         player.send(&json!({"op": "playback", "d": {"turn": "t", "heard_offset": 1}})).await;
         assert_eq!(player.ask("cancel", json!({"turn": "t"})).await["op"], "turn.cancelled");
-        assert_eq!(player.ask("npc.leave", json!({"npc": npc})).await["op"], "npc.left");
+        assert_eq!(player.ask("npc.leave", json!({"npc": "n"})).await["op"], "npc.left");
     }
 }
 
 #[tokio::test]
 async fn what_is_the_directors_is_forbidden_to_play() {
     let issuer = Issuer::new();
-    let server = issuer.server(&[]).await;
     for encoding in BOTH {
-        let npc = format!("n-{}", encoding.name());
-        let mut player = meet(&server, encoding, &issuer, "mina", &npc).await;
+        let server = issuer.server(&[]).await;
+        let mut player = meet(&server, encoding, &issuer, "mina", "n").await;
         let error = player.refused("npc.join", json!({"npc": "new", "archetype": "lich"}), "forbidden").await;
         assert_eq!((&error["field"], &error["npc"]), (&json!("archetype"), &json!("new")));
         player.refused("npc.join", json!({"npc": "new"}), "unknown_npc").await;
@@ -80,18 +78,18 @@ async fn what_is_the_directors_is_forbidden_to_play() {
             ("audience", json!(["lucy"])),
             ("audience", json!([])),
         ] {
-            let error = player.refused("say", with(say(&npc, "t"), key, value), "forbidden").await;
+            let error = player.refused("say", with(say("n", "t"), key, value), "forbidden").await;
             assert_eq!((&error["field"], &error["temporary"]), (&json!(key), &json!(false)));
-            assert_eq!((&error["turn"], &error["npc"]), (&json!("t"), &json!(npc)));
+            assert_eq!((&error["turn"], &error["npc"]), (&json!("t"), &json!("n")));
         }
         // Nothing was begun, and null is no key.
         player.refused("cancel", json!({"turn": "t"}), "unknown_turn").await;
-        player.send(&json!({"op": "say", "d": with(say(&npc, "t"), "mix", Value::Null)})).await;
+        player.send(&json!({"op": "say", "d": with(say("n", "t"), "mix", Value::Null)})).await;
         player.until("turn.done").await;
         // The director may.
         let mut director = open(&server, encoding, &issuer, "director", "director").await;
-        director.ask("npc.join", json!({"npc": npc})).await;
-        let d = with(with(say(&npc, "t"), "context", json!("rain")), "audience", json!(["mina"]));
+        director.ask("npc.join", json!({"npc": "n"})).await;
+        let d = with(with(say("n", "t"), "context", json!("rain")), "audience", json!(["mina"]));
         director.send(&json!({"op": "say", "d": with(d, "mix", json!({}))})).await;
         director.until("turn.done").await;
     }
@@ -100,15 +98,14 @@ async fn what_is_the_directors_is_forbidden_to_play() {
 #[tokio::test]
 async fn the_server_may_grant_play_more() {
     let issuer = Issuer::new();
-    let server = issuer.server(&["auth.play_grants=create,context"]).await;
     for encoding in BOTH {
-        let npc = format!("n-{}", encoding.name());
+        let server = issuer.server(&["auth.play_grants=create,context"]).await;
         let mut player = open(&server, encoding, &issuer, "mina", "play").await;
-        let joined = player.ask("npc.join", json!({"npc": npc, "archetype": "lich"})).await;
+        let joined = player.ask("npc.join", json!({"npc": "n", "archetype": "lich"})).await;
         assert_eq!(joined["op"], "npc.joined", "{joined}");
-        player.refused("say", with(say(&npc, "t"), "mix", json!({})), "forbidden").await;
-        player.refused("say", with(say(&npc, "t"), "audience", json!([])), "forbidden").await;
-        player.send(&json!({"op": "say", "d": with(say(&npc, "t"), "context", json!("rain"))})).await;
+        player.refused("say", with(say("n", "t"), "mix", json!({})), "forbidden").await;
+        player.refused("say", with(say("n", "t"), "audience", json!([])), "forbidden").await;
+        player.send(&json!({"op": "say", "d": with(say("n", "t"), "context", json!("rain"))})).await;
         player.until("turn.done").await;
     }
 }
@@ -117,12 +114,11 @@ async fn the_server_may_grant_play_more() {
 #[tokio::test]
 async fn nobody_reaches_another_players_session_or_turn() {
     let issuer = Issuer::new();
-    let server = issuer.server(&[]).await;
     for encoding in BOTH {
-        let npc = format!("n-{}", encoding.name());
-        let mut mina = meet(&server, encoding, &issuer, "mina", &npc).await;
+        let server = issuer.server(&[]).await;
+        let mut mina = meet(&server, encoding, &issuer, "mina", "n").await;
         let mut thief = open(&server, encoding, &issuer, "thief", "play").await;
-        let d = with(say(&npc, "t"), "generation", json!({"max_tokens": 60}));
+        let d = with(say("n", "t"), "generation", json!({"max_tokens": 60}));
         mina.send(&json!({"op": "say", "d": d})).await;
         let mut heard = mina.until("dialogue.delta").await;
 
@@ -132,13 +128,13 @@ async fn nobody_reaches_another_players_session_or_turn() {
             thief.refused("cancel", json!({"turn": "t", "heard_offset": 0}), "unknown_turn").await;
             thief.refused("playback", json!({"turn": "t", "heard_offset": 0}), "unknown_turn").await;
             // In the same place, too.
-            thief.ask("npc.join", json!({"npc": npc})).await;
+            thief.ask("npc.join", json!({"npc": "n"})).await;
         }
         // An NPC that somebody else has joined is not left for them.
-        assert_eq!(thief.ask("npc.leave", json!({"npc": npc})).await["op"], "npc.left");
-        thief.refused("npc.leave", json!({"npc": npc}), "unknown_npc").await;
-        thief.refused("npc.focus", json!({"npc": npc}), "unknown_npc").await;
-        thief.refused("say", say(&npc, "t"), "unknown_npc").await;
+        assert_eq!(thief.ask("npc.leave", json!({"npc": "n"})).await["op"], "npc.left");
+        thief.refused("npc.leave", json!({"npc": "n"}), "unknown_npc").await;
+        thief.refused("npc.focus", json!({"npc": "n"}), "unknown_npc").await;
+        thief.refused("say", say("n", "t"), "unknown_npc").await;
         heard.extend(mina.until("turn.done").await);
         let done = heard.last().unwrap()["d"].clone();
         assert_ne!(done["reason"], "cancelled", "{done}");
@@ -152,12 +148,12 @@ async fn nobody_reaches_another_players_session_or_turn() {
         thief.refused("cancel", json!({"turn": "t", "heard_offset": 0}), "unknown_turn").await;
         thief.refused("playback", json!({"turn": "t", "heard_offset": 0}), "unknown_turn").await;
         // The same id is another turn of another player, not a way to read the first.
-        thief.ask("npc.join", json!({"npc": npc})).await;
-        thief.send(&json!({"op": "say", "d": say(&npc, "t")})).await;
+        thief.ask("npc.join", json!({"npc": "n"})).await;
+        thief.send(&json!({"op": "say", "d": say("n", "t")})).await;
         let own = thief.until("turn.done").await;
         assert!(own.iter().all(|frame| frame["d"]["player"] == "thief"), "{own:?}");
         assert_eq!(own[0]["op"], "turn.started", "{own:?}");
-        mina.send(&json!({"op": "say", "d": say(&npc, "t")})).await;
+        mina.send(&json!({"op": "say", "d": say("n", "t")})).await;
         assert_eq!(mina.recv().await["d"], done, "her own is what it was");
         thief
             .refused("action.result", json!({"turn": "t", "action": "a", "ok": true}), "not_available")

@@ -150,6 +150,16 @@ pub fn say(
     if !session.has_joined(&npc) {
         return Err(Box::new(ErrorPayload { turn: Some(turn), ..*not_joined(npc) }));
     }
+    // Runs nothing, so no limit is in its way.
+    let player = &session.player.name;
+    match gateway.turns.repeated(player, &npc, &turn) {
+        Ok(None) => {}
+        Ok(Some(done)) => {
+            session.send(&ServerFrame::TurnDone(done), cid);
+            return Ok(());
+        }
+        Err(error) => return Err(Box::new(error.payload(&turn, Some(&npc)))),
+    }
     if gateway.is_draining() {
         let message = "the server is going down and takes no new lines".to_owned();
         return Err(overloaded(message, gateway.config.shutdown.grace_ms, None));
@@ -159,11 +169,11 @@ pub fn say(
         let message = format!("{limit} turns of this session run or wait, as many as it may have");
         return Err(overloaded(message, TURNS_RETRY_MS, Some(limit)));
     };
-    if let Err(error) = gateway.rates.turn(&session.player.name) {
+    if let Err(error) = gateway.rates.turn(player) {
         return Err(Box::new(ErrorPayload { turn: Some(turn), npc: Some(npc), ..*error }));
     }
     let line = Say {
-        player: session.player.name.clone(),
+        player: player.clone(),
         npc: npc.clone(),
         turn: turn.clone(),
         text,

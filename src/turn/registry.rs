@@ -68,10 +68,10 @@ impl Registry {
         known().find(|state| state.done().is_none()).or_else(|| known().next()).cloned()
     }
 
-    /// The turn with this id and NPC, if it runs.
-    pub fn find_running(&self, player: &str, npc: &str, turn: &str) -> Option<Arc<TurnState>> {
+    /// The turn that an id stands for with this NPC, however long ago it ended.
+    pub fn get(&self, player: &str, npc: &str, turn: &str) -> Option<Arc<TurnState>> {
         let turns = self.turns.get(&(player.to_owned(), turn.to_owned()))?;
-        turns.iter().find(|state| state.npc == npc && state.done().is_none()).cloned()
+        turns.iter().find(|state| state.npc == npc).cloned()
     }
 
     /// Remembers an ended turn, and forgets the oldest ones if there are too many.
@@ -117,12 +117,12 @@ mod tests {
         }
         assert!(Arc::ptr_eq(&registry.find("anna", "t1").unwrap(), &turns[1]), "the newest");
         for turn in &turns {
-            assert!(Arc::ptr_eq(&registry.find_running("anna", &turn.npc, "t1").unwrap(), turn));
+            assert!(Arc::ptr_eq(&registry.get("anna", &turn.npc, "t1").unwrap(), turn));
         }
-        assert!(registry.find_running("anna", "nobody", "t1").is_none());
+        assert!(registry.get("anna", "nobody", "t1").is_none());
         registry.remove(&turns[1]);
         assert!(Arc::ptr_eq(&registry.find("anna", "t1").unwrap(), &turns[0]));
-        assert!(registry.find_running("anna", "mina", "t1").is_none());
+        assert!(registry.get("anna", "mina", "t1").is_none());
     }
 
     fn ended(registry: &Registry, turn: &str, text: &str) -> Arc<TurnState> {

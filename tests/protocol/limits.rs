@@ -126,7 +126,9 @@ async fn lines_past_the_rate_are_refused() {
         assert_eq!(error["limit"], 1);
         assert!(error["message"].as_str().unwrap().contains("session.turns_per_minute"), "{error}");
         assert!(error["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0 && ms <= 60_001), "{error}");
-        // Nothing else is limited by it.
+        // Nothing else is limited by it, not even a line that was said already.
+        client.send(&json!({"op": "say", "d": say("1")})).await;
+        assert_eq!(client.recv().await["op"], "turn.done");
         assert_eq!(client.ask("cancel", json!({"turn": "1"})).await["op"], "turn.cancelled");
         let mut other = server.joined(encoding, &format!("other-{}", encoding.name()), "n").await;
         other.send(&json!({"op": "say", "d": say("1")})).await;

@@ -6,6 +6,14 @@ use serde::{Deserialize, Serialize};
 pub struct Session {
     pub heartbeat_ms: u64,
     pub identify_timeout_ms: u64,
+    /// Without a frame but heartbeats; 0: never.
+    pub idle_timeout_ms: u64,
+    /// Of one player; 0: no limit.
+    pub frames_per_second: u32,
+    pub frames_burst: u32,
+    /// Of one player; 0: no limit.
+    pub turns_per_minute: u32,
+    pub turns_burst: u32,
     pub max_frame_bytes: usize,
     pub send_queue_bytes: usize,
     pub max_sessions: usize,

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::auth::authenticate;
 use super::gateway::Gateway;
 use super::handle;
 use super::outbox::Outbox;
+use super::rate::Patience;
+use super::renew::renew;
 use super::state::{Session, send_unnumbered};
 use crate::wire::{
     Cid, ClientFrame, CloseCode, ErrorCode, ErrorPayload, HeartbeatAck, Identify, PROTOCOL, RawFrame, Ready,
@@ -20,6 +21,7 @@ pub struct Connection {
     outbox: Arc<Outbox>,
     /// `None` before `ready`.
     presence: Option<Presence>,
+    patience: Patience,
 }
 
 /// What a frame did to the clocks of the socket.
@@ -33,7 +35,8 @@ pub enum Beat {
 
 impl Connection {
     pub fn new(gateway: Arc<Gateway>, subprotocol: Subprotocol, outbox: Arc<Outbox>) -> Self {
-        Self { gateway, subprotocol, outbox, presence: None }
+        let patience = Patience::new(&gateway.config.session);
+        Self { gateway, subprotocol, outbox, presence: None, patience }
     }
 
     /// Sends `hello`.
@@ -66,14 +69,37 @@ impl Connection {
                 return Ok(Beat::Still);
             }
         };
+        if let Err(error) = self.count(session.as_deref())? {
+            self.refuse(*error, cid.as_ref());
+            return Ok(Beat::Still);
+        }
         match (frame.parse(&self.gateway.frame_limits()), session) {
             (Err(error), _) => {
                 self.refuse(*error, cid.as_ref());
                 Ok(Beat::Still)
             }
+            (Ok(ClientFrame::Auth(auth)), Some(session)) => {
+                match renew(&self.gateway.auth, &session, &auth)? {
+                    Ok(authed) => session.send(&ServerFrame::Authed(authed), cid.as_ref()),
+                    Err(error) => self.refuse(*error, cid.as_ref()),
+                }
+                Ok(Beat::Still)
+            }
             (Ok(frame), Some(session)) => Ok(self.take_as(&session, frame, cid.as_ref())),
             (Ok(frame), None) => self.shake_hands(frame, cid.as_ref()),
         }
+    }
+
+    /// Counts a frame against the limits. Inside: the answer to one past the player's rate.
+    fn count(&mut self, session: Option<&Session>) -> Result<Result<(), Box<ErrorPayload>>, CloseCode> {
+        let counted = match session {
+            Some(session) => self.gateway.rates.frame(&session.player.name),
+            None => Ok(()),
+        };
+        if (session.is_none() || counted.is_err()) && !self.patience.bears() {
+            return Err(CloseCode::RateLimited);
+        }
+        Ok(counted)
     }
 
     /// A frame before `ready`.
@@ -95,12 +121,15 @@ impl Connection {
             return Err(CloseCode::UnsupportedProtocol);
         }
         let gateway = &self.gateway;
-        let player =
-            authenticate(gateway.config.auth.mode, &identify.token).ok_or(CloseCode::Unauthenticated)?;
+        let grant = gateway.auth.admit(&identify.token)?;
         if gateway.is_draining() {
             return Err(CloseCode::Draining);
         }
-        let session = Session::new(player, self.subprotocol, Arc::clone(&self.outbox));
+        if !gateway.rates.has_room() {
+            return Err(CloseCode::SessionLimit);
+        }
+        let session = Session::new(grant.player.clone(), self.subprotocol, Arc::clone(&self.outbox));
+        session.pass.renew(&grant);
         gateway.sessions.add(&session).map_err(|_| CloseCode::SessionLimit)?;
         self.presence = Some(Presence { gateway: Arc::clone(gateway), session: Arc::clone(&session) });
         tracing::debug!(
@@ -138,6 +167,8 @@ impl Connection {
             ClientFrame::Say(say) => handle::say(gateway, session, *say, cid),
             ClientFrame::Cancel(cancel) => handle::cancel(gateway, session, &cancel, cid),
             ClientFrame::Playback(playback) => handle::playback(gateway, session, &playback),
+            // Taken before it comes here.
+            ClientFrame::Auth(_) => Ok(()),
             // The session goes on as it is: a second handshake is a slip, not an attack.
             ClientFrame::Identify(_) | ClientFrame::Resume(_) => Err(Box::new(ErrorPayload::new(
                 ErrorCode::BadPayload,

@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::auth::Authenticator;
+use super::rate::Rates;
 use super::registry::Registry;
 use super::relay::Relays;
 use super::socket::{CLOSE_TIME, REPLY_TIME};
@@ -22,6 +24,8 @@ pub struct Gateway {
     pub(super) config: Arc<Config>,
     pub(super) turns: Arc<Turns>,
     pub(super) npcs: Arc<Npcs>,
+    pub(super) auth: Arc<Authenticator>,
+    pub(super) rates: Rates,
     pub(super) sessions: Registry,
     pub(super) relays: Relays,
     /// Tells one start of the server from the next.
@@ -48,9 +52,18 @@ impl fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    pub fn new(config: Arc<Config>, turns: Arc<Turns>, npcs: Arc<Npcs>, engine: EngineKind) -> Arc<Self> {
+    /// `auth` checks the tokens of this server.
+    pub fn new(
+        config: Arc<Config>,
+        auth: Arc<Authenticator>,
+        turns: Arc<Turns>,
+        npcs: Arc<Npcs>,
+        engine: EngineKind,
+    ) -> Arc<Self> {
         let limits = &config.session;
         Arc::new(Self {
+            rates: Rates::new(limits),
+            auth,
             sessions: Registry::new(limits.max_sessions, limits.max_sessions_per_player),
             config,
             turns,
@@ -68,6 +81,11 @@ impl Gateway {
     /// The settings of the server.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What tokens are checked with.
+    pub fn auth(&self) -> &Arc<Authenticator> {
+        &self.auth
     }
 
     /// Sessions that are there.
@@ -132,7 +150,15 @@ impl Gateway {
     /// `limits` of `ready`: what a client has to keep to.
     pub(super) fn ready_limits(&self) -> std::collections::BTreeMap<String, u64> {
         let session = &self.config.session;
-        [
+        let rates = [
+            ("frames_per_second", session.frames_per_second),
+            ("frames_burst", session.frames_burst),
+            ("turns_per_minute", session.turns_per_minute),
+            ("turns_burst", session.turns_burst),
+        ];
+        // 0: no limit, and then no burst either.
+        let rates = rates.as_chunks::<2>().0.iter().filter(|[rate, _]| rate.1 > 0).flatten();
+        let limits = [
             ("max_frame_bytes", session.max_frame_bytes),
             ("max_text_chars", session.max_text_chars),
             ("max_context_chars", session.max_context_chars),
@@ -140,8 +166,9 @@ impl Gateway {
             ("max_audience", MAX_AUDIENCE),
             ("max_npcs", session.max_npcs),
             ("max_turns", session.max_turns),
-        ]
-        .map(|(name, limit)| (name.to_owned(), limit as u64))
-        .into()
+        ];
+        let limits = limits.iter().map(|&(name, limit)| (name, limit as u64));
+        let rates = rates.map(|&(name, limit)| (name, u64::from(limit)));
+        limits.chain(rates).map(|(name, limit)| (name.to_owned(), limit)).collect()
     }
 }

@@ -111,7 +111,12 @@ async fn read(
     let heartbeats = Duration::from_millis(gateway.config.session.heartbeat_ms) * MISSED_HEARTBEATS;
     let handshake = Duration::from_millis(gateway.config.session.identify_timeout_ms);
     let mut deadline = pin!(sleep_until(Instant::now() + handshake));
+    let idle_time = Duration::from_millis(gateway.config.session.idle_timeout_ms);
+    let mut idle = pin!(sleep(idle_time));
     loop {
+        let session = connection.session();
+        let may_idle = session.is_some() && !idle_time.is_zero();
+        let expires = session.and_then(|session| session.pass.expires());
         let message = tokio::select! {
             biased;
             last = outbox.ended() => return End::Server(last),
@@ -122,6 +127,10 @@ async fn read(
                     None => CloseCode::IdentifyTimeout,
                 });
             }
+            () = sleep_until(expires.unwrap_or_else(Instant::now)), if expires.is_some() => {
+                return End::close(CloseCode::Unauthenticated);
+            }
+            () = &mut idle, if may_idle => return End::close(CloseCode::Idle),
             message = stream.next() => message,
         };
         let frame: Bytes = match message {
@@ -138,7 +147,7 @@ async fn read(
         // to this connection, which is dropped.
         match catch_unwind(AssertUnwindSafe(|| connection.take(&frame))) {
             Ok(Ok(Beat::Alive)) => deadline.as_mut().reset(Instant::now() + heartbeats),
-            Ok(Ok(Beat::Still)) => {}
+            Ok(Ok(Beat::Still)) => idle.as_mut().reset(Instant::now() + idle_time),
             Ok(Err(code)) => return End::close(code),
             Err(_) => return End::close(CloseCode::Internal),
         }

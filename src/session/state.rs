@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::auth::Player;
+use super::auth::{Pass, Player};
 use super::outbox::{LastWord, Outbox};
 use crate::wire::{Cid, CloseCode, ServerFrame, Subprotocol, encode_server};
 
@@ -17,6 +17,8 @@ use crate::wire::{Cid, CloseCode, ServerFrame, Subprotocol, encode_server};
 pub struct Session {
     pub id: String,
     pub player: Player,
+    /// What it may do, and until when; nothing before it is renewed for the first time.
+    pub pass: Pass,
     subprotocol: Subprotocol,
     stream: Mutex<Stream>,
     /// Ids of the NPCs that this session has joined.
@@ -42,6 +44,7 @@ impl Session {
         Arc::new(Self {
             id: Uuid::new_v4().simple().to_string(),
             player,
+            pass: Pass::default(),
             subprotocol,
             stream: Mutex::new(Stream { last_s: 0, outbox }),
             joined: Mutex::default(),

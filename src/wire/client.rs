@@ -4,8 +4,8 @@ use super::codec::{CodecError, Subprotocol, decode_tree};
 use super::fields::{Fields, Invalid, Range};
 use super::frame::{Cid, ClientFrame, NOT_AVAILABLE};
 use super::payload::{
-    Action, Cancel, ClientInfo, ErrorPayload, GenerationOptions, Heartbeat, Identify, NpcFocus, NpcJoin,
-    NpcLeave, Playback, Resume, SayFrame,
+    Action, Auth, Cancel, ClientInfo, ErrorPayload, GenerationOptions, Heartbeat, Identify, NpcFocus,
+    NpcJoin, NpcLeave, Playback, Resume, SayFrame,
 };
 use super::value::{Map, Value, get};
 use super::{ErrorCode, PROTOCOL, TASKS};
@@ -109,6 +109,7 @@ impl<'m> RawFrame<'m> {
             "identify" => identify(&d).map(ClientFrame::Identify),
             "resume" => resume(&d).map(ClientFrame::Resume),
             "heartbeat" => heartbeat(&d).map(ClientFrame::Heartbeat),
+            "auth" => auth(&d).map(ClientFrame::Auth),
             "npc.join" => npc_join(&d).map(ClientFrame::NpcJoin),
             "npc.focus" => npc(&d).map(|npc| ClientFrame::NpcFocus(NpcFocus { npc })),
             "npc.leave" => npc(&d).map(|npc| ClientFrame::NpcLeave(NpcLeave { npc })),
@@ -176,6 +177,10 @@ fn resume(d: &Fields<'_, '_>) -> Parsed<Resume> {
 
 fn heartbeat(d: &Fields<'_, '_>) -> Parsed<Heartbeat> {
     Ok(Heartbeat { seq: d.required("seq")?.uint()? })
+}
+
+fn auth(d: &Fields<'_, '_>) -> Parsed<Auth> {
+    Ok(Auth { token: d.required("token")?.str()?.to_owned() })
 }
 
 fn npc_join(d: &Fields<'_, '_>) -> Parsed<NpcJoin> {

@@ -142,6 +142,7 @@ pub fn decode_server(subprotocol: Subprotocol, message: &[u8]) -> Result<ServerM
         "ready" => Some(ServerFrame::Ready(body(subprotocol, message)?)),
         "heartbeat_ack" => Some(ServerFrame::HeartbeatAck(body(subprotocol, message)?)),
         "resume_failed" => Some(ServerFrame::ResumeFailed(body(subprotocol, message)?)),
+        "authed" => Some(ServerFrame::Authed(body(subprotocol, message)?)),
         "npc.joined" => Some(ServerFrame::NpcJoined(body(subprotocol, message)?)),
         "npc.warm" => Some(ServerFrame::NpcWarm(body(subprotocol, message)?)),
         "npc.left" => Some(ServerFrame::NpcLeft(body(subprotocol, message)?)),

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::payload::{
-    Cancel, DialogueDelta, ErrorPayload, Heartbeat, HeartbeatAck, Hello, Identify, NpcFocus, NpcJoin,
-    NpcJoined, NpcLeave, NpcLeft, NpcWarm, Playback, Ready, Resume, ResumeFailed, SayFrame, TurnCancelled,
-    TurnDone, TurnStarted,
+    Auth, Authed, Cancel, DialogueDelta, ErrorPayload, Heartbeat, HeartbeatAck, Hello, Identify, NpcFocus,
+    NpcJoin, NpcJoined, NpcLeave, NpcLeft, NpcWarm, Playback, Ready, Resume, ResumeFailed, SayFrame,
+    TurnCancelled, TurnDone, TurnStarted,
 };
 
 /// The client's own mark of a frame, repeated on the direct reply.
@@ -23,6 +23,7 @@ pub enum ClientFrame {
     Identify(Identify),
     Resume(Resume),
     Heartbeat(Heartbeat),
+    Auth(Auth),
     NpcJoin(NpcJoin),
     NpcFocus(NpcFocus),
     NpcLeave(NpcLeave),
@@ -38,6 +39,7 @@ impl ClientFrame {
             Self::Identify(_) => "identify",
             Self::Resume(_) => "resume",
             Self::Heartbeat(_) => "heartbeat",
+            Self::Auth(_) => "auth",
             Self::NpcJoin(_) => "npc.join",
             Self::NpcFocus(_) => "npc.focus",
             Self::NpcLeave(_) => "npc.leave",
@@ -49,7 +51,7 @@ impl ClientFrame {
 }
 
 /// Ops of clients that the protocol has and this server does not.
-pub const NOT_AVAILABLE: [&str; 4] = ["auth", "action.result", "event", "npc.act"];
+pub const NOT_AVAILABLE: [&str; 3] = ["action.result", "event", "npc.act"];
 
 /// A frame from the server.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,6 +61,7 @@ pub enum ServerFrame {
     Ready(Ready),
     HeartbeatAck(HeartbeatAck),
     ResumeFailed(ResumeFailed),
+    Authed(Authed),
     NpcJoined(NpcJoined),
     NpcWarm(NpcWarm),
     NpcLeft(NpcLeft),
@@ -77,6 +80,7 @@ impl ServerFrame {
             Self::Ready(_) => "ready",
             Self::HeartbeatAck(_) => "heartbeat_ack",
             Self::ResumeFailed(_) => "resume_failed",
+            Self::Authed(_) => "authed",
             Self::NpcJoined(_) => "npc.joined",
             Self::NpcWarm(_) => "npc.warm",
             Self::NpcLeft(_) => "npc.left",

@@ -122,6 +122,14 @@ impl Client {
         self.take(message)
     }
 
+    /// The next frame, or the code that the socket is closed with instead.
+    pub async fn recv_or_close(&mut self) -> Result<Value, u16> {
+        match self.next().await.unwrap() {
+            Message::Close(frame) => Err(frame.expect("a close code").code.into()),
+            message => Ok(self.take(message)),
+        }
+    }
+
     fn take(&mut self, message: Message) -> Value {
         let frame = self.encoding.frame(message);
         let unnumbered = ["hello", "heartbeat_ack", "resumed", "resume_failed"];

@@ -56,6 +56,20 @@ pub struct Ready {
     pub limits: BTreeMap<String, u64>,
 }
 
+/// C `auth`: a new token of the same player, before the old one runs out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Auth {
+    pub token: String,
+}
+
+/// S `authed`: the new token counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authed {
+    /// Milliseconds until the token runs out; absent: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+}
+
 /// C `heartbeat`; `seq` is the last `s` received (0: none yet).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {

@@ -10,8 +10,8 @@ mod turn;
 
 pub use error::{ErrorPayload, Limit};
 pub use handshake::{
-    ClientInfo, EngineKind, Heartbeat, HeartbeatAck, Hello, Identify, Ready, Resume, ResumeFailReason,
-    ResumeFailed,
+    Auth, Authed, ClientInfo, EngineKind, Heartbeat, HeartbeatAck, Hello, Identify, Ready, Resume,
+    ResumeFailReason, ResumeFailed,
 };
 pub use npc::{ChainInfo, ChainTask, NpcFocus, NpcInfo, NpcJoin, NpcJoined, NpcLeave, NpcLeft, NpcWarm};
 pub use turn::{

@@ -9,7 +9,7 @@ use super::outbox::Outbox;
 use super::state::{Session, send_unnumbered};
 use crate::wire::{
     Cid, ClientFrame, CloseCode, ErrorCode, ErrorPayload, HeartbeatAck, Identify, PROTOCOL, RawFrame, Ready,
-    ResumeFailReason, ResumeFailed, ServerFrame, Subprotocol,
+    ResumeFailReason, ResumeFailed, ServerFrame, Subprotocol, not_available,
 };
 
 /// The protocol's state of one socket.
@@ -138,6 +138,11 @@ impl Connection {
             ClientFrame::Say(say) => handle::say(gateway, session, *say, cid),
             ClientFrame::Cancel(cancel) => handle::cancel(gateway, session, &cancel, cid),
             ClientFrame::Playback(playback) => handle::playback(gateway, session, &playback),
+            // Reading a frame refuses what this server does not have.
+            ClientFrame::Auth(_)
+            | ClientFrame::ActionResult(_)
+            | ClientFrame::Event(_)
+            | ClientFrame::NpcAct(_) => Err(Box::new(not_available(frame.op()))),
             // The session goes on as it is: a second handshake is a slip, not an attack.
             ClientFrame::Identify(_) | ClientFrame::Resume(_) => Err(Box::new(ErrorPayload::new(
                 ErrorCode::BadPayload,

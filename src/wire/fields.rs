@@ -26,7 +26,8 @@ impl Invalid {
         Self { code: ErrorCode::BadPayload, field: field.into(), problem: problem.into(), limit: None }
     }
 
-    fn with_limit(mut self, limit: impl Into<Limit>) -> Self {
+    /// The same, with the bound that was broken.
+    pub fn with_limit(mut self, limit: impl Into<Limit>) -> Self {
         self.limit = Some(limit.into());
         self
     }

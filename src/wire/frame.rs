@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::payload::{
-    Cancel, DialogueDelta, ErrorPayload, Heartbeat, HeartbeatAck, Hello, Identify, NpcFocus, NpcJoin,
-    NpcJoined, NpcLeave, NpcLeft, NpcWarm, Playback, Ready, Resume, ResumeFailed, SayFrame, TurnCancelled,
-    TurnDone, TurnStarted,
+    ActionProposed, ActionResult, Auth, Authed, Cancel, DialogueDelta, Emotion, ErrorPayload, Event,
+    EventRecorded, FaceKey, Goal, Heartbeat, HeartbeatAck, Hello, Identify, NpcAct, NpcActed, NpcFocus,
+    NpcJoin, NpcJoined, NpcLeave, NpcLeft, NpcWarm, Playback, Ready, Resume, ResumeFailed, Resumed, SayFrame,
+    Social, TurnCancelled, TurnDone, TurnStarted,
 };
 
 /// The client's own mark of a frame, repeated on the direct reply.
@@ -29,6 +30,10 @@ pub enum ClientFrame {
     Say(Box<SayFrame>),
     Cancel(Cancel),
     Playback(Playback),
+    Auth(Auth),
+    ActionResult(ActionResult),
+    Event(Event),
+    NpcAct(NpcAct),
 }
 
 impl ClientFrame {
@@ -44,9 +49,55 @@ impl ClientFrame {
             Self::Say(_) => "say",
             Self::Cancel(_) => "cancel",
             Self::Playback(_) => "playback",
+            Self::Auth(_) => "auth",
+            Self::ActionResult(_) => "action.result",
+            Self::Event(_) => "event",
+            Self::NpcAct(_) => "npc.act",
         }
     }
 }
+
+/// The `op` of every client frame of the protocol.
+pub const CLIENT_OPS: [&str; 13] = [
+    "identify",
+    "resume",
+    "heartbeat",
+    "auth",
+    "npc.join",
+    "npc.focus",
+    "npc.leave",
+    "say",
+    "cancel",
+    "playback",
+    "action.result",
+    "event",
+    "npc.act",
+];
+
+/// The `op` of every server frame of the protocol.
+pub const SERVER_OPS: [&str; 21] = [
+    "hello",
+    "ready",
+    "resumed",
+    "resume_failed",
+    "heartbeat_ack",
+    "authed",
+    "npc.joined",
+    "npc.warm",
+    "npc.left",
+    "turn.started",
+    "dialogue.delta",
+    "emotion",
+    "face.key",
+    "action.proposed",
+    "social",
+    "goal",
+    "turn.done",
+    "turn.cancelled",
+    "event.recorded",
+    "npc.acted",
+    "error",
+];
 
 /// Ops of clients that the protocol has and this server does not.
 pub const NOT_AVAILABLE: [&str; 4] = ["auth", "action.result", "event", "npc.act"];
@@ -58,14 +109,23 @@ pub enum ServerFrame {
     Hello(Hello),
     Ready(Ready),
     HeartbeatAck(HeartbeatAck),
+    Resumed(Resumed),
     ResumeFailed(ResumeFailed),
+    Authed(Authed),
     NpcJoined(NpcJoined),
     NpcWarm(NpcWarm),
     NpcLeft(NpcLeft),
     TurnStarted(TurnStarted),
     DialogueDelta(DialogueDelta),
+    Emotion(Emotion),
+    FaceKey(FaceKey),
+    ActionProposed(ActionProposed),
+    Social(Social),
+    Goal(Goal),
     TurnCancelled(TurnCancelled),
     TurnDone(TurnDone),
+    EventRecorded(EventRecorded),
+    NpcActed(NpcActed),
     Error(ErrorPayload),
 }
 
@@ -76,14 +136,23 @@ impl ServerFrame {
             Self::Hello(_) => "hello",
             Self::Ready(_) => "ready",
             Self::HeartbeatAck(_) => "heartbeat_ack",
+            Self::Resumed(_) => "resumed",
             Self::ResumeFailed(_) => "resume_failed",
+            Self::Authed(_) => "authed",
             Self::NpcJoined(_) => "npc.joined",
             Self::NpcWarm(_) => "npc.warm",
             Self::NpcLeft(_) => "npc.left",
             Self::TurnStarted(_) => "turn.started",
             Self::DialogueDelta(_) => "dialogue.delta",
+            Self::Emotion(_) => "emotion",
+            Self::FaceKey(_) => "face.key",
+            Self::ActionProposed(_) => "action.proposed",
+            Self::Social(_) => "social",
+            Self::Goal(_) => "goal",
             Self::TurnCancelled(_) => "turn.cancelled",
             Self::TurnDone(_) => "turn.done",
+            Self::EventRecorded(_) => "event.recorded",
+            Self::NpcActed(_) => "npc.acted",
             Self::Error(_) => "error",
         }
     }

@@ -78,6 +78,17 @@ pub struct Resume {
     pub seq: u64,
 }
 
+/// S `resumed`: every frame after `seq` was sent again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// The `seq` of the `resume`.
+    pub seq: u64,
+    /// Frames that were sent again.
+    pub replayed: u64,
+    /// Takes the place of the token before it.
+    pub resume_token: String,
+}
+
 /// S `resume_failed`: nothing was replayed; the client may `identify`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResumeFailed {
@@ -96,4 +107,18 @@ pub enum ResumeFailReason {
     Expired,
     Gap,
     BadSubprotocol,
+}
+
+/// C `auth`: renews a token that is about to expire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Auth {
+    pub token: String,
+}
+
+/// S `authed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authed {
+    /// How long the new token is good for; absent: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
 }

@@ -1,4 +1,5 @@
 mod client_frames;
+mod codes;
 mod golden;
 mod hostile;
 mod properties;

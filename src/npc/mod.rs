@@ -108,7 +108,7 @@ impl Npc {
                 (task.to_string(), chain)
             })
             .collect();
-        ChainInfo { archetype: self.pack.name.clone(), generic: tasks.is_empty(), tasks }
+        ChainInfo { archetype: self.pack.name.clone(), generic: tasks.is_empty(), tasks, services: None }
     }
 
     /// Checks that a join's definition, where it gives one, is this NPC's.
@@ -193,7 +193,7 @@ impl Npcs {
             }
         };
         npc.last_used.store(now, Ordering::Relaxed);
-        Ok(NpcJoined { npc: npc.info.clone(), chain: npc.chain() })
+        Ok(NpcJoined { npc: npc.info.clone(), relationship: None, face: None, chain: npc.chain() })
     }
 
     /// A session that had joined leaves.
@@ -245,7 +245,13 @@ impl Npcs {
             None => pack.names[(seed % pack.names.len() as u64) as usize].clone(),
         };
         Ok(Npc {
-            info: NpcInfo { id: join.npc.clone(), name, archetype: pack.name.clone(), seed },
+            info: NpcInfo {
+                id: join.npc.clone(),
+                name,
+                archetype: pack.name.clone(),
+                seed,
+                ..NpcInfo::default()
+            },
             pack: Arc::clone(pack),
             personality: join.personality.clone(),
             mailbox: Arc::default(),

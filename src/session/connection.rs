@@ -10,7 +10,7 @@ use super::renew::renew;
 use super::state::{Session, send_unnumbered};
 use crate::wire::{
     Cid, ClientFrame, CloseCode, ErrorCode, ErrorPayload, HeartbeatAck, Identify, PROTOCOL, RawFrame, Ready,
-    ResumeFailReason, ResumeFailed, ServerFrame, Subprotocol,
+    ResumeFailReason, ResumeFailed, ServerFrame, Subprotocol, not_available,
 };
 
 /// The protocol's state of one socket.
@@ -169,6 +169,10 @@ impl Connection {
             ClientFrame::Playback(playback) => handle::playback(gateway, session, &playback),
             // Taken before it comes here.
             ClientFrame::Auth(_) => Ok(()),
+            // Reading a frame refuses what this server does not have.
+            ClientFrame::ActionResult(_) | ClientFrame::Event(_) | ClientFrame::NpcAct(_) => {
+                Err(Box::new(not_available(frame.op())))
+            }
             // The session goes on as it is: a second handshake is a slip, not an attack.
             ClientFrame::Identify(_) | ClientFrame::Resume(_) => Err(Box::new(ErrorPayload::new(
                 ErrorCode::BadPayload,

@@ -1,11 +1,11 @@
 //! Client frames as the server reads them: every key checked, every bound named.
 
 use super::codec::{CodecError, Subprotocol, decode_tree};
-use super::fields::{Fields, Invalid, Range};
+use super::fields::{Field, Fields, Invalid, Range};
 use super::frame::{Cid, ClientFrame, NOT_AVAILABLE};
 use super::payload::{
-    Action, Auth, Cancel, ClientInfo, ErrorPayload, GenerationOptions, Heartbeat, Identify, NpcFocus,
-    NpcJoin, NpcLeave, Playback, Resume, SayFrame,
+    Action, ActionResult, Auth, Cancel, ClientInfo, ErrorPayload, Event, EventKind, GenerationOptions,
+    Heartbeat, Identify, NpcAct, NpcFocus, NpcJoin, NpcLeave, Playback, Resume, SayFrame,
 };
 use super::value::{Map, Value, get};
 use super::{ErrorCode, PROTOCOL, TASKS};
@@ -16,11 +16,11 @@ pub const MAX_ID_CHARS: usize = 64;
 pub const MAX_ARCHETYPE_CHARS: usize = 32;
 /// Longest name of an NPC, of an action, of a trait; longest name or version of a client.
 pub const MAX_NAME_CHARS: usize = 64;
-/// Longest description of an action.
+/// Longest description of an action, and longest `reason` of an `action.result`.
 pub const MAX_DESCRIPTION_CHARS: usize = 256;
 /// Most entries of `personality`.
 pub const MAX_TRAITS: usize = 64;
-/// Most player ids of `audience`.
+/// Most player ids of `audience`, most ids of `witnesses`.
 pub const MAX_AUDIENCE: usize = 64;
 /// Most texts of `generation.stop`, and the longest of them.
 pub const MAX_STOPS: usize = 8;
@@ -28,11 +28,12 @@ pub const MAX_STOP_CHARS: usize = 64;
 /// Largest `generation.max_tokens`.
 pub const MAX_TOKENS: u32 = 4096;
 
-const TEMPERATURE: Range = Range::closed(0.0, 2.0, "between 0 and 2");
-const TOP_P: Range = Range::above(0.0, 1.0, "above 0 and at most 1");
-const MIN_P: Range = Range::below(0.0, 1.0, "at least 0 and below 1");
-const MIX_WEIGHT: Range = Range::closed(-2.0, 2.0, "between -2 and 2");
-const TRAIT: Range = Range::closed(-1.0, 1.0, "between -1 and 1");
+pub(super) const TEMPERATURE: Range = Range::closed(0.0, 2.0, "between 0 and 2");
+pub(super) const TOP_P: Range = Range::above(0.0, 1.0, "above 0 and at most 1");
+pub(super) const MIN_P: Range = Range::below(0.0, 1.0, "at least 0 and below 1");
+pub(super) const MIX_WEIGHT: Range = Range::closed(-2.0, 2.0, "between -2 and 2");
+pub(super) const TRAIT: Range = Range::closed(-1.0, 1.0, "between -1 and 1");
+pub(super) const IMPORTANCE: Range = Range::closed(0.0, 1.0, "between 0 and 1");
 
 /// Limits that the server's settings decide; the others are constants of this file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +96,17 @@ impl<'m> RawFrame<'m> {
         }
     }
 
-    /// The frame with its payload checked. The error names the turn and the NPC of the frame if it can.
+    /// The frame with its payload checked, if this server has it. The error names the turn and the NPC of the
+    /// frame if it can.
     pub fn parse(&self, limits: &Limits) -> Result<ClientFrame, Box<ErrorPayload>> {
+        if NOT_AVAILABLE.contains(&self.op.as_str()) {
+            return Err(Box::new(not_available(&self.op)));
+        }
+        self.read(limits)
+    }
+
+    /// The frame with its payload checked, also if it is one that only other servers have.
+    pub(super) fn read(&self, limits: &Limits) -> Result<ClientFrame, Box<ErrorPayload>> {
         let d = match get(&self.map, "d") {
             None => &[][..],
             Some(Value::Map(map)) => map.as_slice(),
@@ -109,14 +119,17 @@ impl<'m> RawFrame<'m> {
             "identify" => identify(&d).map(ClientFrame::Identify),
             "resume" => resume(&d).map(ClientFrame::Resume),
             "heartbeat" => heartbeat(&d).map(ClientFrame::Heartbeat),
-            "auth" => auth(&d).map(ClientFrame::Auth),
             "npc.join" => npc_join(&d).map(ClientFrame::NpcJoin),
             "npc.focus" => npc(&d).map(|npc| ClientFrame::NpcFocus(NpcFocus { npc })),
             "npc.leave" => npc(&d).map(|npc| ClientFrame::NpcLeave(NpcLeave { npc })),
             "say" => say(&d, limits).map(|say| ClientFrame::Say(Box::new(say))),
             "cancel" => cancel(&d).map(ClientFrame::Cancel),
             "playback" => playback(&d).map(ClientFrame::Playback),
-            op => return Err(Box::new(unsupported(op))),
+            "auth" => auth(&d).map(ClientFrame::Auth),
+            "action.result" => action_result(&d).map(ClientFrame::ActionResult),
+            "event" => event(&d, limits).map(ClientFrame::Event),
+            "npc.act" => npc_act(&d, limits).map(ClientFrame::NpcAct),
+            op => return Err(Box::new(unknown(op))),
         };
         frame.map_err(|invalid| {
             let mut error = Box::<ErrorPayload>::from(invalid);
@@ -127,10 +140,12 @@ impl<'m> RawFrame<'m> {
     }
 }
 
-fn unsupported(op: &str) -> ErrorPayload {
-    if NOT_AVAILABLE.contains(&op) {
-        return ErrorPayload::new(ErrorCode::NotAvailable, format!("this server does not have `{op}`"));
-    }
+/// The answer to a frame of the protocol that this server does not have.
+pub fn not_available(op: &str) -> ErrorPayload {
+    ErrorPayload::new(ErrorCode::NotAvailable, format!("this server does not have `{op}`"))
+}
+
+fn unknown(op: &str) -> ErrorPayload {
     let shown: String = op.chars().take(MAX_NAME_CHARS).collect();
     ErrorPayload::new(ErrorCode::UnknownOp, format!("no client frame has the op `{shown}`"))
 }
@@ -145,7 +160,20 @@ fn npc(d: &Fields<'_, '_>) -> Parsed<String> {
 }
 
 fn turn(d: &Fields<'_, '_>) -> Parsed<String> {
-    Ok(d.required("turn")?.short(MAX_ID_CHARS)?.to_owned())
+    short_id(d, "turn")
+}
+
+fn short_id(d: &Fields<'_, '_>, key: &str) -> Parsed<String> {
+    Ok(d.required(key)?.short(MAX_ID_CHARS)?.to_owned())
+}
+
+/// Ids of players or NPCs.
+fn ids(field: &Field<'_, '_>) -> Parsed<Vec<String>> {
+    field.items(MAX_AUDIENCE)?.map(|id| id.short(MAX_ID_CHARS).map(str::to_owned)).collect()
+}
+
+fn task(name: &str) -> Result<(), String> {
+    if TASKS.contains(&name) { Ok(()) } else { Err(format!("is not a task; tasks are {}", TASKS.join(", "))) }
 }
 
 fn identify(d: &Fields<'_, '_>) -> Parsed<Identify> {
@@ -179,10 +207,6 @@ fn heartbeat(d: &Fields<'_, '_>) -> Parsed<Heartbeat> {
     Ok(Heartbeat { seq: d.required("seq")?.uint()? })
 }
 
-fn auth(d: &Fields<'_, '_>) -> Parsed<Auth> {
-    Ok(Auth { token: d.required("token")?.str()?.to_owned() })
-}
-
 fn npc_join(d: &Fields<'_, '_>) -> Parsed<NpcJoin> {
     let archetype = d.optional("archetype").map(|field| {
         field.id(MAX_ARCHETYPE_CHARS, "a-z, 0-9, '_' and '-'", |byte| {
@@ -206,18 +230,8 @@ fn npc_join(d: &Fields<'_, '_>) -> Parsed<NpcJoin> {
 
 fn say(d: &Fields<'_, '_>, limits: &Limits) -> Parsed<SayFrame> {
     let context = d.optional("context").map(|field| field.text(limits.context_chars));
-    let mix = d.optional("mix").map(|field| {
-        field.weights(TASKS.len(), &MIX_WEIGHT, |task| {
-            if TASKS.contains(&task) {
-                Ok(())
-            } else {
-                Err(format!("is not a task; tasks are {}", TASKS.join(", ")))
-            }
-        })
-    });
-    let audience = d.optional("audience").map(|field| {
-        field.items(MAX_AUDIENCE)?.map(|id| id.short(MAX_ID_CHARS).map(str::to_owned)).collect()
-    });
+    let mix = d.optional("mix").map(|field| field.weights(TASKS.len(), &MIX_WEIGHT, task));
+    let audience = d.optional("audience").map(|field| ids(&field));
     Ok(SayFrame {
         npc: npc(d)?,
         turn: turn(d)?,
@@ -274,4 +288,60 @@ fn cancel(d: &Fields<'_, '_>) -> Parsed<Cancel> {
 
 fn playback(d: &Fields<'_, '_>) -> Parsed<Playback> {
     Ok(Playback { turn: turn(d)?, heard_offset: d.required("heard_offset")?.uint()? })
+}
+
+fn auth(d: &Fields<'_, '_>) -> Parsed<Auth> {
+    Ok(Auth { token: d.required("token")?.str()?.to_owned() })
+}
+
+fn action_result(d: &Fields<'_, '_>) -> Parsed<ActionResult> {
+    let reason = d.optional("reason").map(|field| field.at_most(MAX_DESCRIPTION_CHARS)).transpose()?;
+    Ok(ActionResult {
+        turn: turn(d)?,
+        action: short_id(d, "action")?,
+        ok: d.required("ok")?.bool()?,
+        reason: reason.map(str::to_owned),
+    })
+}
+
+fn event(d: &Fields<'_, '_>, limits: &Limits) -> Parsed<Event> {
+    let kind = d.required("kind")?;
+    Ok(Event {
+        npc: npc(d)?,
+        event: short_id(d, "event")?,
+        kind: match kind.str()? {
+            "injury" => EventKind::Injury,
+            "gift" => EventKind::Gift,
+            "threat" => EventKind::Threat,
+            "witness" => EventKind::Witness,
+            "custom" => EventKind::Custom,
+            _ => return Err(kind.invalid("must be injury, gift, threat, witness or custom")),
+        },
+        text: d.required("text")?.text(limits.text_chars)?.to_owned(),
+        importance: d.optional("importance").map(|field| field.number(&IMPORTANCE)).transpose()?,
+        witnesses: d.optional("witnesses").map(|field| ids(&field)).transpose()?,
+    })
+}
+
+fn npc_act(d: &Fields<'_, '_>, limits: &Limits) -> Parsed<NpcAct> {
+    let field = d.required("tasks")?;
+    let mut tasks = Vec::<String>::new();
+    for item in field.items(TASKS.len())? {
+        let name = item.str()?;
+        task(name).map_err(|problem| item.invalid(problem))?;
+        if tasks.iter().any(|other| other == name) {
+            return Err(item.invalid("is named twice"));
+        }
+        tasks.push(name.to_owned());
+    }
+    if tasks.is_empty() {
+        return Err(field.invalid("must name a task").with_limit(1_u64));
+    }
+    Ok(NpcAct {
+        npc: npc(d)?,
+        act: short_id(d, "act")?,
+        tasks,
+        context: d.required("context")?.text(limits.context_chars)?.to_owned(),
+        actions: actions(d, limits)?,
+    })
 }

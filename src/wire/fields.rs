@@ -26,7 +26,8 @@ impl Invalid {
         Self { code: ErrorCode::BadPayload, field: field.into(), problem: problem.into(), limit: None }
     }
 
-    fn with_limit(mut self, limit: impl Into<Limit>) -> Self {
+    /// The same, with the bound that was broken.
+    pub fn with_limit(mut self, limit: impl Into<Limit>) -> Self {
         self.limit = Some(limit.into());
         self
     }
@@ -267,6 +268,14 @@ impl Range {
     /// The upper bound is not allowed.
     pub const fn below(low: f64, high: f64, words: &'static str) -> Self {
         Self { low, high, low_included: true, high_included: false, words }
+    }
+
+    /// The bounds in the words of JSON Schema.
+    #[cfg(test)]
+    pub fn bounds(&self) -> [(&'static str, f64); 2] {
+        let low = if self.low_included { "minimum" } else { "exclusiveMinimum" };
+        let high = if self.high_included { "maximum" } else { "exclusiveMaximum" };
+        [(low, self.low), (high, self.high)]
     }
 
     /// The bound that a number lies beyond.

@@ -1,7 +1,4 @@
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{conversation::Conversation, screen::Screen};
 use crate::wire::*;
@@ -34,10 +31,16 @@ fn sent(talk: &mut Talk) -> (ClientFrame, Option<Cid>) {
 }
 
 fn joined(talk: &mut Talk, cid: Option<Cid>, name: &str) {
-    let npc =
-        NpcInfo { id: "v1".to_owned(), name: name.to_owned(), archetype: "vampire".to_owned(), seed: 1 };
-    let chain = ChainInfo { archetype: "vampire".to_owned(), generic: true, tasks: BTreeMap::new() };
-    server(talk, cid, ServerFrame::NpcJoined(NpcJoined { npc, chain }), Instant::now());
+    let npc = NpcInfo {
+        id: "v1".to_owned(),
+        name: name.to_owned(),
+        archetype: "vampire".to_owned(),
+        seed: 1,
+        ..NpcInfo::default()
+    };
+    let chain = ChainInfo { archetype: "vampire".to_owned(), generic: true, ..ChainInfo::default() };
+    let joined = NpcJoined { npc, relationship: None, face: None, chain };
+    server(talk, cid, ServerFrame::NpcJoined(Box::new(joined)), Instant::now());
 }
 
 fn join(talk: &mut Talk) {

@@ -1,7 +1,9 @@
 mod client_frames;
+mod codes;
 mod golden;
 mod hostile;
 mod properties;
+mod schemas;
 
 use super::*;
 

@@ -12,7 +12,7 @@ use crate::roamer::{Counts, Roamer};
 use crate::server::TestServer;
 
 const CLIENTS: usize = 8;
-const MAX_TOKENS: u32 = 8;
+const MAX_TOKENS: u32 = 16;
 
 fn number(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).map_or(otherwise, |text| {
@@ -30,8 +30,8 @@ struct Total {
     refused: BTreeMap<String, usize>,
 }
 
-/// Has `CLIENTS` clients do so many turns together.
-async fn run(sets: &[&str], turns: usize) -> Total {
+/// Has `CLIENTS` clients do so many turns together, each away for at most so many milliseconds after a cut.
+async fn run(sets: &[&str], away: u64, turns: usize) -> Total {
     let server = TestServer::start(sets).await;
     let seed = number("NPC_GATEWAY_CUT_SEED", 1) as u64;
     let tasks: Vec<_> = (0..CLIENTS)
@@ -42,7 +42,7 @@ async fn run(sets: &[&str], turns: usize) -> Total {
                 let seed = seed * CLIENTS as u64 + i as u64;
                 let proxy = Proxy::start(address, seed).await;
                 let (player, npc) = (format!("player-{i}"), format!("npc-{i}"));
-                let mut client = Roamer::new(proxy, seed, BOTH[i % 2], &player, &npc);
+                let mut client = Roamer::new(proxy, seed, away, BOTH[i % 2], &player, &npc);
                 client.meet().await;
                 let mut said = 0;
                 while client.counts.turns < turns {
@@ -93,7 +93,7 @@ async fn run(sets: &[&str], turns: usize) -> Total {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_text_is_whole_whatever_is_cut() {
     let turns = number("NPC_GATEWAY_CUT_TURNS", 60);
-    let total = run(&[], turns).await;
+    let total = run(&[], 40, turns).await;
     assert_eq!((total.turns, total.lost_turns), (turns, 0));
     assert!(total.refused.is_empty(), "{:?}", total.refused);
     // The test is worth nothing if nothing was cut.
@@ -103,8 +103,8 @@ async fn every_text_is_whole_whatever_is_cut() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_little_to_replay_a_session_is_whole_or_refused() {
     let turns = number("NPC_GATEWAY_CUT_TURNS", 60);
-    let total = run(&["session.replay_bytes=1024"], turns).await;
+    let total = run(&["session.replay_bytes=1024"], 250, turns).await;
     assert_eq!(total.turns, turns);
     assert_eq!(total.refused.keys().collect::<Vec<_>>(), ["gap"]);
-    assert!(total.resumed > 0);
+    assert!(total.resumed > 0 && total.sessions > CLIENTS);
 }

@@ -49,9 +49,9 @@ impl Fate {
     fn draw(rng: &mut ChaCha8Rng) -> Self {
         // Some end in the handshake, most in the middle of a turn, and a few live on for a while.
         let down = match rng.random_range(0..10) {
-            0 => rng.random_range(1..700),
-            1..=7 => rng.random_range(700..4000),
-            _ => rng.random_range(4000..20_000),
+            0 => rng.random_range(1..500),
+            1..=7 => rng.random_range(500..2500),
+            _ => rng.random_range(2500..10_000),
         };
         let up = if rng.random_bool(0.25) { rng.random_range(1..1500) } else { usize::MAX };
         let cut = match rng.random_range(0..4) {

@@ -51,13 +51,15 @@ pub struct Roamer {
     socket: Option<WebSocketStream<TcpStream>>,
     ticket: Option<Ticket>,
     events: VecDeque<Event>,
+    /// Milliseconds for which it is away at most when its connection is gone.
+    away: u64,
     /// The answers so far, by turn.
     done: BTreeMap<String, Value>,
     pub counts: Counts,
 }
 
 impl Roamer {
-    pub fn new(proxy: Proxy, seed: u64, encoding: Encoding, player: &str, npc: &str) -> Self {
+    pub fn new(proxy: Proxy, seed: u64, away: u64, encoding: Encoding, player: &str, npc: &str) -> Self {
         Self {
             proxy,
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -67,6 +69,7 @@ impl Roamer {
             socket: None,
             ticket: None,
             events: VecDeque::new(),
+            away,
             done: BTreeMap::new(),
             counts: Counts::default(),
         }
@@ -222,7 +225,7 @@ impl Roamer {
 
     /// Connects until there is a session on a socket: the one there was, or a new one if that is refused.
     async fn come_back(&mut self) {
-        tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..60))).await;
+        tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..=self.away))).await;
         let mut request = format!("ws://{}/ws", self.proxy.address).into_client_request().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", self.encoding.name().parse().unwrap());
         let stream = TcpStream::connect(self.proxy.address).await.unwrap();

@@ -84,7 +84,11 @@ async fn the_end_of_the_window_frees_the_row_and_the_npc() {
     for encoding in BOTH {
         let mut gone = server.joined(encoding, "a", "n").await;
         let before = engine_stats().abandoned;
+        // More to say than fits into the window.
         start_long_turn(&mut gone, "n", &format!("t-{encoding:?}")).await;
+        for i in 0..12 {
+            gone.send(&json!({"op": "say", "d": say("n", &format!("t{i}-{encoding:?}"), 400)})).await;
+        }
         let ticket = gone.ticket();
         let lost = Instant::now();
         drop(gone);

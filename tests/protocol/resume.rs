@@ -28,7 +28,7 @@ async fn what_was_missed_comes_again_byte_for_byte() {
         let mut token = ticket.token.clone();
         for seq in [0, 1, 2, ticket.seq - 1, ticket.seq] {
             let mut client = server.connect(encoding).await;
-            let (missed, next) = client.resume(&Ticket { seq, token, ..ticket.clone() }).await;
+            let (missed, next) = client.resume(&Ticket { token, seq, ..ticket.clone() }).await;
             assert_eq!(missed.len() as u64, ticket.seq - seq);
             assert!(client.numbered == sent[seq as usize..], "other bytes than the first time");
             token = next.token;

@@ -46,8 +46,8 @@ struct AppState {
 }
 
 /// Serves until `shutdown` is cancelled, then drains: `readyz` fails and new turns are refused, turns that run
-/// get `shutdown.grace_ms`, all sockets are closed with 4001, and only then the port. Files of keys and certificates
-/// are read again every `server.reread_ms`.
+/// get `shutdown.grace_ms`, all sockets are closed with 4001, in batches, and only then the port. Files of keys and
+/// certificates are read again every `server.reread_ms`.
 ///
 /// # Errors
 /// None; the type is kept for those that may come.
@@ -75,6 +75,7 @@ pub async fn serve(
         () = server => {}
         () = drained => {}
         () = reread => {}
+        () = gateway.tend() => {}
     }
     Ok(())
 }

@@ -37,11 +37,9 @@ pub fn join(
     }
     let enter = if session.pass.rights().create { Npcs::join } else { Npcs::join_existing };
     let joined = enter(&gateway.npcs, &join).map_err(|error| npc_refused(error, &join.npc))?;
-    if known {
-        // The NPC counts every join; this session is counted already.
+    if known || !session.joined(join.npc.clone()) {
+        // The NPC counts every join, and this session is counted already, or is over.
         gateway.npcs.leave(&join.npc);
-    } else {
-        session.joined(join.npc);
     }
     session.send(&ServerFrame::NpcJoined(Box::new(joined)), cid);
     Ok(())

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
@@ -141,6 +142,11 @@ async fn read(
             Ok(Ok(Beat::Still)) => {}
             Ok(Err(code)) => return End::close(code),
             Err(_) => return End::close(CloseCode::Internal),
+        }
+        // What was answered leaves before more is read: a client that sends many frames at once must not fill its own
+        // queue, and after a close frame nothing may be sent any more.
+        if outbox.is_waiting() {
+            yield_now().await;
         }
     }
 }

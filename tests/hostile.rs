@@ -81,7 +81,7 @@ fn pongs_that_nobody_reads_are_not_hoarded() {
     peer.say(&heartbeat("awake")).unwrap();
     let mut pongs = 0;
     loop {
-        let frame = peer.next().unwrap().unwrap();
+        let frame = peer.receive().unwrap().unwrap();
         if frame.opcode != Opcode::PONG {
             assert_eq!(Encoding::Json.decode(&frame).unwrap()["cid"], "awake");
             break;

@@ -188,14 +188,14 @@ fn try_step(peer: &mut Peer, step: &Step) -> Result<(), String> {
             Ok(())
         }
         Step::Echo(cid) => {
-            let frame = peer.next().map_err(io)?;
+            let frame = peer.receive().map_err(io)?;
             let said = frame.as_ref().and_then(|frame| peer.encoding.decode(frame));
             match said {
                 Some(said) if said["op"] == "heartbeat_ack" && said["cid"] == cid.as_str() => Ok(()),
                 _ => Err(format!("no echo of {} bytes but {}", cid.len(), shown(frame.as_ref()))),
             }
         }
-        Step::Pong(payload) => match peer.next().map_err(io)? {
+        Step::Pong(payload) => match peer.receive().map_err(io)? {
             Some(frame) if frame.opcode == Opcode::PONG && frame.payload == *payload => Ok(()),
             other => Err(format!("no pong but {}", shown(other.as_ref()))),
         },
@@ -210,7 +210,7 @@ fn try_step(peer: &mut Peer, step: &Step) -> Result<(), String> {
 
 fn closed(peer: &mut Peer, code: u16, mut answers_may_come: bool) -> Result<(), String> {
     loop {
-        match peer.next().map_err(|error| format!("no close frame {code} but {error}"))? {
+        match peer.receive().map_err(|error| format!("no close frame {code} but {error}"))? {
             Some(frame) if frame.opcode == Opcode::CLOSE => {
                 if frame.close_code() != code {
                     return Err(format!("closed with {}, not {code}", frame.close_code()));
@@ -225,7 +225,7 @@ fn closed(peer: &mut Peer, code: u16, mut answers_may_come: bool) -> Result<(), 
     }
     // The server may have ended the connection already.
     let _ = peer.send(&[Frame::close(code, b"")], Chop::None);
-    match peer.next() {
+    match peer.receive() {
         Ok(None) => Ok(()),
         other => Err(format!("after the close frame: {other:?}")),
     }

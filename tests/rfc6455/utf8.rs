@@ -168,6 +168,7 @@ fn fail_fast() -> Vec<Case> {
 type Group = (&'static str, Vec<Vec<u8>>);
 
 /// 6.5 to 6.23.
+#[allow(clippy::too_many_lines)] // A table.
 fn sequences() -> Vec<Group> {
     let group = |what, sequences: &[&[u8]]| (what, sequences.iter().map(|bytes| bytes.to_vec()).collect());
     let unfinished: [&[u8]; 10] = [

@@ -4,6 +4,7 @@
 //! neither a nightly toolchain nor cargo-fuzz, and no sanitizer: the code is Rust, whose faults are panics.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -109,7 +110,8 @@ pub fn run(args: &FuzzArgs) -> anyhow::Result<()> {
             bail!("the target {target} did not run: {}", output.status);
         }
         let Stats { executions, coverage, corpus } = stats;
-        table += &format!("| {target} | {executions} | {coverage} | {corpus} | {} |\n", new.len());
+        // Writing to a string cannot fail.
+        let _ = writeln!(table, "| {target} | {executions} | {coverage} | {corpus} | {} |", new.len());
     }
     println!("{table}");
     if found_any {

@@ -154,7 +154,7 @@ impl Client {
             }
             // Whatever does not end the socket is answered, but for `playback`, and what a session already has.
             None => {
-                assert!(answers > 0 || self.identified, "no answer to {}", String::from_utf8_lossy(message))
+                assert!(answers > 0 || self.identified, "no answer to {}", String::from_utf8_lossy(message));
             }
         }
     }
@@ -164,13 +164,12 @@ impl Client {
     fn replayed(&mut self, sent: &[Bytes], frames: &[Value]) {
         for (bytes, frame) in sent.iter().zip(frames) {
             let s = frame["s"].as_u64().expect("only numbered frames are replayed");
-            match self.numbered.get(s as usize - 1) {
-                Some(before) => assert_eq!(before, bytes, "not the same again: {frame}"),
-                None => {
-                    assert_eq!(s, self.last_s + 1, "{frame}");
-                    self.numbered.push(bytes.clone());
-                    self.last_s = s;
-                }
+            if let Some(before) = self.numbered.get(s as usize - 1) {
+                assert_eq!(before, bytes, "not the same again: {frame}");
+            } else {
+                assert_eq!(s, self.last_s + 1, "{frame}");
+                self.numbered.push(bytes.clone());
+                self.last_s = s;
             }
         }
     }
@@ -184,15 +183,12 @@ impl Client {
             self.last_s = 0;
             self.numbered.clear();
         }
-        match frame["s"].as_u64() {
-            Some(s) => {
-                assert_eq!(s, self.last_s + 1, "{frame}");
-                self.last_s = s;
-            }
-            None => {
-                let unnumbered = ["heartbeat_ack", "resumed", "resume_failed"].contains(&op);
-                assert!(unnumbered || (op == "error" && !self.identified), "{frame}");
-            }
+        if let Some(s) = frame["s"].as_u64() {
+            assert_eq!(s, self.last_s + 1, "{frame}");
+            self.last_s = s;
+        } else {
+            let unnumbered = ["heartbeat_ack", "resumed", "resume_failed"].contains(&op);
+            assert!(unnumbered || (op == "error" && !self.identified), "{frame}");
         }
         if op == "resumed" {
             assert!(!self.identified, "{frame}");

@@ -10,8 +10,11 @@ pub use codec::{json, msgpack};
 pub use files::{adapter, checkpoint, model, pack};
 pub use handshake::handshake;
 
+/// Says whether the bytes were accepted.
+pub type Target = fn(&[u8]) -> bool;
+
 /// All of them, by name.
-pub const ALL: [(&str, fn(&[u8]) -> bool); 7] = [
+pub const ALL: [(&str, Target); 7] = [
     ("msgpack", msgpack),
     ("json", json),
     ("handshake", handshake),

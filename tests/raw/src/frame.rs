@@ -94,12 +94,12 @@ impl Frame {
 
     /// The bytes before the payload.
     pub fn head(&self, length: u64, mask: [u8; 4]) -> Vec<u8> {
-        let first = (u8::from(self.fin) << 7) | ((self.rsv & 7) << 4) | (self.opcode.0 & 15);
+        let first = (u8::from(self.fin) << 7) | ((self.rsv & 0b111) << 4) | (self.opcode.0 & 0x0f);
         let bit = u8::from(self.masked) << 7;
         let mut head = match length {
             0..=125 => vec![first, bit | length as u8],
-            126..=0xffff => [&[first, bit | 126][..], &(length as u16).to_be_bytes()].concat(),
-            _ => [&[first, bit | 127][..], &length.to_be_bytes()].concat(),
+            126..=0xffff => [&[first, bit | 0x7e][..], &(length as u16).to_be_bytes()].concat(),
+            _ => [&[first, bit | 0x7f][..], &length.to_be_bytes()].concat(),
         };
         if self.masked {
             head.extend(mask);
@@ -135,7 +135,7 @@ impl Frame {
             return Ok(None);
         }
         stream.read_exact(&mut head[1..])?;
-        let opcode = Opcode(head[0] & 15);
+        let opcode = Opcode(head[0] & 0x0f);
         let length = match head[1] & 0x7f {
             126 => {
                 let mut long = [0; 2];

@@ -22,7 +22,7 @@ pub enum Chop {
 }
 
 /// How long a server may take for anything before it counts as hanging.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 #[derive(Debug)]
 pub struct Peer {
@@ -129,7 +129,7 @@ impl Peer {
     ///
     /// # Errors
     /// The connection's, a reset too, or `InvalidData` for a frame that breaks a rule.
-    pub fn next(&mut self) -> io::Result<Option<Frame>> {
+    pub fn receive(&mut self) -> io::Result<Option<Frame>> {
         Frame::read_from_server(&mut self.stream)
     }
 
@@ -139,7 +139,7 @@ impl Peer {
     /// The connection's, or `InvalidData` for anything else, a close frame too.
     pub fn hear(&mut self) -> io::Result<Value> {
         loop {
-            let frame = self.next()?;
+            let frame = self.receive()?;
             match &frame {
                 Some(Frame { opcode: Opcode::PING, payload, .. }) => {
                     self.send(&[Frame::pong(payload.clone())], Chop::None)?;

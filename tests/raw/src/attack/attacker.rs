@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::corpus::damage;
+use super::faults::deserving;
+use super::socket::Socket;
 use super::upgrades::{self, Deserved};
 use super::{Plan, Tally};
 use crate::encoding::{Encoding, identify};
@@ -34,14 +36,6 @@ enum Verdict {
     Open(&'static [u16]),
 }
 
-/// An open socket and what was heard on it.
-struct Socket {
-    peer: Peer,
-    identified: bool,
-    /// The last `s`; every further one must be one more.
-    last_s: u64,
-}
-
 pub(super) struct Attacker<'p> {
     plan: &'p Plan,
     rng: Rng,
@@ -55,7 +49,7 @@ pub(super) struct Attacker<'p> {
 impl<'p> Attacker<'p> {
     pub(super) fn new(plan: &'p Plan, index: u64) -> Self {
         // Seeds that are neighbours give numbers that are not.
-        let rng = Rng::new(Rng::new(plan.seed.wrapping_add(index)).next());
+        let rng = Rng::new(Rng::new(plan.seed.wrapping_add(index)).number());
         Self { plan, rng, name: format!("evil-{index}"), count: 0, socket: None, tally: Tally::default() }
     }
 
@@ -143,7 +137,7 @@ impl<'p> Attacker<'p> {
             Deserved::Anything => {
                 // Half of them wait a little before they give up, and are many meanwhile.
                 if self.rng.once_in(4) {
-                    thread::sleep(Duration::from_millis(self.rng.next() % 50));
+                    thread::sleep(Duration::from_millis(self.rng.number() % 50));
                 }
                 peer.finish();
                 // An error is an answer too: a reset, or what is no HTTP.
@@ -187,7 +181,7 @@ impl<'p> Attacker<'p> {
         }
         peer.finish();
         loop {
-            match peer.next() {
+            match peer.receive() {
                 Ok(Some(frame)) if frame.opcode == Opcode::CLOSE => {
                     *self.tally.closes.entry(frame.close_code()).or_default() += 1;
                 }
@@ -205,77 +199,11 @@ impl<'p> Attacker<'p> {
         let plan = self.plan;
         let socket = self.socket()?;
         let (encoding, identified) = (socket.peer.encoding, socket.identified);
-        let other = if encoding == Encoding::Json { Encoding::Msgpack } else { Encoding::Json };
-        let rng = &mut self.rng;
-        let good = plan.corpus.bytes(encoding, rng);
-        let frame = |bytes: Vec<u8>| Frame::new(encoding.opcode(), bytes);
-        let (kind, bytes, code) = match rng.below(if identified { 17 } else { 20 }) {
-            0 => {
-                let cut = rng.below(good.len());
-                ("half of a good frame", vec![frame(good[..cut].to_vec())], 4500)
-            }
-            1 => {
-                // 0xc1 is what MessagePack never uses, and no JSON begins so either.
-                let bytes = match encoding {
-                    Encoding::Msgpack => [vec![0xc1], rng.bytes(20)].concat(),
-                    Encoding::Json => b"no JSON".to_vec(),
-                };
-                ("a message that is no frame", vec![frame(bytes)], 4500)
-            }
-            2 => ("reserved bits", vec![frame(good).rsv(1 + rng.below(7) as u8)], 1002),
-            3 => {
-                let opcode = *rng.pick(&[3, 4, 5, 6, 7, 11, 12, 13, 14, 15]);
-                ("a reserved opcode", vec![Frame::new(Opcode(opcode), good)], 1002)
-            }
-            4 => ("no mask", vec![frame(good).unmasked()], 1002),
-            5 => {
-                let opcode = *rng.pick(&[Opcode::PING, Opcode::PONG, Opcode::CLOSE]);
-                ("a control frame in fragments", vec![Frame::new(opcode, []).unfinished()], 1002)
-            }
-            6 => {
-                let length = 126 + rng.below(1000);
-                ("a control frame that is too long", vec![Frame::ping(vec![0; length])], 1002)
-            }
-            7 => ("a continuation of nothing", vec![Frame::continuation(good)], 1002),
-            8 => ("a message inside another one", vec![frame(good.clone()).unfinished(), frame(good)], 1002),
-            9 => ("the wrong kind of message", vec![Frame::new(other.opcode(), "{}")], 4500),
-            10 => {
-                const BAD: [&[u8]; 5] = [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xce"];
-                let bad = *rng.pick(&BAD);
-                ("text that is not UTF-8", vec![Frame::text([b"{\"op\":\"", bad, b"\"}"].concat())], 1007)
-            }
-            11 => ("a close frame of one byte", vec![Frame::new(Opcode::CLOSE, [3])], 1002),
-            12 => {
-                let code = *rng.pick(&[0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535]);
-                ("a close code that may not be sent", vec![Frame::close(code, b"")], 1002)
-            }
-            13 => ("a close reason that is not UTF-8", vec![Frame::close(1000, b"\xff")], 1007),
-            14 => {
-                let code = *rng.pick(&[1000, 1001, 1003, 3000, 3999, 4999]);
-                ("a good close frame", vec![Frame::close(code, b"bye")], code)
-            }
-            15 => {
-                let piece = vec![b' '; plan.max_frame_bytes / 2 + 1];
-                (
-                    "fragments that are too large together",
-                    Frame::fragments(encoding.opcode(), &piece.repeat(2), piece.len()),
-                    4504,
-                )
-            }
-            16 => ("a head that announces too much", Vec::new(), 4504),
-            17 => {
-                ("a frame before identify", vec![frame(encoding.encode(&plan.corpus.pick_early(rng)))], 4500)
-            }
-            18 => {
-                let other = json!({"op": "identify", "d": {"protocol": 2 + rng.next() % 99}});
-                ("another protocol", vec![encoding.frame(&other)], 4501)
-            }
-            _ => ("a token that is none", vec![encoding.frame(&identify(""))], 4502),
-        };
+        let (kind, bytes, code) = deserving(plan, encoding, identified, &mut self.rng);
         self.note(kind);
         if bytes.is_empty() {
-            let length = plan.max_frame_bytes as u64 + 1 + self.rng.next() % (1 << self.rng.below(62));
-            let head = frame(Vec::new()).head(length, [1, 2, 3, 4]);
+            let length = plan.max_frame_bytes as u64 + 1 + self.rng.number() % (1 << self.rng.below(62));
+            let head = Frame::new(encoding.opcode(), []).head(length, [1, 2, 3, 4]);
             self.socket()?.peer.write(&head)?;
         } else {
             let chop = if self.rng.once_in(8) { Chop::Octets(1 + self.rng.below(40)) } else { Chop::None };
@@ -371,7 +299,7 @@ impl<'p> Attacker<'p> {
         loop {
             let frame = socket
                 .peer
-                .next()
+                .receive()
                 .map_err(|error| io::Error::new(error.kind(), format!("{kind}: {error}")))?;
             let Some(frame) = frame else {
                 return Err(io::Error::other(format!("{kind}: the server ended without a word")));
@@ -391,7 +319,7 @@ impl<'p> Attacker<'p> {
                         self.tally.wrong(format!("{kind}: closed with {code}, not {deserved:?}"));
                     }
                     let _ = socket.peer.send(&[Frame::close(code, b"")], Chop::None);
-                    return match socket.peer.next() {
+                    return match socket.peer.receive() {
                         Ok(None) => Ok(()),
                         other => Err(io::Error::other(format!("{kind}: after the close frame: {other:?}"))),
                     };
@@ -409,23 +337,5 @@ impl<'p> Attacker<'p> {
                 }
             }
         }
-    }
-}
-
-impl Socket {
-    /// Holds what the server says to the protocol.
-    fn heard(&mut self, said: Option<&Value>) -> Result<(), String> {
-        let Some(said) = said else { return Err("an answer that is no frame".to_owned()) };
-        let Some(op) = said["op"].as_str() else { return Err(format!("an answer without an op: {said}")) };
-        if op == "ready" {
-            (self.identified, self.last_s) = (true, 0);
-        }
-        match said["s"].as_u64() {
-            Some(s) if s == self.last_s + 1 && self.identified => self.last_s = s,
-            None if ["heartbeat_ack", "resumed", "resume_failed"].contains(&op) => {}
-            None if op == "error" && !self.identified => {}
-            s => return Err(format!("{s:?} behind {}: {said}", self.last_s)),
-        }
-        Ok(())
     }
 }

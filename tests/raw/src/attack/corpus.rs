@@ -116,8 +116,8 @@ fn any_value(rng: &mut Rng, depth: usize) -> Value {
     match rng.below(if depth == 0 { 9 } else { 11 }) {
         0 => Value::Null,
         1 => true.into(),
-        2 => rng.next().into(),
-        3 => (rng.next() as i64).into(),
+        2 => rng.number().into(),
+        3 => (rng.number() as i64).into(),
         4 => (-1).into(),
         5 => (f64::from(rng.byte()) / 64.0 - 2.0).into(),
         6 => f64::MAX.into(),

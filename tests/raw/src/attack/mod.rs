@@ -2,6 +2,8 @@
 
 mod attacker;
 mod corpus;
+mod faults;
+mod socket;
 mod upgrades;
 
 use std::collections::BTreeMap;

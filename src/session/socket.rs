@@ -27,6 +27,10 @@ pub const REPLY_TIME: Duration = Duration::from_secs(2);
 /// Heartbeat intervals without a heartbeat before the socket is closed.
 const MISSED_HEARTBEATS: u32 = 2;
 
+/// How often the reader steps back for the writer. The two are polled in any order: after one time the writer may still
+/// come second, after two it has had its turn.
+const WRITER_TURNS: u32 = 2;
+
 /// Why a socket ended.
 #[derive(Debug)]
 enum End {
@@ -145,8 +149,10 @@ async fn read(
         }
         // What was answered leaves before more is read: a client that sends many frames at once must not fill its own
         // queue, and after a close frame nothing may be sent any more.
-        if outbox.is_waiting() {
-            yield_now().await;
+        for _ in 0..WRITER_TURNS {
+            if outbox.is_waiting() {
+                yield_now().await;
+            }
         }
     }
 }

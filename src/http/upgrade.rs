@@ -14,6 +14,9 @@ use crate::wire::Subprotocol;
 const READ_BUFFER: usize = 4096;
 /// Bytes that are gathered before they are handed to the connection; a flush does not wait for them.
 const WRITE_BUFFER: usize = 4096;
+/// Bytes beyond the largest message that may be gathered for a client that does not read: pongs, of which only the last
+/// is kept when there is no more room, and the close frame.
+const CONTROL_BUFFER: usize = 4096;
 
 pub(super) async fn upgrade(
     State(state): State<AppState>,
@@ -37,10 +40,14 @@ pub(super) async fn upgrade(
     if let Some(offered) = chosen {
         upgrade.set_selected_protocol(HeaderValue::from_static(offered.name()));
     }
-    let max_frame_bytes = gateway.config().session.max_frame_bytes;
+    let session = &gateway.config().session;
+    let max_frame_bytes = session.max_frame_bytes;
+    // No message is larger than the queue that it comes from.
+    let max_write_buffer = WRITE_BUFFER + session.send_queue_bytes + CONTROL_BUFFER;
     upgrade
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(max_write_buffer)
         .max_message_size(max_frame_bytes)
         .max_frame_size(max_frame_bytes)
         .on_failed_upgrade(|error| tracing::debug!(%error, "an upgrade failed"))

@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::auth::Authenticator;
-use super::rate::Rates;
 use super::ended::Ended;
+use super::rate::Rates;
 use super::registry::Registry;
 use super::relay::Relays;
 use super::replay::Shares;

@@ -9,6 +9,7 @@
 //!   that comes back with one of its tokens ([`keys`]).
 //! - `lifecycle` is how sessions begin, lose their socket, come back, and end; `ended` remembers those whose client
 //!   did not come back.
+//! - [`Offline`] is a connection without a socket, for tests and fuzzers.
 //! - `relay` carries the events of one turn to every session that hears it.
 
 mod auth;
@@ -18,6 +19,7 @@ mod gateway;
 mod handle;
 mod keys;
 mod lifecycle;
+mod offline;
 mod outbox;
 mod rate;
 mod registry;
@@ -29,4 +31,5 @@ mod state;
 
 pub use auth::{Authenticator, KeyError};
 pub use gateway::Gateway;
+pub use offline::Offline;
 pub use socket::run;

@@ -113,6 +113,11 @@ impl Outbox {
         }
     }
 
+    /// Whether messages wait.
+    pub fn is_waiting(&self) -> bool {
+        !self.state.lock().messages.is_empty()
+    }
+
     /// Waits until the socket is to end. For one task.
     pub async fn ended(&self) -> LastWord {
         loop {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
@@ -27,6 +28,10 @@ pub const REPLY_TIME: Duration = Duration::from_secs(2);
 const NORMAL_CLOSURE: u16 = 1000;
 /// Heartbeat intervals without a heartbeat before the socket is closed.
 const MISSED_HEARTBEATS: u32 = 2;
+
+/// How often the reader steps back for the writer. The two are polled in any order: after one time the writer may still
+/// come second, after two it has had its turn.
+const WRITER_TURNS: u32 = 2;
 
 /// Why a socket ended.
 #[derive(Debug)]
@@ -172,6 +177,13 @@ async fn read(
             Ok(Ok(Beat::Still)) => idle.as_mut().reset(Instant::now() + idle_time),
             Ok(Err(code)) => return End::close(code),
             Err(_) => return End::close(CloseCode::Internal),
+        }
+        // What was answered leaves before more is read: a client that sends many frames at once must not fill its own
+        // queue, and after a close frame nothing may be sent any more.
+        for _ in 0..WRITER_TURNS {
+            if outbox.is_waiting() {
+                yield_now().await;
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Chores of the workspace, one command each: `cargo xtask test`, `cargo xtask lint`, `cargo xtask
-//! measure`, `cargo xtask bench-peers`, `cargo xtask soak`, `cargo xtask cut`.
+//! measure`, `cargo xtask bench-peers`, `cargo xtask soak`, `cargo xtask cut`, `cargo xtask fuzz`, `cargo xtask hostile`.
 
 mod cut;
+mod fuzz;
+mod hostile;
 mod lint;
 mod measure;
 mod peers;
@@ -34,6 +36,10 @@ enum Chore {
     Measure(measure::MeasureArgs),
     /// Measures llama.cpp's server and the gateway one after the other, on the same workloads.
     BenchPeers(peers::PeersArgs),
+    /// Fuzzes what reads bytes of strangers, guided by coverage.
+    Fuzz(fuzz::FuzzArgs),
+    /// Sends a live server a million frames that no honest client sends.
+    Hostile(hostile::HostileArgs),
     /// Offers the gateway twice what it can answer for minutes, and accounts for every line and its memory.
     Soak(soak::SoakArgs),
     /// Has clients do many turns through a proxy that cuts their connections at random bytes.
@@ -46,6 +52,8 @@ fn main() -> anyhow::Result<()> {
         Chore::Lint(args) => lint::run(&args),
         Chore::Measure(args) => measure::run(&args),
         Chore::BenchPeers(args) => peers::run(&args),
+        Chore::Fuzz(args) => fuzz::run(&args),
+        Chore::Hostile(args) => hostile::run(&args),
         Chore::Soak(args) => soak::run(&args),
         Chore::Cut(args) => cut::run(&args),
     }

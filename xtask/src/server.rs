@@ -52,7 +52,8 @@ impl Server {
         Ok(server)
     }
 
-    fn is_ready(&self) -> anyhow::Result<bool> {
+    /// Whether `readyz` says that it takes players.
+    pub fn is_ready(&self) -> anyhow::Result<bool> {
         let address = self.address;
         let mut stream = TcpStream::connect(address)?;
         write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;

@@ -52,7 +52,7 @@ pub(crate) fn asset<'a>(assets: &'a HashMap<String, String>, name: &str) -> anyh
 /// Builds all tests, and the gateway with them, and says where that is.
 ///
 /// `cargo run` would choose other features of the dependencies than the tests do, and compile them again.
-fn build() -> anyhow::Result<PathBuf> {
+pub(crate) fn build() -> anyhow::Result<PathBuf> {
     let words = "cargo test --workspace --no-run";
     eprintln!("==> {words}");
     let start = Instant::now();

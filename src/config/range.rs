@@ -35,6 +35,9 @@ impl fmt::Display for Range {
 
 /// Every numeric setting by its full name.
 pub(super) const RANGES: &[(&str, Range)] = &[
+    ("engine.script_tokens_per_second", Range::Closed(0.0, 1_000_000.0)),
+    ("engine.script_delta_tokens", Range::Closed(1.0, 256.0)),
+    ("engine.script_max_turns", Range::Closed(1.0, 1_000_000.0)),
     ("engine.threads", Range::Closed(0.0, 256.0)),
     ("engine.rows", Range::Closed(1.0, 256.0)),
     ("engine.context", Range::Closed(64.0, 131_072.0)),

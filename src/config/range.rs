@@ -64,6 +64,9 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("session.identify_timeout_ms", Range::Closed(100.0, 600_000.0)),
     ("session.max_frame_bytes", Range::Closed(1024.0, 16_777_216.0)),
     ("session.send_queue_bytes", Range::Closed(4096.0, 268_435_456.0)),
+    ("session.resume_window_ms", Range::Closed(0.0, 3_600_000.0)),
+    ("session.replay_bytes", Range::Closed(1024.0, 268_435_456.0)),
+    ("session.replay_total_mb", Range::Closed(1.0, 1_048_576.0)),
     ("session.max_sessions", Range::Closed(1.0, 1_000_000.0)),
     ("session.max_sessions_per_player", Range::Closed(1.0, 1_000_000.0)),
     ("session.max_npcs", Range::Closed(1.0, 10_000.0)),
@@ -72,6 +75,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("session.max_context_chars", Range::Closed(1.0, 1_000_000.0)),
     ("session.max_actions", Range::Closed(1.0, 256.0)),
     ("shutdown.grace_ms", Range::Closed(0.0, 600_000.0)),
+    ("shutdown.batch", Range::Closed(1.0, 1_000_000.0)),
 ];
 
 /// The range of a setting; `None` if it is no number.

@@ -37,4 +37,6 @@ pub struct Packs {
 pub struct Shutdown {
     /// Time that running turns get to finish.
     pub grace_ms: u64,
+    /// Sockets that are closed every 100 ms.
+    pub batch: usize,
 }

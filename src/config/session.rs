@@ -8,6 +8,12 @@ pub struct Session {
     pub identify_timeout_ms: u64,
     pub max_frame_bytes: usize,
     pub send_queue_bytes: usize,
+    /// How long a session waits for its client after its socket was lost; 0: it does not.
+    pub resume_window_ms: u64,
+    /// Frames held for a client that may come back.
+    pub replay_bytes: usize,
+    /// The same, of all sessions together.
+    pub replay_total_mb: usize,
     pub max_sessions: usize,
     pub max_sessions_per_player: usize,
     /// NPCs joined by one session.

@@ -43,7 +43,7 @@ struct AppState {
 }
 
 /// Serves until `shutdown` is cancelled, then drains: `readyz` fails and new turns are refused, turns that run
-/// get `shutdown.grace_ms`, all sockets are closed with 4001, and only then the port.
+/// get `shutdown.grace_ms`, all sockets are closed with 4001, in batches, and only then the port.
 ///
 /// # Errors
 /// None after the start; the type is that of the listener.
@@ -67,6 +67,7 @@ pub async fn serve(
     tokio::select! {
         result = server.into_future() => result,
         () = drained => Ok(()),
+        () = gateway.tend() => Ok(()),
     }
 }
 

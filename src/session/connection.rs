@@ -8,8 +8,8 @@ use super::handle;
 use super::outbox::Outbox;
 use super::state::{Session, send_unnumbered};
 use crate::wire::{
-    Cid, ClientFrame, CloseCode, ErrorCode, ErrorPayload, HeartbeatAck, Identify, PROTOCOL, RawFrame, Ready,
-    ResumeFailReason, ResumeFailed, ServerFrame, Subprotocol,
+    Cid, ClientFrame, CloseCode, ErrorCode, ErrorPayload, HeartbeatAck, Identify, PROTOCOL, RawFrame, Resume,
+    ResumeFailed, ServerFrame, Subprotocol,
 };
 
 /// The protocol's state of one socket.
@@ -46,6 +46,13 @@ impl Connection {
         self.presence.as_ref().map(|presence| &presence.session)
     }
 
+    /// The socket is at its end, and with `over` the session too.
+    pub fn leave(mut self, over: bool) {
+        if let Some(presence) = &mut self.presence {
+            presence.ends = over;
+        }
+    }
+
     /// Takes one message of the socket's kind.
     ///
     /// # Errors
@@ -55,6 +62,9 @@ impl Connection {
             tracing::debug!(%error, "not a frame");
             CloseCode::BadFrame
         })?;
+        if let Some(presence) = &mut self.presence {
+            presence.heard();
+        }
         let session = self.session().cloned();
         if session.is_none() && !matches!(frame.op(), "identify" | "resume") {
             return Err(CloseCode::BadFrame);
@@ -80,12 +90,7 @@ impl Connection {
     fn shake_hands(&mut self, frame: ClientFrame, cid: Option<&Cid>) -> Result<Beat, CloseCode> {
         match frame {
             ClientFrame::Identify(identify) => self.identify(&identify, cid),
-            ClientFrame::Resume(_) => {
-                // Sessions end with their socket, so whichever is asked for is not there.
-                let failed = ResumeFailed { reason: ResumeFailReason::UnknownSession, recovered: false };
-                self.send_unnumbered(&ServerFrame::ResumeFailed(failed), cid);
-                Ok(Beat::Still)
-            }
+            ClientFrame::Resume(resume) => Ok(self.resume(&resume, cid)),
             _ => Err(CloseCode::BadFrame),
         }
     }
@@ -97,30 +102,33 @@ impl Connection {
         let gateway = &self.gateway;
         let player =
             authenticate(gateway.config.auth.mode, &identify.token).ok_or(CloseCode::Unauthenticated)?;
-        if gateway.is_draining() {
-            return Err(CloseCode::Draining);
-        }
-        let session = Session::new(player, self.subprotocol, Arc::clone(&self.outbox));
-        gateway.sessions.add(&session).map_err(|_| CloseCode::SessionLimit)?;
-        self.presence = Some(Presence { gateway: Arc::clone(gateway), session: Arc::clone(&session) });
+        let session = gateway.begin(player, self.subprotocol, &self.outbox)?;
+        self.presence = Some(Presence::new(gateway, &session, &self.outbox));
         tracing::debug!(
-            session = session.id,
+            session = session.name(),
             client = identify.client.name,
             version = identify.client.version,
             "session started"
         );
-        let ready = Ready {
-            session: session.id.clone(),
-            resume_token: uuid::Uuid::new_v4().simple().to_string(),
-            epoch: gateway.epoch.clone(),
-            player: session.player.name.clone(),
-            scopes: session.player.scopes.clone(),
-            // Sessions end with their socket.
-            resume_window_ms: 0,
-            limits: gateway.ready_limits(),
-        };
-        session.send(&ServerFrame::Ready(ready), cid);
+        session.send(&ServerFrame::Ready(gateway.ready(&session)), cid);
         Ok(Beat::Alive)
+    }
+
+    /// Takes a session up. Failing neither closes the socket nor buys it time.
+    fn resume(&mut self, resume: &Resume, cid: Option<&Cid>) -> Beat {
+        match self.gateway.resume(resume, self.subprotocol, &self.outbox, cid) {
+            Ok(session) => {
+                tracing::debug!(session = session.name(), seq = resume.seq, "session resumed");
+                self.presence = Some(Presence::new(&self.gateway, &session, &self.outbox));
+                Beat::Alive
+            }
+            Err(reason) => {
+                tracing::debug!(?reason, "a session was not resumed");
+                let failed = ResumeFailed { reason, recovered: false };
+                self.send_unnumbered(&ServerFrame::ResumeFailed(failed), cid);
+                Beat::Still
+            }
+        }
     }
 
     /// A frame of a session.
@@ -128,6 +136,7 @@ impl Connection {
         let gateway = &self.gateway;
         let done = match frame {
             ClientFrame::Heartbeat(heartbeat) => {
+                session.acknowledge(heartbeat.seq);
                 let ack = HeartbeatAck { seq: heartbeat.seq };
                 self.send_unnumbered(&ServerFrame::HeartbeatAck(ack), cid);
                 return Beat::Alive;
@@ -164,19 +173,39 @@ impl Connection {
     }
 }
 
-/// A session's place among the others, given back when it is dropped, whatever ended the socket.
+/// The hold of a socket on its session. Dropped, whatever ended the socket, it leaves the session waiting for its
+/// client, or ends it.
 #[derive(Debug)]
 struct Presence {
     gateway: Arc<Gateway>,
     session: Arc<Session>,
+    outbox: Arc<Outbox>,
+    /// A frame has come since the session is on this socket.
+    heard: bool,
+    /// The session ends with the socket.
+    ends: bool,
+}
+
+impl Presence {
+    fn new(gateway: &Arc<Gateway>, session: &Arc<Session>, outbox: &Arc<Outbox>) -> Self {
+        let (gateway, session, outbox) = (Arc::clone(gateway), Arc::clone(session), Arc::clone(outbox));
+        Self { gateway, session, outbox, heard: false, ends: false }
+    }
+
+    fn heard(&mut self) {
+        if !self.heard {
+            self.heard = true;
+            self.session.confirm(&self.outbox);
+        }
+    }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.session.gone.cancel();
-        for npc in self.session.take_joined() {
-            self.gateway.npcs.leave(&npc);
+        if self.ends {
+            self.gateway.end(&self.session, &self.outbox);
+        } else {
+            self.gateway.lose(&self.session, &self.outbox);
         }
-        self.gateway.sessions.remove(&self.session);
     }
 }

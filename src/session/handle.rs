@@ -36,11 +36,9 @@ pub fn join(
         }));
     }
     let joined = gateway.npcs.join(&join).map_err(|error| npc_refused(error, &join.npc))?;
-    if known {
-        // The NPC counts every join; this session is counted already.
+    if known || !session.joined(join.npc.clone()) {
+        // The NPC counts every join, and this session is counted already, or is over.
         gateway.npcs.leave(&join.npc);
-    } else {
-        session.joined(join.npc);
     }
     session.send(&ServerFrame::NpcJoined(joined), cid);
     Ok(())

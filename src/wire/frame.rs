@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::payload::{
     Cancel, DialogueDelta, ErrorPayload, Heartbeat, HeartbeatAck, Hello, Identify, NpcFocus, NpcJoin,
-    NpcJoined, NpcLeave, NpcLeft, NpcWarm, Playback, Ready, Resume, ResumeFailed, SayFrame, TurnCancelled,
-    TurnDone, TurnStarted,
+    NpcJoined, NpcLeave, NpcLeft, NpcWarm, Playback, Ready, Resume, ResumeFailed, Resumed, SayFrame,
+    TurnCancelled, TurnDone, TurnStarted,
 };
 
 /// The client's own mark of a frame, repeated on the direct reply.
@@ -58,6 +58,7 @@ pub enum ServerFrame {
     Hello(Hello),
     Ready(Ready),
     HeartbeatAck(HeartbeatAck),
+    Resumed(Resumed),
     ResumeFailed(ResumeFailed),
     NpcJoined(NpcJoined),
     NpcWarm(NpcWarm),
@@ -76,6 +77,7 @@ impl ServerFrame {
             Self::Hello(_) => "hello",
             Self::Ready(_) => "ready",
             Self::HeartbeatAck(_) => "heartbeat_ack",
+            Self::Resumed(_) => "resumed",
             Self::ResumeFailed(_) => "resume_failed",
             Self::NpcJoined(_) => "npc.joined",
             Self::NpcWarm(_) => "npc.warm",

@@ -78,6 +78,17 @@ pub struct Resume {
     pub seq: u64,
 }
 
+/// S `resumed`: everything that the client had missed was sent before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// The last `s` sent.
+    pub seq: u64,
+    /// How many frames were sent again.
+    pub replayed: u64,
+    /// Takes the place of the one that was used.
+    pub resume_token: String,
+}
+
 /// S `resume_failed`: nothing was replayed; the client may `identify`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResumeFailed {

@@ -11,7 +11,7 @@ mod turn;
 pub use error::{ErrorPayload, Limit};
 pub use handshake::{
     ClientInfo, EngineKind, Heartbeat, HeartbeatAck, Hello, Identify, Ready, Resume, ResumeFailReason,
-    ResumeFailed,
+    ResumeFailed, Resumed,
 };
 pub use npc::{ChainInfo, ChainTask, NpcFocus, NpcInfo, NpcJoin, NpcJoined, NpcLeave, NpcLeft, NpcWarm};
 pub use turn::{

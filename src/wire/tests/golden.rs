@@ -41,6 +41,12 @@ fn frames() -> Vec<(ServerFrame, Option<u64>, Option<Cid>, &'static str)> {
             r#"{"op":"heartbeat_ack","cid":3,"d":{"seq":7}}"#,
         ),
         (
+            ServerFrame::Resumed(Resumed { seq: 12, replayed: 5, resume_token: "r2".into() }),
+            None,
+            Some(Cid::Uint(1)),
+            r#"{"op":"resumed","cid":1,"d":{"seq":12,"replayed":5,"resume_token":"r2"}}"#,
+        ),
+        (
             ServerFrame::ResumeFailed(ResumeFailed {
                 reason: ResumeFailReason::UnknownSession,
                 recovered: false,
@@ -182,7 +188,7 @@ fn msgpack_bytes_are_the_shortest_forms() {
     let bytes = encode_server(Subprotocol::Msgpack, &frame, None, Some(&Cid::Uint(300))).unwrap();
     assert_eq!(&bytes[..], b"\x83\xa2op\xadheartbeat_ack\xa3cid\xcd\x01\x2c\xa1d\x81\xa3seq\x07");
 
-    let started = &frames()[7].0;
+    let started = &frames()[8].0;
     let bytes = encode_server(Subprotocol::Msgpack, started, Some(4), None).unwrap();
     let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::archetype::{PackAdapter, PackError, Packs};
-use crate::config::{AuthMode, Config};
-use crate::engine::{Engine, EngineError};
+use crate::config::{self, AuthMode, Config};
+use crate::engine::{Backend, Engine, EngineError, Script};
 use crate::history::{Hot, HotLimits};
 use crate::http::{self, Door, Readiness, Tls, TlsError};
 use crate::npc::Npcs;
@@ -59,7 +59,7 @@ pub struct App {
     door: Door,
     address: SocketAddr,
     gateway: Arc<Gateway>,
-    engine: Engine,
+    engine: Backend,
 }
 
 impl App {
@@ -74,11 +74,11 @@ impl App {
         Ok(())
     }
 
-    /// Loads everything and opens the port.
+    /// Loads everything and opens the port. `paths`: where the model lies; `None`: a script answers in its place.
     ///
     /// # Errors
     /// [`StartError`]. An adapter that cannot be loaded is no reason not to start: it is logged and left out.
-    pub async fn start(config: Config, paths: Paths) -> Result<Self, StartError> {
+    pub async fn start(config: Config, paths: Option<Paths>) -> Result<Self, StartError> {
         // First, so that a port in use or a bad key is found before the model is read.
         let auth = Arc::new(Authenticator::new(&config.auth)?);
         let tls = Tls::load(&config.server)?;
@@ -96,13 +96,17 @@ impl App {
         let address = listener.local_addr().map_err(listen)?;
         let folder = &config.packs.path;
         let packs = Packs::load((!folder.as_os_str().is_empty()).then_some(folder))?;
-        let engine_config = config.engine.clone();
-        let engine =
-            tokio::task::spawn_blocking(move || Engine::start(&paths.model, &paths.library, &engine_config))
-                .await
-                .map_err(|error| StartError::Loader(error.to_string()))??;
-        let memory = config.engine.adapter_memory_mb << 20;
-        let packs = Arc::new(load_adapters(&engine, &packs, memory).await);
+        let (engine, kind, packs) = if let Some(paths) = paths {
+            let engine = start_engine(paths, config.engine.clone()).await?;
+            let memory = config.engine.adapter_memory_mb << 20;
+            let packs = load_adapters(&engine, &packs, memory).await;
+            (Backend::Model(engine), EngineKind::Model, packs)
+        } else {
+            // Adapters take no part in a script, and no client is told that they did.
+            let script = Script::start(&config.engine)?;
+            (Backend::Scripted(script), EngineKind::Scripted, packs.with_adapters(|_| false))
+        };
+        let packs = Arc::new(packs);
         let hot = Arc::new(Hot::new(HotLimits {
             conversations: HOT_CONVERSATIONS,
             window_min: config.turn.window_min,
@@ -111,7 +115,7 @@ impl App {
         let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&hot)));
         let turns =
             Turns::new(engine.clone(), Arc::clone(&npcs), hot, config.turn.clone(), config.npc.clone());
-        let gateway = Gateway::new(Arc::new(config), auth, turns, npcs, EngineKind::Model);
+        let gateway = Gateway::new(Arc::new(config), auth, turns, npcs, kind);
         Ok(Self { door: Door::new(listener, tls), address, gateway, engine })
     }
 
@@ -121,7 +125,7 @@ impl App {
     }
 
     /// The engine, for those who watch it.
-    pub fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &Backend {
         &self.engine
     }
 
@@ -153,6 +157,13 @@ impl App {
         drop(tokio::task::spawn_blocking(move || engine.stop()).await);
         if shutdown.is_cancelled() { Ok(()) } else { Err(StartError::EngineGone) }
     }
+}
+
+/// Reads the model, which blocks, and starts its thread.
+async fn start_engine(paths: Paths, config: config::Engine) -> Result<Engine, StartError> {
+    let start = move || Engine::start(&paths.model, &paths.library, &config);
+    let started = tokio::task::spawn_blocking(start).await;
+    Ok(started.map_err(|error| StartError::Loader(error.to_string()))??)
 }
 
 /// Loads the adapters of all packs. Those that cannot be loaded are logged and left out of their packs; so are the

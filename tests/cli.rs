@@ -140,7 +140,12 @@ fn serve_with(sets: &[&str], log: Stdio) -> Server {
     for set in sets {
         command.args(["--set", set]);
     }
-    let mut process = command.stderr(log).spawn().unwrap();
+    started(command.stderr(log))
+}
+
+/// Starts a server and waits until it listens.
+fn started(command: &mut Command) -> Server {
+    let mut process = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let address = line.strip_prefix("listening on ").expect("the first line").trim().to_owned();
@@ -294,6 +299,34 @@ fn the_socket_is_measured_with_adapters_that_differ() {
     nowhere.stdin(Stdio::null());
     let said = refused(nowhere, 1);
     assert!(said.contains("nothing listens at ws://127.0.0.1:9/ws"), "{said}");
+}
+
+#[test]
+fn a_script_answers_without_a_model() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (script, log) = (place.path().join("script.txt"), place.path().join("log"));
+    std::fs::write(&script, "So it is said.\n").unwrap();
+    let serve = |file: &str| {
+        let file = format!("engine.script_file={file}");
+        let mut command =
+            gateway(&["serve", "--listen", "127.0.0.1:0", "--set", "engine.kind=scripted", "--set", &file]);
+        // Nothing is found and nothing can be fetched.
+        command.env_clear().env("HOME", place.path().join("nowhere"));
+        command
+    };
+    let mut process = serve(&script.display().to_string());
+    let server = started(process.stderr(std::fs::File::create(&log).unwrap()));
+    let url = format!("ws://{}/ws", server.address);
+    let output = gateway(&["chat", &url, "--say", "Is it?"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "So it is said.", "{}", complaint(&output));
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("WARN") && log.contains("for load tests alone"), "{log}");
+
+    let said = refused(serve("/nowhere.txt"), 2);
+    assert!(said.contains("setting engine.script_file: script /nowhere.txt: No such file"), "{said}");
+    let mut bench = gateway(&["bench", "engine", "--set", "engine.kind=scripted"]);
+    bench.stdin(Stdio::null());
+    assert!(refused(bench, 2).contains("setting engine.kind: bench measures the model"));
 }
 
 #[test]

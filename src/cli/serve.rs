@@ -9,7 +9,7 @@ use clap::Args;
 use super::Usage;
 use super::adapters::env_vars;
 use crate::app::{App, Paths, StartError};
-use crate::config::{Config, ConfigError, Loader};
+use crate::config::{Config, ConfigError, EngineKind, Loader};
 use crate::engine::EngineError;
 use crate::pull::{Cache, PullOptions, Reporter, ensure, model_folder, runtime};
 
@@ -63,7 +63,10 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     drop(args);
     super::logging::start(&config.log)?;
     App::check(&config).map_err(explain)?;
-    let paths = paths(&config)?;
+    let paths = match config.engine.kind {
+        EngineKind::Model => Some(paths(&config)?),
+        EngineKind::Scripted => None,
+    };
     super::runtime()?.block_on(async {
         let shutdown = super::signal::shutdown()?;
         let app = App::start(config, paths).await.map_err(explain)?;
@@ -74,8 +77,8 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     })
 }
 
-/// Finds, and fetches and imports if need be, what the server runs on.
-pub(super) fn paths(config: &Config) -> anyhow::Result<Paths> {
+/// Finds, and fetches and imports if need be, what the model runs on.
+fn paths(config: &Config) -> anyhow::Result<Paths> {
     let (cache, report) = (Cache::from_env()?, Reporter::new());
     let gpu = config.engine.providers.iter().any(|provider| provider.needs_cuda());
     let options = PullOptions::from_env(gpu);
@@ -90,6 +93,15 @@ pub(super) fn paths(config: &Config) -> anyhow::Result<Paths> {
     Ok(Paths { library: runtime(&cache, &options, report)?, model })
 }
 
+/// The same, for those who measure the model.
+pub(super) fn model_paths(config: &Config) -> anyhow::Result<Paths> {
+    if config.engine.kind != EngineKind::Model {
+        let error = "setting engine.kind: bench measures the model, so it must be \"model\"";
+        return Err(Usage(error.to_owned()).into());
+    }
+    paths(config)
+}
+
 /// Tells the user's mistakes, which have a setting to change, from the machine's troubles.
 fn explain(error: StartError) -> anyhow::Error {
     let setting = match &error {
@@ -98,6 +110,7 @@ fn explain(error: StartError) -> anyhow::Error {
         // Names its settings itself.
         StartError::Tls(error) => return Usage(error.to_string()).into(),
         StartError::Engine(EngineError::BadModel { .. }) => "model.path",
+        StartError::Engine(EngineError::BadScript { .. }) => "engine.script_file",
         StartError::Engine(EngineError::Provider { .. }) => "engine.providers",
         _ => return error.into(),
     };

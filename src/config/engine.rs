@@ -1,9 +1,20 @@
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// The inference engine.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Engine {
+    pub kind: EngineKind,
+    /// One answer a line; empty: the built-in text.
+    pub script_file: PathBuf,
+    /// 0: as fast as it can.
+    pub script_tokens_per_second: f64,
+    /// Tokens, that is words, in one piece of an answer.
+    pub script_delta_tokens: u32,
+    /// Answers that a script plays at the same time.
+    pub script_max_turns: usize,
     pub decoder: DecoderKind,
     /// Tried in this order; never empty.
     pub providers: Vec<Provider>,
@@ -32,6 +43,16 @@ pub struct Engine {
     pub kv_memory_mb: usize,
     /// Conversations whose keys and values stay after an answer.
     pub kept_conversations: usize,
+}
+
+/// What answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// A language model.
+    Model,
+    /// A script, for load tests.
+    Scripted,
 }
 
 /// The numbers that adapters are held in.

@@ -18,7 +18,7 @@ mod turn;
 use std::path::Path;
 
 pub use auth::{Auth, AuthMode, PlayGrant};
-pub use engine::{AdapterPrecision, DecoderKind, Engine, Provider};
+pub use engine::{AdapterPrecision, DecoderKind, Engine, EngineKind, Provider};
 pub use error::{ConfigError, Origin};
 pub use load::Loader;
 pub use log::{Log, LogFormat};

@@ -37,6 +37,9 @@ impl fmt::Display for Range {
 pub(super) const RANGES: &[(&str, Range)] = &[
     ("server.reread_ms", Range::Closed(100.0, 3_600_000.0)),
     ("auth.leeway_s", Range::Closed(0.0, 600.0)),
+    ("engine.script_tokens_per_second", Range::Closed(0.0, 1_000_000.0)),
+    ("engine.script_delta_tokens", Range::Closed(1.0, 256.0)),
+    ("engine.script_max_turns", Range::Closed(1.0, 1_000_000.0)),
     ("engine.threads", Range::Closed(0.0, 256.0)),
     ("engine.rows", Range::Closed(1.0, 256.0)),
     ("engine.context", Range::Closed(64.0, 131_072.0)),

@@ -148,6 +148,11 @@ fn a_bad_setting_is_named_with_its_source() {
             "engine.decoder=fast",
             "--set: engine.decoder is \"fast\", but must be one of `auto`, `native`, `portable`",
         ),
+        ("engine.kind=fake", "--set: engine.kind is \"fake\", but must be `model` or `scripted`"),
+        (
+            "engine.script_tokens_per_second=-1",
+            "engine.script_tokens_per_second is -1.0, but must be a number, 0 to 1000000",
+        ),
         ("engine.providers=", "engine.providers is [], but must be at least one provider, each once"),
         ("engine.providers=cpu,cpu", "at least one provider, each once"),
         (

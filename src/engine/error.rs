@@ -19,6 +19,9 @@ pub enum EngineError {
     BadAdapter { path: PathBuf, reason: String },
     #[error("model folder {path}: {reason}")]
     BadModel { path: PathBuf, reason: String },
+    /// An empty path: the text that is built in.
+    #[error("script {path}: {reason}")]
+    BadScript { path: PathBuf, reason: String },
     #[error("ONNX Runtime: {0}")]
     Runtime(String),
     #[error("execution provider {provider}: {reason}; providers that this ONNX Runtime has: {found}")]

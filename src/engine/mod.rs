@@ -3,6 +3,7 @@
 //! An [`Engine`] is a handle to one thread, which owns the decoder and the queue (ARCHITECTURE.md says why).
 
 mod adapter;
+mod backend;
 mod checks;
 mod decoder;
 mod error;
@@ -15,6 +16,7 @@ mod request;
 mod runtime;
 mod sampler;
 mod scheduler;
+mod script;
 mod tokenizer;
 mod worker;
 
@@ -29,6 +31,7 @@ use npc_onnx::ModelFile;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::adapter::{Adapter, AdapterInfo};
+pub use self::backend::Backend;
 pub use self::decoder::{Decoder, ResolvedMix, Step, StepToken};
 pub use self::error::EngineError;
 pub use self::native::{Ceiling, Native, int8_ceiling};
@@ -38,6 +41,7 @@ pub use self::request::{
 };
 pub use self::runtime::{load as load_runtime, threads};
 pub use self::scheduler::{MAX_STOP_CHARS, MAX_STOPS};
+pub use self::script::Script;
 pub use self::tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
 
 use self::adapter::{Reader, Registry};
@@ -283,7 +287,7 @@ impl Engine {
             events: sender,
         };
         self.submit(request.prompt, &request.mix, request.schedule, Work::Generate(Box::new(work)))?;
-        Ok(Generation { events })
+        Ok(events.into())
     }
 
     /// Scores a closed list of texts: P(text | prompt), made to sum to 1 over the list.

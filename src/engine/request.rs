@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
+use super::script::Play;
+
 /// One adapter of a mix, with its weight gᵢ.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weighted {
@@ -133,12 +135,33 @@ pub struct Choice {
 /// A running generation. Dropping it frees its row at the next step.
 #[derive(Debug)]
 pub struct Generation {
-    pub(super) events: mpsc::Receiver<Event>,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Model(mpsc::Receiver<Event>),
+    Script(Box<Play>),
+}
+
+impl From<mpsc::Receiver<Event>> for Generation {
+    fn from(events: mpsc::Receiver<Event>) -> Self {
+        Self { source: Source::Model(events) }
+    }
+}
+
+impl From<Play> for Generation {
+    fn from(play: Play) -> Self {
+        Self { source: Source::Script(Box::new(play)) }
+    }
 }
 
 impl Generation {
     /// The next event; `None` after `Finished` or `Failed`.
     pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+        match &mut self.source {
+            Source::Model(events) => events.recv().await,
+            Source::Script(play) => play.next().await,
+        }
     }
 }

@@ -75,6 +75,7 @@ impl From<EngineError> for TurnError {
             EngineError::Stopped
             | EngineError::Runtime(_)
             | EngineError::BadAdapter { .. }
+            | EngineError::BadScript { .. }
             | EngineError::BadModel { .. }
             | EngineError::Provider { .. } => {
                 // What failed inside is for the log; the player can only try again.

@@ -21,7 +21,7 @@ use self::run::Runner;
 use self::state::TurnState;
 use crate::archetype::Task;
 use crate::config;
-use crate::engine::{Engine, Mix, Sampling, Schedule, Weighted};
+use crate::engine::{Backend, Mix, Sampling, Schedule, Weighted};
 use crate::history::Hot;
 use crate::npc::{Npc, Npcs};
 use crate::wire::{
@@ -70,7 +70,7 @@ pub enum TurnEvent {
 /// Runs turns.
 #[derive(Debug)]
 pub struct Turns {
-    engine: Engine,
+    engine: Backend,
     npcs: Arc<Npcs>,
     hot: Arc<Hot>,
     turn: config::Turn,
@@ -85,13 +85,13 @@ const CHANNEL: usize = 64;
 
 impl Turns {
     pub fn new(
-        engine: Engine,
+        engine: impl Into<Backend>,
         npcs: Arc<Npcs>,
         hot: Arc<Hot>,
         turn: config::Turn,
         npc: config::Npc,
     ) -> Arc<Self> {
-        let registry = Registry::default();
+        let (engine, registry) = (engine.into(), Registry::default());
         Arc::new(Self { engine, npcs, hot, turn, npc, registry, tasks: TaskTracker::new() })
     }
 
@@ -142,15 +142,20 @@ impl Turns {
         let found = self.npcs.get(npc).ok_or_else(|| {
             TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {npc:?}")).field("npc")
         })?;
-        let window = self.hot.window(npc, player);
-        let system = prompt::system_message(&found.pack, &found.info.name);
-        let limit = self.prompt_limit(self.turn.max_tokens);
-        let keep = self.turn.window_min;
-        let prefix = prompt::prefix(self.engine.tokenizer(), &system, &window, limit, keep)?;
+        let prefix = self.prefix(player, &found)?;
         let (mix, _) = mix(&found, None)?;
         let schedule = Schedule { background: true, ..run::schedule(player, npc) };
         let usage = self.engine.warm(prefix, &mix, schedule).await?;
         Ok(Warm { tokens: usage.prompt_tokens, ms: arrived.elapsed().as_millis() as u64 })
+    }
+
+    /// What every prompt of the player's next line to the NPC begins with.
+    fn prefix(&self, player: &str, npc: &Npc) -> Result<Vec<u32>, TurnError> {
+        let Some(tokenizer) = self.engine.tokenizer() else { return Ok(Vec::new()) };
+        let window = self.hot.window(&npc.info.id, player);
+        let system = prompt::system_message(&npc.pack, &npc.info.name);
+        let limit = self.prompt_limit(self.turn.max_tokens);
+        Ok(prompt::prefix(tokenizer, &system, &window, limit, self.turn.window_min)?)
     }
 
     /// Cancels a turn. While it runs, `Cancelled` and `Done` come through its own channel and `None` is
@@ -238,11 +243,12 @@ impl Turns {
         window: &[crate::history::Exchange],
         max_tokens: u32,
     ) -> Result<Vec<u32>, TurnError> {
+        let Some(tokenizer) = self.engine.tokenizer() else { return Ok(Vec::new()) };
         let limit = self.prompt_limit(max_tokens);
         let system = prompt::system_message(&npc.pack, &npc.info.name);
         let message = prompt::player_message(say.context.as_deref(), &say.text);
         let keep = self.turn.window_min;
-        Ok(prompt::tokens(self.engine.tokenizer(), &system, window, &message, limit, keep)?)
+        Ok(prompt::tokens(tokenizer, &system, window, &message, limit, keep)?)
     }
 }
 

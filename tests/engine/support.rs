@@ -37,6 +37,11 @@ pub fn runtime() -> ort::environment::Environment {
 
 pub fn config() -> config::Engine {
     config::Engine {
+        kind: config::EngineKind::Model,
+        script_file: PathBuf::new(),
+        script_tokens_per_second: 0.0,
+        script_delta_tokens: 1,
+        script_max_turns: 1,
         decoder: config::DecoderKind::Auto,
         providers: vec![config::Provider::Cpu],
         fallback: false,

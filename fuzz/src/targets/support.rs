@@ -8,7 +8,7 @@ use npc_gateway::config::Config;
 use npc_gateway::engine::Engine;
 use npc_gateway::history::{Hot, HotLimits};
 use npc_gateway::npc::Npcs;
-use npc_gateway::session::Gateway;
+use npc_gateway::session::{Authenticator, Gateway};
 use npc_gateway::turn::Turns;
 use npc_gateway::wire::EngineKind;
 use tokio::runtime::{Handle, Runtime};
@@ -41,5 +41,6 @@ fn start() -> Arc<Gateway> {
     let packs = Arc::new(Packs::load(None).expect("the built-in packs are good"));
     let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&hot)));
     let turns = Turns::new(engine, Arc::clone(&npcs), hot, config.turn.clone(), config.npc.clone());
-    Gateway::new(config, turns, npcs, EngineKind::Model)
+    let auth = Arc::new(Authenticator::new(&config.auth).expect("dev mode has no keys"));
+    Gateway::new(config, auth, turns, npcs, EngineKind::Model)
 }

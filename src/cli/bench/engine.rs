@@ -18,7 +18,7 @@ pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
     config.engine.rows = config.engine.rows.max(most);
     config.engine.queue = config.engine.queue.max(most);
     config.engine.max_adapters = config.engine.max_adapters.max(adapters::COUNT);
-    let paths = super::super::serve::paths(&config)?;
+    let paths = super::super::serve::model_paths(&config)?;
     let runtime = super::super::runtime()?;
     let start = |config: &config::Engine| Ok(Engine::start(&paths.model, &paths.library, config)?);
     let report = runtime.block_on(measure(args, start, &config.engine))?;

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Paths, StartError};
 use crate::config::{AuthMode, Config};
+use crate::engine::Backend;
 
 /// A gateway that runs on a loopback port.
 pub struct Host {
@@ -36,9 +37,12 @@ impl Host {
         config.session.max_frame_bytes = config.session.max_frame_bytes.max(1 << 23);
         config.session.send_queue_bytes = config.session.send_queue_bytes.max(1 << 20);
         config.npc.max_npcs = config.npc.max_npcs.max(10_000);
-        let app = App::start(config, paths).await?;
+        let app = App::start(config, Some(paths)).await?;
         let url = format!("ws://{}/ws", app.address());
-        let (model, decoder) = (app.engine().model().name.clone(), app.engine().decoder());
+        let (model, decoder) = match app.engine() {
+            Backend::Model(engine) => (engine.model().name.clone(), engine.decoder()),
+            Backend::Scripted(_) => ("none".to_owned(), "scripted"),
+        };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(app.run(shutdown.clone()));
         Ok(Self { url, model, decoder, shutdown, task, _data: data })

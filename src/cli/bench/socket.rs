@@ -29,7 +29,7 @@ pub fn run(args: &SocketArgs) -> anyhow::Result<()> {
     let report = if let Some(url) = &args.url {
         runtime.block_on(elsewhere(args, &link::url(url)?))?
     } else {
-        let paths = super::super::serve::paths(&config)?;
+        let paths = super::super::serve::model_paths(&config)?;
         runtime.block_on(here(args, config, paths))?
     };
     report.publish(args.json.as_deref())

@@ -1,0 +1,102 @@
+//! Frames a second at full speed.
+
+use std::sync::Arc;
+
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::peer::Peer;
+use super::{Player, PushArgs, pair};
+use crate::report::Report;
+
+pub async fn measure(args: &PushArgs, report: &Report) -> anyhow::Result<()> {
+    let (gateway, bare, frames) = pair(args, 0.0, args.tokens).await?;
+    let bytes: usize = frames.iter().map(bytes::Bytes::len).sum();
+    report.figure("frames of a turn", frames.len() as f64);
+    report.figure("bytes of a frame", bytes as f64 / frames.len() as f64);
+    let (mut rates, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
+    for round in 0..args.rounds {
+        // Whoever comes first in one round comes second in the next.
+        let mut measured = [0.0; 2];
+        for turn in 0..2 {
+            let which = (round + turn) % 2;
+            let peer = if which == 0 { &gateway } else { &bare };
+            measured[which] = frames_per_second(peer, args, round).await?;
+            rates[which].push(measured[which]);
+        }
+        ratios.push(measured[0] / measured[1]);
+        eprintln!(
+            "round {}: gateway {:.0} frames/s, bare {:.0}, ratio {:.3}",
+            round + 1,
+            measured[0],
+            measured[1],
+            measured[0] / measured[1]
+        );
+    }
+    let [mut gateway, mut bare] = rates;
+    let ratio = median(&mut ratios);
+    report.figure("gateway frames/s", median(&mut gateway));
+    report.figure("bare frames/s", median(&mut bare));
+    report.figure("gateway over bare", ratio);
+    if ratio < args.at_least {
+        report.broke(format!(
+            "the gateway pushes {ratio:.3} of what a bare server does, not {}",
+            args.at_least
+        ));
+    }
+    Ok(())
+}
+
+/// All clients open their sockets, then all ask for their turns at the same moment.
+async fn frames_per_second(peer: &Peer, args: &PushArgs, round: usize) -> anyhow::Result<f64> {
+    let (all_in, mut players) = (Arc::new(Barrier::new(args.clients + 1)), JoinSet::new());
+    for number in 0..args.clients {
+        let (door, kind, all_in) = (peer.door.clone(), peer.kind, Arc::clone(&all_in));
+        let (turns, tokens, name) = (args.turns, args.tokens, format!("round{round}"));
+        players.spawn(async move {
+            let player = Player::enter(&door, number, kind, &name).await;
+            // Also whoever failed, so that nobody waits for ever.
+            all_in.wait().await;
+            let mut player = player?;
+            let mut frames = 0;
+            for _ in 0..turns {
+                player.say(tokens).await?;
+                frames += player.until("turn.done").await?;
+            }
+            anyhow::Ok((frames, player))
+        });
+    }
+    all_in.wait().await;
+    let start = Instant::now();
+    let (mut frames, mut done) = (0, Vec::new());
+    while let Some(player) = players.join_next().await {
+        let (read, player) = player??;
+        frames += read;
+        // Closed when the clock has stopped.
+        done.push(player);
+    }
+    Ok(frames as f64 / start.elapsed().as_secs_f64())
+}
+
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values {
+        [] => f64::NAN,
+        _ if values.len() % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&mut []).is_nan());
+    }
+}

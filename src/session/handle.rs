@@ -42,7 +42,7 @@ pub fn join(
     } else {
         session.joined(join.npc);
     }
-    session.send(&ServerFrame::NpcJoined(joined), cid);
+    session.send(&ServerFrame::NpcJoined(Box::new(joined)), cid);
     Ok(())
 }
 

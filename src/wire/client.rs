@@ -28,12 +28,12 @@ pub const MAX_STOP_CHARS: usize = 64;
 /// Largest `generation.max_tokens`.
 pub const MAX_TOKENS: u32 = 4096;
 
-const TEMPERATURE: Range = Range::closed(0.0, 2.0, "between 0 and 2");
-const TOP_P: Range = Range::above(0.0, 1.0, "above 0 and at most 1");
-const MIN_P: Range = Range::below(0.0, 1.0, "at least 0 and below 1");
-const MIX_WEIGHT: Range = Range::closed(-2.0, 2.0, "between -2 and 2");
-const TRAIT: Range = Range::closed(-1.0, 1.0, "between -1 and 1");
-const IMPORTANCE: Range = Range::closed(0.0, 1.0, "between 0 and 1");
+pub(super) const TEMPERATURE: Range = Range::closed(0.0, 2.0, "between 0 and 2");
+pub(super) const TOP_P: Range = Range::above(0.0, 1.0, "above 0 and at most 1");
+pub(super) const MIN_P: Range = Range::below(0.0, 1.0, "at least 0 and below 1");
+pub(super) const MIX_WEIGHT: Range = Range::closed(-2.0, 2.0, "between -2 and 2");
+pub(super) const TRAIT: Range = Range::closed(-1.0, 1.0, "between -1 and 1");
+pub(super) const IMPORTANCE: Range = Range::closed(0.0, 1.0, "between 0 and 1");
 
 /// Limits that the server's settings decide; the others are constants of this file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

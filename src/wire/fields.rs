@@ -270,6 +270,14 @@ impl Range {
         Self { low, high, low_included: true, high_included: false, words }
     }
 
+    /// The bounds in the words of JSON Schema.
+    #[cfg(test)]
+    pub fn bounds(&self) -> [(&'static str, f64); 2] {
+        let low = if self.low_included { "minimum" } else { "exclusiveMinimum" };
+        let high = if self.high_included { "maximum" } else { "exclusiveMaximum" };
+        [(low, self.low), (high, self.high)]
+    }
+
     /// The bound that a number lies beyond.
     fn broken_by(&self, number: f64) -> Option<f64> {
         if number < self.low || (number <= self.low && !self.low_included) {

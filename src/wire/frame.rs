@@ -11,6 +11,7 @@ use super::payload::{
 
 /// The client's own mark of a frame, repeated on the direct reply.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Cid {
     Uint(u64),
@@ -112,7 +113,7 @@ pub enum ServerFrame {
     Resumed(Resumed),
     ResumeFailed(ResumeFailed),
     Authed(Authed),
-    NpcJoined(NpcJoined),
+    NpcJoined(Box<NpcJoined>),
     NpcWarm(NpcWarm),
     NpcLeft(NpcLeft),
     TurnStarted(TurnStarted),

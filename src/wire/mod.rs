@@ -11,6 +11,8 @@ mod codec;
 mod fields;
 mod frame;
 pub mod payload;
+#[cfg(test)]
+mod schema;
 mod value;
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ impl<O: Write, E: Write> Conversation<O, E> {
     /// A frame from the gateway.
     pub(super) fn message(&mut self, message: ServerMessage, now: Instant) -> io::Result<()> {
         match message.frame {
-            Some(ServerFrame::NpcJoined(joined)) => self.joined(message.cid.as_ref(), joined),
+            Some(ServerFrame::NpcJoined(joined)) => self.joined(message.cid.as_ref(), *joined),
             Some(ServerFrame::Error(error)) => self.error(message.cid.as_ref(), &error),
             Some(ServerFrame::TurnStarted(started)) => match &mut self.state {
                 State::Talking(talk) if talk.turn == started.turn => {

@@ -39,12 +39,8 @@ fn joined(talk: &mut Talk, cid: Option<Cid>, name: &str) {
         ..NpcInfo::default()
     };
     let chain = ChainInfo { archetype: "vampire".to_owned(), generic: true, ..ChainInfo::default() };
-    server(
-        talk,
-        cid,
-        ServerFrame::NpcJoined(NpcJoined { npc, relationship: None, face: None, chain }),
-        Instant::now(),
-    );
+    let joined = NpcJoined { npc, relationship: None, face: None, chain };
+    server(talk, cid, ServerFrame::NpcJoined(Box::new(joined)), Instant::now());
 }
 
 fn join(talk: &mut Talk) {

@@ -1,9 +1,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::wire::ErrorCode;
+#[cfg(test)]
+use crate::wire::schema;
 
 /// S `error`: what a client frame or a turn ran into. The socket stays open.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Error"))]
 pub struct ErrorPayload {
     pub code: ErrorCode,
     /// For a person; names the field and the limit in words.
@@ -13,8 +17,10 @@ pub struct ErrorPayload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "schema::short_id"))]
     pub turn: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "schema::npc_id"))]
     pub npc: Option<String>,
     /// Path of the offending key inside `d`: `generation.temperature`, `actions[3].name`. `cid` and `d` name
     /// the frame's own keys.
@@ -43,6 +49,7 @@ impl ErrorPayload {
 
 /// A bound: a whole number where a count is limited, a float where a weight is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Limit {
     Count(u64),

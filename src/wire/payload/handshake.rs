@@ -2,10 +2,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+use crate::wire::schema;
+
 /// S `hello`: the first frame of every socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Hello {
     /// Version of the protocol: 1.
+    #[cfg_attr(test, schemars(schema_with = "schema::protocol"))]
     pub protocol: u64,
     /// Name and version of the server: `npc-gateway/0.1.0`.
     pub server: String,
@@ -17,6 +22,7 @@ pub struct Hello {
 
 /// What makes the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EngineKind {
     /// A language model.
@@ -27,23 +33,29 @@ pub enum EngineKind {
 
 /// C `identify`: who is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Identify {
     pub token: String,
     pub client: ClientInfo,
     /// The version that the client speaks, if it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "schema::protocol"))]
     pub protocol: Option<u64>,
 }
 
 /// Name and version of the client program, each 1–64 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClientInfo {
+    #[cfg_attr(test, schemars(schema_with = "schema::client_text"))]
     pub name: String,
+    #[cfg_attr(test, schemars(schema_with = "schema::client_text"))]
     pub version: String,
 }
 
 /// S `ready`: the session exists. Its `s` is 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Ready {
     pub session: String,
     pub resume_token: String,
@@ -58,18 +70,21 @@ pub struct Ready {
 
 /// C `heartbeat`; `seq` is the last `s` received (0: none yet).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Heartbeat {
     pub seq: u64,
 }
 
 /// S `heartbeat_ack`, with the `seq` of the heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HeartbeatAck {
     pub seq: u64,
 }
 
 /// C `resume`: takes up a session whose socket is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Resume {
     pub session: String,
     pub resume_token: String,
@@ -80,6 +95,7 @@ pub struct Resume {
 
 /// S `resumed`: every frame after `seq` was sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Resumed {
     /// The `seq` of the `resume`.
     pub seq: u64,
@@ -91,14 +107,17 @@ pub struct Resumed {
 
 /// S `resume_failed`: nothing was replayed; the client may `identify`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ResumeFailed {
     pub reason: ResumeFailReason,
     /// Always false.
+    #[cfg_attr(test, schemars(schema_with = "schema::always_false"))]
     pub recovered: bool,
 }
 
 /// Why a session could not be resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ResumeFailReason {
     UnknownSession,
@@ -111,12 +130,14 @@ pub enum ResumeFailReason {
 
 /// C `auth`: renews a token that is about to expire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Auth {
     pub token: String,
 }
 
 /// S `authed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Authed {
     /// How long the new token is good for; absent: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]

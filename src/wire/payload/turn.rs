@@ -2,43 +2,63 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+use crate::wire::schema;
+
 /// C `say`: one line of the player.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Say"))]
 pub struct SayFrame {
+    #[cfg_attr(test, schemars(schema_with = "schema::npc_id"))]
     pub npc: String,
     /// The client's id of the turn, 1–64 characters.
+    #[cfg_attr(test, schemars(schema_with = "schema::short_id"))]
     pub turn: String,
+    /// At most `max_text_chars` of `ready`'s `limits` (2000 unless the server is set otherwise); past it the answer
+    /// is `text_too_long`.
     pub text: String,
-    /// What the NPC may do.
+    /// What the NPC may do: at most `max_actions` of `ready`'s `limits` (32 unless set otherwise), no two of one
+    /// name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(schema_with = "schema::actions"))]
     pub actions: Vec<Action>,
-    /// What is around.
+    /// What is around, at most `max_context_chars` of `ready`'s `limits` (2000 unless set otherwise); past it the
+    /// answer is `text_too_long`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<GenerationOptions>,
     /// Task → weight −2..2, over the defaults of the pack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "schema::mix"))]
     pub mix: Option<BTreeMap<String, f32>>,
     /// Players who hear the turn; absent: the speaker alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "schema::audience"))]
     pub audience: Option<Vec<String>>,
 }
 
 /// How one line is generated; what is absent comes from the settings.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Generation"))]
 pub struct GenerationOptions {
     /// 1–4096.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "schema::max_tokens"))]
     pub max_tokens: Option<u32>,
     /// 0..2; 0 is greedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "schema::temperature"))]
     pub temperature: Option<f32>,
     /// Above 0, at most 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "schema::top_p"))]
     pub top_p: Option<f32>,
     /// At least 0, below 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(schema_with = "schema::min_p"))]
     pub min_p: Option<f32>,
     /// Same seed, same line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,22 +68,29 @@ pub struct GenerationOptions {
     pub greedy: bool,
     /// The line ends before the first of these; at most 8, each 1–64 characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(schema_with = "schema::stop"))]
     pub stop: Vec<String>,
 }
 
 /// One thing that the NPC may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Action {
     /// 1–64 characters.
+    #[cfg_attr(test, schemars(schema_with = "schema::plain_name"))]
     pub name: String,
     /// At most 256 characters.
+    #[cfg_attr(test, schemars(schema_with = "schema::description"))]
     pub description: String,
 }
 
 /// S `turn.started`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TurnStarted {
+    #[cfg_attr(test, schemars(schema_with = "schema::short_id"))]
     pub turn: String,
+    #[cfg_attr(test, schemars(schema_with = "schema::npc_id"))]
     pub npc: String,
     /// Who spoke.
     pub player: String,
@@ -78,8 +105,10 @@ pub struct TurnStarted {
 
 /// One adapter of a turn's mix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AdapterUse {
     pub id: String,
+    #[cfg_attr(test, schemars(schema_with = "schema::task"))]
     pub task: String,
     pub version: String,
     pub weight: f32,
@@ -87,7 +116,9 @@ pub struct AdapterUse {
 
 /// S `dialogue.delta`: more of the NPC's line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DialogueDelta {
+    #[cfg_attr(test, schemars(schema_with = "schema::short_id"))]
     pub turn: String,
     pub player: String,
     pub text: String,
@@ -100,9 +131,12 @@ pub struct DialogueDelta {
 
 /// S `turn.done`: the last frame of a turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TurnDone {
+    #[cfg_attr(test, schemars(schema_with = "schema::short_id"))]
     pub turn: String,
     pub player: String,
+    #[cfg_attr(test, schemars(schema_with = "schema::npc_id"))]
     pub npc: String,
     pub reason: DoneReason,
     /// The whole line.
@@ -118,6 +152,7 @@ pub struct TurnDone {
 
 /// Why a turn ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DoneReason {
     /// The model ended its line, or a stop text came.
@@ -131,6 +166,7 @@ pub enum DoneReason {
 
 /// Tokens of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UsageInfo {
     pub prompt_tokens: u32,
     /// Prompt tokens that did not have to be computed again.
@@ -140,6 +176,7 @@ pub struct UsageInfo {
 
 /// Times of a turn in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TimingInfo {
     /// Waiting for a row.
     pub queue_ms: u64,
@@ -151,7 +188,9 @@ pub struct TimingInfo {
 
 /// C `cancel`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cancel {
+    #[cfg_attr(test, schemars(schema_with = "schema::short_id"))]
     pub turn: String,
     /// How much the player heard, in Unicode scalar values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,7 +199,9 @@ pub struct Cancel {
 
 /// S `turn.cancelled`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TurnCancelled {
+    #[cfg_attr(test, schemars(schema_with = "schema::short_id"))]
     pub turn: String,
     pub player: String,
     /// What stays of the turn.
@@ -171,6 +212,7 @@ pub struct TurnCancelled {
 
 /// A point of a turn, in its text and in its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ValidThrough {
     pub text_offset: u64,
     pub t_ms: u64,
@@ -178,7 +220,9 @@ pub struct ValidThrough {
 
 /// C `playback`: what the player heard so far. Not answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Playback {
+    #[cfg_attr(test, schemars(schema_with = "schema::short_id"))]
     pub turn: String,
     pub heard_offset: u64,
 }

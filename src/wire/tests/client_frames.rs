@@ -68,16 +68,16 @@ fn null_counts_as_absent() {
     assert_eq!(error(&json!({"op": "heartbeat", "d": null})), error(&json!({"op": "heartbeat"})));
 }
 
-#[test]
+/// A frame, the field that is wrong in it, and the bound that is broken.
 #[allow(clippy::too_many_lines)] // A table.
-fn every_wrong_value_is_named_with_its_bound() {
+pub fn wrong_values() -> Vec<(Value, &'static str, Option<Limit>)> {
     let long = |n: usize| "x".repeat(n);
     let none: Option<Limit> = None;
     let count = |n: u64| Some(Limit::Count(n));
     let number = |n: f64| Some(Limit::Number(n));
     let of = |op: &str, d: Value| json!({"op": op, "d": d});
     let client = json!({"name": "c", "version": "1"});
-    let cases = [
+    vec![
         (json!({"op": "say", "d": []}), "d", none),
         (json!({"op": "say", "d": "x"}), "d", none),
         (of("identify", json!({"client": client})), "token", none),
@@ -164,8 +164,68 @@ fn every_wrong_value_is_named_with_its_bound() {
         (of("cancel", json!({})), "turn", none),
         (of("cancel", json!({"turn": "t", "heard_offset": -1})), "heard_offset", none),
         (of("playback", json!({"turn": "t"})), "heard_offset", none),
-    ];
-    for (message, field, limit) in cases {
+    ]
+}
+
+/// The same for frames that this server does not have yet.
+pub fn wrong_values_of_later_frames() -> Vec<(Value, &'static str, Option<Limit>)> {
+    let of = |op: &str, base: Value, key: &str, value: Value| {
+        let mut d = base;
+        d[key] = value;
+        json!({"op": op, "d": d})
+    };
+    let result =
+        |key, value| of("action.result", json!({"turn": "t", "action": "a", "ok": true}), key, value);
+    let event =
+        |key, value| of("event", json!({"npc": "n", "event": "e", "kind": "gift", "text": ""}), key, value);
+    let act = |key, value| {
+        let base = json!({"npc": "n", "act": "a", "tasks": ["personality"], "context": ""});
+        of("npc.act", base, key, value)
+    };
+    let count = |n: u64| Some(Limit::Count(n));
+    vec![
+        (of("auth", json!({}), "token", json!(7)), "token", None),
+        (of("auth", json!({}), "token", json!(null)), "token", None),
+        (result("turn", json!("")), "turn", count(1)),
+        (result("action", json!("x".repeat(65))), "action", count(64)),
+        (result("action", json!(null)), "action", None),
+        (result("ok", json!("yes")), "ok", None),
+        (result("reason", json!("x".repeat(257))), "reason", count(256)),
+        (event("npc", json!("a b")), "npc", None),
+        (event("event", json!("")), "event", count(1)),
+        (event("kind", json!("joke")), "kind", None),
+        (event("kind", json!(1)), "kind", None),
+        (event("text", json!(null)), "text", None),
+        (event("importance", json!(1.5)), "importance", Some(Limit::Number(1.0))),
+        (event("importance", json!(-0.5)), "importance", Some(Limit::Number(0.0))),
+        (event("witnesses", json!(["a", ""])), "witnesses[1]", count(1)),
+        (event("witnesses", json!(vec!["a"; 65])), "witnesses", count(64)),
+        (act("npc", json!(null)), "npc", None),
+        (act("act", json!("x".repeat(65))), "act", count(64)),
+        (act("tasks", json!([])), "tasks", count(1)),
+        (act("tasks", json!(["personality", "cooking"])), "tasks[1]", None),
+        (act("tasks", json!(["personality", "personality"])), "tasks[1]", None),
+        (act("tasks", json!(vec!["personality"; 8])), "tasks", count(7)),
+        (act("tasks", json!("personality")), "tasks", None),
+        (act("context", json!(null)), "context", None),
+        (act("actions", json!([{"name": "a"}])), "actions[0].description", None),
+    ]
+}
+
+#[test]
+fn wrong_values_of_later_frames_are_named_too() {
+    for (message, field, limit) in wrong_values_of_later_frames() {
+        let text = message.to_string();
+        let raw = RawFrame::decode(Subprotocol::Json, text.as_bytes()).unwrap();
+        let error = raw.read(&LIMITS).unwrap_err();
+        assert_eq!((error.code, error.field.as_deref()), (ErrorCode::BadPayload, Some(field)), "{message}");
+        assert_eq!(error.limit, limit, "{message}");
+    }
+}
+
+#[test]
+fn every_wrong_value_is_named_with_its_bound() {
+    for (message, field, limit) in wrong_values() {
         let error = error(&message);
         assert_eq!(error.code, ErrorCode::BadPayload, "{message}");
         assert_eq!(error.field.as_deref(), Some(field), "{message}");

@@ -3,6 +3,7 @@ mod codes;
 mod golden;
 mod hostile;
 mod properties;
+mod schemas;
 
 use super::*;
 

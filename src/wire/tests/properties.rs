@@ -56,6 +56,15 @@ fn any_key() -> impl Strategy<Value = String> {
         "audience",
         "archetype",
         "heard_offset",
+        "event",
+        "kind",
+        "importance",
+        "witnesses",
+        "act",
+        "tasks",
+        "action",
+        "ok",
+        "reason",
         "op",
         "cid",
         "d",
@@ -64,7 +73,7 @@ fn any_key() -> impl Strategy<Value = String> {
     prop_oneof![9 => prop::sample::select(KNOWN).prop_map(str::to_owned), 1 => ".{0,8}"]
 }
 
-fn any_frame() -> impl Strategy<Value = Value> {
+pub fn any_frame() -> impl Strategy<Value = Value> {
     const OPS: &[&str] = &[
         "identify",
         "resume",
@@ -75,7 +84,9 @@ fn any_frame() -> impl Strategy<Value = Value> {
         "cancel",
         "playback",
         "auth",
+        "action.result",
         "event",
+        "npc.act",
         "nonsense",
     ];
     let payload = prop::collection::btree_map(any_key(), any_value(), 0..6);
@@ -87,7 +98,7 @@ fn any_id() -> impl Strategy<Value = String> {
     "[A-Za-z0-9_.:-]{1,64}"
 }
 
-fn any_client_frame() -> impl Strategy<Value = ClientFrame> {
+pub fn any_client_frame() -> impl Strategy<Value = ClientFrame> {
     let generation =
         (
             proptest::option::of(1..=MAX_TOKENS),

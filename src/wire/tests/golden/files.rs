@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The variable that writes them anew.
 const UPDATE: &str = "UPDATE_GOLDEN";
+const HOW: &str = "if the change is meant, run `UPDATE_GOLDEN=1 cargo test --workspace --lib wire::tests`";
 
 /// The golden frames of one direction, by name.
 pub struct Golden {
@@ -35,7 +36,7 @@ impl Golden {
         let files = self.frames().flat_map(|(name, json, msgpack)| {
             [(format!("{name}.json"), json.to_owned()), (format!("{name}.msgpack"), msgpack.to_owned())]
         });
-        check_folder(&schemas().join("golden").join(self.folder), files.collect());
+        check_folder(&schemas().join("golden").join(self.folder), &files.collect());
     }
 }
 
@@ -45,7 +46,7 @@ pub fn schemas() -> PathBuf {
 }
 
 /// Holds that a folder has exactly these files; writes them if [`UPDATE`] is set.
-pub fn check_folder(folder: &Path, files: BTreeMap<String, Vec<u8>>) {
+pub fn check_folder(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
     let there: BTreeMap<String, Vec<u8>> = match fs::read_dir(folder) {
         Ok(entries) => entries
             .map(|entry| entry.unwrap().path())
@@ -59,28 +60,40 @@ pub fn check_folder(folder: &Path, files: BTreeMap<String, Vec<u8>>) {
         for name in there.keys().filter(|name| !files.contains_key(*name)) {
             fs::remove_file(folder.join(name)).unwrap();
         }
-        for (name, contents) in &files {
+        for (name, contents) in files {
             if there.get(name) != Some(contents) {
                 fs::write(folder.join(name), contents).unwrap();
             }
         }
         return;
     }
-    let how = format!("if the change is meant, run `{UPDATE}=1 cargo test --workspace --lib wire::tests`");
-    for (name, contents) in &files {
-        let path = folder.join(name);
-        match there.get(name) {
-            None => panic!("{} is missing; {how}", path.display()),
-            Some(old) => assert!(
-                old == contents,
-                "{} is\n{}\nand should be\n{}\n{how}",
-                path.display(),
-                String::from_utf8_lossy(old),
-                String::from_utf8_lossy(contents)
-            ),
-        }
+    for (name, contents) in files {
+        compare(&folder.join(name), there.get(name), contents);
     }
     for name in there.keys() {
-        assert!(files.contains_key(name), "{} belongs to nothing; {how}", folder.join(name).display());
+        assert!(files.contains_key(name), "{} belongs to nothing; {HOW}", folder.join(name).display());
+    }
+}
+
+/// Holds that a file has exactly these contents; writes it if [`UPDATE`] is set.
+pub fn check_file(path: &Path, contents: &[u8]) {
+    let there = fs::read(path).ok();
+    if std::env::var_os(UPDATE).is_none() {
+        compare(path, there.as_ref(), contents);
+    } else if there.as_deref() != Some(contents) {
+        fs::write(path, contents).unwrap();
+    }
+}
+
+fn compare(path: &Path, there: Option<&Vec<u8>>, contents: &[u8]) {
+    match there {
+        None => panic!("{} is missing; {HOW}", path.display()),
+        Some(there) => assert!(
+            there == contents,
+            "{} is\n{}\nand should be\n{}\n{HOW}",
+            path.display(),
+            String::from_utf8_lossy(there),
+            String::from_utf8_lossy(contents)
+        ),
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes that a client may rely on: `schemas/golden/`, written from the tables here.
 
 mod client;
-mod files;
+pub mod files;
 mod handshake;
 mod npcs;
 mod tracks;
@@ -43,7 +43,7 @@ fn server_cases() -> Vec<ServerCase> {
     [handshake::cases(), npcs::cases(), turns::cases(), tracks::cases()].into_iter().flatten().collect()
 }
 
-fn server_golden() -> Golden {
+pub fn server_golden() -> Golden {
     let mut golden = Golden::new("server");
     for ServerCase { variant, frame, s, cid } in server_cases() {
         let [json, msgpack] = [Subprotocol::Json, Subprotocol::Msgpack]
@@ -53,7 +53,7 @@ fn server_golden() -> Golden {
     golden
 }
 
-fn client_golden() -> Golden {
+pub fn client_golden() -> Golden {
     let mut golden = Golden::new("client");
     for (variant, frame, cid) in client::cases() {
         let [json, msgpack] = [Subprotocol::Json, Subprotocol::Msgpack]

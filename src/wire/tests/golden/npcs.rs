@@ -73,9 +73,14 @@ pub fn cases() -> Vec<ServerCase> {
         numbered(
             "minimal",
             2,
-            ServerFrame::NpcJoined(NpcJoined { npc: npc.clone(), relationship: None, face: None, chain }),
+            ServerFrame::NpcJoined(Box::new(NpcJoined {
+                npc: npc.clone(),
+                relationship: None,
+                face: None,
+                chain,
+            })),
         ),
-        reply("", 2, text("c2"), ServerFrame::NpcJoined(full(npc))),
+        reply("", 2, text("c2"), ServerFrame::NpcJoined(Box::new(full(npc)))),
         numbered("", 3, ServerFrame::NpcLeft(NpcLeft { npc: "v:1".into() })),
         reply("", 3, Cid::Uint(9), ServerFrame::NpcWarm(NpcWarm { npc: "v:1".into(), tokens: 130, ms: 41 })),
         reply(

@@ -81,7 +81,8 @@ class Network:
     """A network between a client and the gateway: TCP that can be cut at any byte."""
 
     def __init__(self, port: int) -> None:
-        self._target = port
+        self.target = port
+        """The port behind it."""
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,7 +133,7 @@ class Network:
             writer.transport.abort()
             return
         self.connections += 1
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.target)
         both = {writer, there_writer}
         self._writers |= both
         try:

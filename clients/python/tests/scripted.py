@@ -171,6 +171,11 @@ class Peer:
         """Drops the connection without a word."""
         self._socket.transport.abort()
 
+    @property
+    def close_code(self) -> int | None:
+        """What the client closed with."""
+        return self._socket.close_code
+
     async def until_gone(self) -> None:
         """Reads until the client is gone."""
         try:

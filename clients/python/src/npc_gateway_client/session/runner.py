@@ -204,7 +204,7 @@ class Runner:
     def _renew_in_background(self, token: str) -> None:
         async def renew() -> None:
             try:
-                await self._core.ask(Auth(token=token), Authed)
+                self._tokens.lasts((await self._core.ask(Auth(token=token), Authed)).expires_ms)
                 self._denials = 0
             except GatewayError as error:
                 log.warning("the new token was refused: %s", error)
@@ -275,7 +275,8 @@ class Runner:
             except TimeoutError:
                 pass
             try:
-                await self._core.ask(Auth(token=await self._tokens.fresh()), Authed)
+                token = await self._tokens.fresh()
+                self._tokens.lasts((await self._core.ask(Auth(token=token), Authed)).expires_ms)
             except Exception as error:  # noqa: BLE001 - whatever the user's function raises
                 log.warning("the token could not be renewed: %s", error)
             await asyncio.sleep(RETRY_RENEWAL)

@@ -138,7 +138,9 @@ class Session:
     async def renew(self, token: str | Token) -> Authed:
         """Gives the gateway a new token before the old one runs out. Not needed where :func:`connect` got a
         function that fetches tokens whose end is known."""
-        return await self._core.ask(Auth(token=self._tokens.replace(token)), Authed)
+        authed = await self._core.ask(Auth(token=self._tokens.replace(token)), Authed)
+        self._tokens.lasts(authed.expires_ms)
+        return authed
 
     async def wait_closed(self) -> None:
         """Waits for the end of the session, and raises what ended it unless it was :meth:`close`."""

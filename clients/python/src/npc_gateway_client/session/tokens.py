@@ -62,6 +62,11 @@ class Tokens:
         self.changed.set()
         return token.text
 
+    def lasts(self, milliseconds: int | None) -> None:
+        """The gateway has said how long the token in use lasts: taken where nobody else said so."""
+        if milliseconds is not None and self._token is not None and self._token.expires_at is None:
+            self.replace(Token(self._token.text, time.time() + milliseconds / 1000))
+
     async def fresh(self) -> str:
         """A new one, or the only one."""
         if self._fetch is None:

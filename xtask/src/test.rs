@@ -9,10 +9,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
 
-use crate::{cargo, root, step};
+use crate::{cargo, clients, root, step};
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
+    /// Leaves out `cargo test`: the client libraries alone.
+    #[arg(long, conflicts_with = "rest")]
+    clients: bool,
     /// Passed on to `cargo test`; after a second `--`, to the tests.
     #[arg(last = true)]
     rest: Vec<String>,
@@ -21,14 +24,21 @@ pub struct TestArgs {
 pub fn run(args: &TestArgs) -> anyhow::Result<()> {
     let gateway = build()?;
     let (int8, fp32) = (pull(&gateway, "int8")?, pull(&gateway, "fp32")?);
-    let mut test = cargo();
-    test.args(["test", "--workspace", "--no-fail-fast"])
-        .args(&args.rest)
-        .env("ORT_DYLIB_PATH", asset(&int8, "runtime")?)
-        .env("NPC_GATEWAY_TEST_GGUF", asset(&int8, "checkpoint")?)
-        .env("NPC_GATEWAY_TEST_MODEL", asset(&int8, "model")?)
-        .env("NPC_GATEWAY_TEST_MODEL_FP32", asset(&fp32, "model")?);
-    step(&mut test)
+    let variables = [
+        ("ORT_DYLIB_PATH", asset(&int8, "runtime")?.as_str()),
+        ("NPC_GATEWAY_TEST_GGUF", asset(&int8, "checkpoint")?),
+        ("NPC_GATEWAY_TEST_MODEL", asset(&int8, "model")?),
+        ("NPC_GATEWAY_TEST_MODEL_FP32", asset(&fp32, "model")?),
+    ];
+    if !args.clients {
+        let mut test = cargo();
+        step(test.args(["test", "--workspace", "--no-fail-fast"]).args(&args.rest).envs(variables))?;
+    }
+    if !args.rest.is_empty() {
+        // Words choose among the tests of cargo.
+        return Ok(());
+    }
+    clients::test(&clients::Told { gateway: &gateway, variables: &variables })
 }
 
 /// What `pull` named.

@@ -1,86 +1,27 @@
 """What a session remembers, without any socket."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from npc_gateway_client import (
     DialogueDelta,
-    DuplicateTurnError,
     EngineFailedError,
     EventsLostError,
-    Limits,
     OverloadedError,
     ProtocolError,
     SequenceError,
     SessionClosedError,
     TooManyRequestsError,
     TurnDone,
-    TurnLostError,
     TurnStarted,
     UnknownNpcError,
 )
-from npc_gateway_client.session import core as core_module
-from npc_gateway_client.session.core import Core
-from npc_gateway_client.session.turn import Turn
-from npc_gateway_client.wire.client import ClientPayload, NpcFocus, NpcJoin, Playback, Say
-from npc_gateway_client.wire.convert import read
-from npc_gateway_client.wire.frame import SERVER, Frame, ServerFrame
-from npc_gateway_client.wire.server import NpcWarm, Ready, ServerPayload
+from npc_gateway_client.wire.client import NpcFocus, Playback
+from npc_gateway_client.wire.server import NpcWarm
 
-from .scripted import JOINED, delta, done, error, started
-
-
-def frame(op: str, d: dict[str, Any], s: int | None = None, cid: Any = None) -> ServerFrame:
-    payload: ServerPayload = read(SERVER[op], d)
-    return Frame(d=payload, s=s, cid=cid)
-
-
-class Talk:
-    """A core and the numbers of its frames."""
-
-    def __init__(self, **limits: int) -> None:
-        self.core = Core(Limits(**limits))
-        self.session()
-
-    def session(self) -> None:
-        ready = {
-            "session": f"s{self.core.sessions + 1}",
-            "resume_token": "r",
-            "epoch": "e",
-            "player": "mina",
-            "scopes": [],
-            "resume_window_ms": 1,
-            "limits": {},
-        }
-        self.core.new_session(read(Ready, ready), 1)
-        self.core.link_opened()
-
-    def get(self, op: str, d: dict[str, Any], cid: Any = None) -> None:
-        self.core.take(frame(op, d, self.core.seq + 1, cid))
-
-    def sent(self) -> list[tuple[ClientPayload, int | None]]:
-        """All that is to be sent now."""
-        sent = []
-        while (item := self.core.next()) is not None:
-            sent.append(item)
-        return sent
-
-    def say(self, turn: str = "t") -> Turn:
-        return self.core.say(Say(npc="bram", turn=turn, text="Hello"))
-
-    def said(self, turn: str = "t") -> tuple[Turn, int]:
-        """A turn that was sent, and its mark."""
-        said = self.say(turn)
-        ((payload, cid),) = self.sent()
-        assert isinstance(payload, Say)
-        assert cid is not None
-        return said, cid
-
-
-async def texts(turn: Turn) -> list[str]:
-    return [part.text async for part in turn]
+from .scripted import delta, done, error, started
+from .talk import Talk, frame, texts
 
 
 async def test_s_has_no_holes() -> None:
@@ -240,124 +181,6 @@ async def test_cancelling() -> None:
     assert (await turn).text == "Good"
 
 
-async def test_what_is_unanswered_is_sent_again_on_the_next_socket() -> None:
-    talk = Talk()
-    first, cid = talk.said("t1")
-    second, other = talk.said("t2")
-    talk.get("turn.started", started("t1"), cid)
-    talk.core.link_opened()
-    assert [mark for _, mark in talk.sent()] == [other]
-    # The gateway had it already: its answer comes.
-    talk.get("error", error("duplicate_turn", turn="t2"), other)
-    assert not second.ended
-    talk.get("turn.started", started("t2"), other)
-    talk.get("turn.done", done("t2", ""))
-    assert (await second).reason == "stop"
-    assert not first.ended
-
-
-async def test_a_duplicate_is_an_error_where_nothing_was_sent_twice() -> None:
-    talk = Talk()
-    turn, cid = talk.said()
-    talk.get("error", error("duplicate_turn", turn="t"), cid)
-    with pytest.raises(DuplicateTurnError):
-        await turn
-
-
-async def _met(talk: Talk, definition: NpcJoin) -> None:
-    join = asyncio.create_task(talk.core.join(definition))
-    await asyncio.sleep(0)
-    ((_, mark),) = talk.sent()
-    talk.get("npc.joined", JOINED, mark)
-    await join
-
-
-async def test_a_new_session_meets_the_npcs_again_and_repeats_what_has_no_end() -> None:
-    talk = Talk()
-    definition = NpcJoin(npc="bram", archetype="vampire", seed=7)
-    await _met(talk, definition)
-    begun, cid = talk.said("begun")
-    waiting, later = talk.said("waiting")
-    talk.get("turn.started", started("begun"), cid)
-    talk.get("dialogue.delta", delta("begun", "Good ", 0))
-    talk.session()
-    sent = talk.sent()
-    assert [payload for payload, _ in sent][0] == definition
-    assert [mark for _, mark in sent][1:] == [cid, later]
-    # What was stored comes whole, and what is missing comes as one more delta.
-    talk.get("npc.joined", JOINED, sent[0][1])
-    talk.get("turn.done", done("begun", "Good evening"), cid)
-    talk.get("turn.started", started("waiting"), later)
-    talk.get("turn.done", done("waiting", ""))
-    assert await texts(begun) == ["Good ", "evening"]
-    assert (await begun).text == begun.text == "Good evening"
-    assert (await waiting).text == ""
-    assert talk.core.idle
-
-
-async def test_a_turn_that_begins_anew_behind_words_is_lost() -> None:
-    talk = Talk()
-    turn, cid = talk.said()
-    talk.get("turn.started", started("t"), cid)
-    talk.get("dialogue.delta", delta("t", "Good ", 0))
-    talk.session()
-    assert [mark for _, mark in talk.sent()] == [cid]
-    talk.get("turn.started", started("t"), cid)
-    with pytest.raises(TurnLostError) as caught:
-        await turn
-    assert caught.value.text == "Good "
-    # And the gateway need not go on.
-    ((payload, _),) = talk.sent()
-    assert payload.op == "cancel"
-
-
-async def test_a_turn_that_begins_anew_before_any_word_goes_on() -> None:
-    talk = Talk()
-    turn, cid = talk.said()
-    talk.get("turn.started", started("t"), cid)
-    talk.session()
-    talk.get("turn.started", started("t"), cid)
-    talk.get("dialogue.delta", delta("t", "Good", 0))
-    talk.get("turn.done", done("t", "Good"))
-    assert [type(event) async for event in turn.events()] == [TurnStarted, DialogueDelta, TurnDone]
-
-
-async def test_a_turn_that_runs_out_of_sight_is_asked_for_until_it_is_stored(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(core_module, "POLL_BASE", 0.001)
-    talk = Talk()
-    turn, cid = talk.said()
-    talk.get("turn.started", started("t"), cid)
-    talk.get("dialogue.delta", delta("t", "Go", 0))
-    talk.session()
-    for _ in range(3):
-        while not (sent := talk.sent()):
-            await talk.core.wake.wait()
-            talk.core.wake.clear()
-        assert [mark for _, mark in sent] == [cid]
-        talk.get("error", error("duplicate_turn", turn="t"), cid)
-    # Words of it that come all the same are taken where they join.
-    talk.get("dialogue.delta", delta("t", "od", 2))
-    talk.get("dialogue.delta", delta("t", "lost", 99))
-    talk.get("turn.done", done("t", "Good night"), cid)
-    assert await texts(turn) == ["Go", "od", " night"]
-
-
-async def test_an_npc_that_is_gone_is_forgotten() -> None:
-    talk = Talk()
-    await _met(talk, NpcJoin(npc="bram"))
-    turn, cid = talk.said()
-    talk.session()
-    sent = talk.sent()
-    talk.get("error", error("unknown_archetype", npc="bram"), sent[0][1])
-    talk.get("error", error("unknown_npc", npc="bram", turn="t"), cid)
-    with pytest.raises(UnknownNpcError):
-        await turn
-    await asyncio.sleep(0)
-    assert talk.core.npcs == {}
-
-
 async def test_playback_only_grows_and_is_told_once() -> None:
     talk = Talk()
     turn, cid = talk.said()
@@ -392,14 +215,14 @@ async def test_everything_is_bounded() -> None:
         talk.get("dialogue.delta", delta("t1", "x", index))
         assert getattr(await anext(quick), "turn", None) == "t1"
     talk.get("turn.done", done("t1", "xxxx"))
-    seen = []
     with pytest.raises(EventsLostError, match=r"Limits\.turn_events"):
-        seen.extend([event async for event in turn.events()])
+        await texts(turn)
     # The end is known all the same.
     assert (await turn).text == turn.text == "xxxx"
+    for _ in range(4):
+        await anext(slow)
     with pytest.raises(EventsLostError, match="more than 4 events"):
-        while True:
-            await anext(slow)
+        await anext(slow)
     focus.cancel()
     await asyncio.gather(focus, return_exceptions=True)
     await asyncio.sleep(0)

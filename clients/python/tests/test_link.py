@@ -93,19 +93,20 @@ def test_pauses_are_random() -> None:
 
 def test_attempts_are_counted() -> None:
     backoff = Backoff(Reconnect(attempts=2))
-    assert not backoff.exhausted
-    backoff.next()
-    backoff.next()
-    assert backoff.exhausted
+    exhausted = []
+    for _ in range(3):
+        exhausted.append(backoff.exhausted)
+        backoff.next()
     backoff.succeeded()
-    assert not backoff.exhausted
+    exhausted.append(backoff.exhausted)
+    assert exhausted == [False, False, True, False]
     assert not Backoff(Reconnect()).exhausted
 
 
 def test_settings_have_bounds() -> None:
     for wrong in ({"base": 0}, {"base": 2, "cap": 1}, {"wait": -1}, {"attempts": -1}):
         with pytest.raises(ValueError, match="must be"):
-            Reconnect(**wrong)  # type: ignore[arg-type]
+            Reconnect(**wrong)
     for name in Limits.__slots__:
         with pytest.raises(ValueError, match=f"{name} must be at least 1"):
             Limits(**{name: 0})

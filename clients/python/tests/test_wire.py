@@ -145,9 +145,9 @@ def test_bytes_that_are_no_message_are_refused(message: bytes) -> None:
 
 
 def test_the_kind_of_message_must_be_the_subprotocols() -> None:
-    with pytest.raises(PayloadError, match="a text message does not belong to npc.v1.msgpack"):
+    with pytest.raises(PayloadError, match=r"a text message does not belong to npc\.v1\.msgpack"):
         read_server_frame("{}", Subprotocol.MSGPACK)
-    with pytest.raises(PayloadError, match="a binary message does not belong to npc.v1.json"):
+    with pytest.raises(PayloadError, match=r"a binary message does not belong to npc\.v1\.json"):
         read_server_frame(b"\x80", Subprotocol.JSON)
 
 

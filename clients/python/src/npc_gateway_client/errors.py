@@ -1,7 +1,8 @@
 """Everything that can go wrong, by type."""
 
 from .wire.codes import CloseCode, ErrorCode
-from .wire.server import ErrorFrame, TurnDone
+from .wire.server import ErrorFrame
+from .wire.turn import TurnDone
 
 
 class GatewayError(Exception):

@@ -21,16 +21,13 @@ from ..wire.client import Cancel, ClientPayload, GameEvent, NpcAct, NpcJoin, Pla
 from ..wire.codes import ErrorCode
 from ..wire.convert import PayloadError
 from ..wire.frame import SERVER, UNNUMBERED, ServerFrame
-from ..wire.server import (
+from ..wire.server import ErrorFrame, NpcJoined, Ready, ServerPayload
+from ..wire.turn import (
     ActionProposed,
     DialogueDelta,
     Emotion,
-    ErrorFrame,
     FaceKey,
     Goal,
-    NpcJoined,
-    Ready,
-    ServerPayload,
     Social,
     TurnCancelled,
     TurnDone,

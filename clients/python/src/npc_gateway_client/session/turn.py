@@ -15,15 +15,8 @@ from ..errors import (
 from ..wire.client import ActionResult, Cancel
 from ..wire.codes import DoneReason, ErrorCode
 from ..wire.convert import PayloadError
-from ..wire.server import (
-    DialogueDelta,
-    ErrorFrame,
-    EventRecorded,
-    TurnCancelled,
-    TurnDone,
-    TurnEvent,
-    TurnStarted,
-)
+from ..wire.server import ErrorFrame, EventRecorded
+from ..wire.turn import DialogueDelta, TurnCancelled, TurnDone, TurnEvent, TurnStarted
 
 if TYPE_CHECKING:
     from .core import Core

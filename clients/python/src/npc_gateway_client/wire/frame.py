@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from . import client, server
+from . import client, server, turn
 from .client import ClientPayload
 from .codec import decode, encode
 from .codes import Subprotocol
@@ -27,15 +27,15 @@ SERVER: dict[str, type[ServerPayload]] = {
         server.NpcJoined,
         server.NpcWarm,
         server.NpcLeft,
-        server.TurnStarted,
-        server.DialogueDelta,
-        server.Emotion,
-        server.FaceKey,
-        server.ActionProposed,
-        server.Social,
-        server.Goal,
-        server.TurnDone,
-        server.TurnCancelled,
+        turn.TurnStarted,
+        turn.DialogueDelta,
+        turn.Emotion,
+        turn.FaceKey,
+        turn.ActionProposed,
+        turn.Social,
+        turn.Goal,
+        turn.TurnDone,
+        turn.TurnCancelled,
         server.EventRecorded,
         server.NpcActed,
         server.ErrorFrame,

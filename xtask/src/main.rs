@@ -1,6 +1,7 @@
 //! Chores of the workspace, one command each: `cargo xtask test`, `cargo xtask lint`, `cargo xtask
 //! measure`, `cargo xtask bench-peers`, `cargo xtask soak`, `cargo xtask cut`, `cargo xtask fuzz`, `cargo xtask hostile`.
 
+mod clients;
 mod cut;
 mod fuzz;
 mod hostile;

@@ -9,10 +9,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
 
-use crate::{cargo, root, step};
+use crate::{cargo, clients, root, step};
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
+    /// Leaves out `cargo test`: the client libraries alone.
+    #[arg(long, conflicts_with = "rest")]
+    clients: bool,
     /// Passed on to `cargo test`; after a second `--`, to the tests.
     #[arg(last = true)]
     rest: Vec<String>,
@@ -21,7 +24,7 @@ pub struct TestArgs {
 impl TestArgs {
     /// As if these words had been given.
     pub fn new(words: &[&str]) -> Self {
-        Self { rest: words.iter().map(|&word| word.to_owned()).collect() }
+        Self { clients: false, rest: words.iter().map(|&word| word.to_owned()).collect() }
     }
 }
 
@@ -33,15 +36,22 @@ pub fn run(args: &TestArgs) -> anyhow::Result<()> {
 pub fn run_with(args: &TestArgs, variables: &[(&str, String)]) -> anyhow::Result<()> {
     let gateway = build()?;
     let (int8, fp32) = (pull(&gateway, "int8")?, pull(&gateway, "fp32")?);
-    let mut test = cargo();
-    test.args(["test", "--workspace", "--no-fail-fast"])
-        .args(&args.rest)
-        .env("ORT_DYLIB_PATH", asset(&int8, "runtime")?)
-        .env("NPC_GATEWAY_TEST_GGUF", asset(&int8, "checkpoint")?)
-        .env("NPC_GATEWAY_TEST_MODEL", asset(&int8, "model")?)
-        .env("NPC_GATEWAY_TEST_MODEL_FP32", asset(&fp32, "model")?)
-        .envs(variables.iter().map(|(name, value)| (name, value)));
-    step(&mut test)
+    let told = [
+        ("ORT_DYLIB_PATH", asset(&int8, "runtime")?.as_str()),
+        ("NPC_GATEWAY_TEST_GGUF", asset(&int8, "checkpoint")?),
+        ("NPC_GATEWAY_TEST_MODEL", asset(&int8, "model")?),
+        ("NPC_GATEWAY_TEST_MODEL_FP32", asset(&fp32, "model")?),
+    ];
+    if !args.clients {
+        let mut test = cargo();
+        test.args(["test", "--workspace", "--no-fail-fast"]).args(&args.rest).envs(told);
+        step(test.envs(variables.iter().map(|(name, value)| (name, value))))?;
+    }
+    if !args.rest.is_empty() {
+        // Words choose among the tests of cargo.
+        return Ok(());
+    }
+    clients::test(&clients::Told { gateway: &gateway, variables: &told })
 }
 
 /// What `pull` named.

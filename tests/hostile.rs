@@ -10,6 +10,7 @@ mod server;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use npc_raw::attack::{self, Corpus, Plan};
@@ -22,6 +23,12 @@ const FRAMES: u64 = 20_000;
 /// What the server may hold for a client that does not read, and some for whatever else happens meanwhile.
 const HELD: u64 = 16 << 20;
 
+/// One test at a time: they share a process, whose memory one of them looks at.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn golden() -> Corpus {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/golden/client");
     if folder.is_dir() { Corpus::from_folder(&folder).unwrap() } else { Corpus::own() }
@@ -29,6 +36,7 @@ fn golden() -> Corpus {
 
 #[test]
 fn hostile_frames_get_what_they_deserve() {
+    let _alone = alone();
     let runtime = Runtime::new().unwrap();
     let server = runtime.block_on(TestServer::start(&[]));
     let plan = Plan {
@@ -66,6 +74,7 @@ fn hostile_frames_get_what_they_deserve() {
 /// A client that sends pings and reads no pongs must not make the server hold them all.
 #[test]
 fn pongs_that_nobody_reads_are_not_hoarded() {
+    let _alone = alone();
     const PINGS: usize = 400_000;
     let runtime = Runtime::new().unwrap();
     let server = runtime.block_on(TestServer::start(&[]));

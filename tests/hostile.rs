@@ -23,9 +23,10 @@ const FRAMES: u64 = 20_000;
 /// What the server may hold for a client that does not read, and some for whatever else happens meanwhile.
 const HELD: u64 = 16 << 20;
 
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// One test at a time: they share a process, whose memory one of them looks at.
 fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::archetype::{PackAdapter, PackError, Packs};
-use crate::config::Config;
+use crate::config::{AuthMode, Config};
 use crate::engine::{Engine, EngineError};
 use crate::history::{Hot, HotLimits};
-use crate::http::{self, Readiness};
+use crate::http::{self, Door, Readiness, Tls, TlsError};
 use crate::npc::Npcs;
-use crate::session::Gateway;
+use crate::session::{Authenticator, Gateway, KeyError};
 use crate::turn::Turns;
 use crate::wire::EngineKind;
 
@@ -41,6 +40,11 @@ pub enum StartError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Packs(#[from] PackError),
+    /// Of `auth.keys`.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot listen on {address} (server.listen): {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("the model's reader stopped: {0}")]
@@ -52,19 +56,40 @@ pub enum StartError {
 /// A server that is ready: its model is loaded and its port is open.
 #[derive(Debug)]
 pub struct App {
-    listener: TcpListener,
+    door: Door,
     address: SocketAddr,
     gateway: Arc<Gateway>,
     engine: Engine,
 }
 
 impl App {
+    /// Reads the files of keys and certificates that the settings name, so that a bad one is found before anything is
+    /// fetched or loaded.
+    ///
+    /// # Errors
+    /// [`StartError::Keys`], [`StartError::Tls`].
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        Authenticator::new(&config.auth)?;
+        Tls::load(&config.server)?;
+        Ok(())
+    }
+
     /// Loads everything and opens the port.
     ///
     /// # Errors
     /// [`StartError`]. An adapter that cannot be loaded is no reason not to start: it is logged and left out.
     pub async fn start(config: Config, paths: Paths) -> Result<Self, StartError> {
-        // First, so that a port in use is found before the model is read.
+        // First, so that a port in use or a bad key is found before the model is read.
+        let auth = Arc::new(Authenticator::new(&config.auth)?);
+        let tls = Tls::load(&config.server)?;
+        if config.auth.mode == AuthMode::Jwt {
+            tracing::info!(keys = ?auth.key_names(), "tokens are checked with these keys");
+        }
+        if config.auth.mode == AuthMode::Jwt && tls.is_none() && !config.server.listen.ip().is_loopback() {
+            tracing::warn!(
+                "tokens come in the clear: set server.tls_cert, or let only a proxy with TLS reach this port"
+            );
+        }
         let address = config.server.listen;
         let listen = |source| StartError::Listen { address, source };
         let listener = http::bind(address).map_err(listen)?;
@@ -86,8 +111,8 @@ impl App {
         let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&hot)));
         let turns =
             Turns::new(engine.clone(), Arc::clone(&npcs), hot, config.turn.clone(), config.npc.clone());
-        let gateway = Gateway::new(Arc::new(config), turns, npcs, EngineKind::Model);
-        Ok(Self { listener, address, gateway, engine })
+        let gateway = Gateway::new(Arc::new(config), auth, turns, npcs, EngineKind::Model);
+        Ok(Self { door: Door::new(listener, tls), address, gateway, engine })
     }
 
     /// Where it listens: the port that was given, or the one that the system chose for port 0.
@@ -120,7 +145,7 @@ impl App {
             }
         });
         let readiness = Readiness::new(move || engine.is_running());
-        if let Err(error) = http::serve(self.listener, self.gateway, readiness, stop).await {
+        if let Err(error) = http::serve(self.door, self.gateway, readiness, stop).await {
             tracing::error!(%error, "the server stopped");
         }
         let engine = self.engine;

@@ -31,7 +31,7 @@ fn refused(mut command: Command, code: i32) -> String {
 
 #[test]
 fn a_bad_setting_exits_2_and_is_named() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["serve", "--set", "engine.row=2"], "--set: unknown setting engine.row; did you mean engine.rows?"),
         (&["serve", "--set", "engine.rows=257"], "--set: engine.rows is 257, but must be a number, 1 to 256"),
         (
@@ -41,6 +41,15 @@ fn a_bad_setting_exits_2_and_is_named() {
         (
             &["serve", "--listen", "0.0.0.0:1"],
             "--listen: server.listen is \"0.0.0.0:1\", but must be a loopback",
+        ),
+        (&["serve", "--set", "auth.mode=jwt"], "auth.keys is \"\", but must be a folder with a key"),
+        (
+            &["serve", "--set", "auth.mode=jwt", "--set", "auth.keys=/nowhere"],
+            "setting auth.keys: /nowhere: No such file",
+        ),
+        (
+            &["serve", "--set", "server.tls_cert=/nowhere", "--set", "server.tls_key=/nowhere"],
+            "setting server.tls_cert: /nowhere: No such file",
         ),
         (&["serve", "--model", "/nowhere"], "setting model.path: /nowhere: No such file"),
         (&["serve", "--config", "/nowhere.toml"], "config file /nowhere.toml: No such file"),
@@ -197,6 +206,59 @@ fn a_damaged_adapter_is_named_and_the_server_answers_without_it() {
     assert!(log.contains("vampire.dialogue_style@v1") && log.contains("damaged"), "{log}");
 }
 
+/// At the level that logs the most.
+#[test]
+fn no_log_shows_a_token_or_a_secret() {
+    use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest, connect};
+
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let secret = "this-secret-must-not-be-in-any-log";
+    let keys = place.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    std::fs::write(keys.join("default.secret"), secret).unwrap();
+    let log = place.path().join("log");
+    let keys = format!("auth.keys={}", keys.display());
+    let server = serve_with(
+        &["auth.mode=jwt", &keys, "log.level=trace", "session.max_frame_bytes=100000"],
+        std::fs::File::create(&log).unwrap().into(),
+    );
+    let good = jsonwebtoken::encode(
+        &jsonwebtoken::Header::default(),
+        &serde_json::json!({"sub": "mina", "exp": 4_000_000_000_u64, "scope": "play"}),
+        &jsonwebtoken::EncodingKey::from_secret(secret.as_bytes()),
+    )
+    .unwrap();
+    let bad = format!("{good}x");
+    for (token, answer) in [(&good, "ready"), (&bad, "4502")] {
+        let mut request = format!("ws://{}/ws", server.address).into_client_request().unwrap();
+        request.headers_mut().insert("Sec-WebSocket-Protocol", "npc.v1.json".parse().unwrap());
+        let (mut socket, _) = connect(request).unwrap();
+        let d = serde_json::json!({"token": token, "client": {"name": "test", "version": "1"}});
+        socket.send(Message::text(serde_json::json!({"op": "identify", "d": d}).to_string())).unwrap();
+        assert!(socket.read().unwrap().to_text().unwrap().contains("hello"));
+        match socket.read().unwrap() {
+            Message::Text(text) => assert!(text.contains(answer), "{text}"),
+            Message::Close(Some(frame)) => assert_eq!(u16::from(frame.code).to_string(), answer),
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut socket = TcpStream::connect(&server.address).unwrap();
+    write!(
+        socket,
+        "GET /api/v1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {bad}\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    drop(server);
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("TRACE") && log.contains("a token was refused"), "{log}");
+    for hidden in [secret, &good[good.len() - 20..]] {
+        assert!(!log.contains(hidden), "{hidden} is in the log");
+    }
+}
+
 #[test]
 fn the_socket_is_measured_with_adapters_that_differ() {
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -238,7 +300,13 @@ fn the_socket_is_measured_with_adapters_that_differ() {
 fn every_line_of_a_load_is_accounted_for() {
     // Four lines at a time have room: two rows and a queue of two. Nobody else is answered by the model.
     let server = serve_with(
-        &["engine.rows=2", "engine.queue=2", "npc.on_overload=error", "turn.max_tokens=8"],
+        &[
+            "engine.rows=2",
+            "engine.queue=2",
+            "npc.on_overload=error",
+            "turn.max_tokens=8",
+            "session.turns_per_minute=0",
+        ],
         Stdio::null(),
     );
     let url = format!("ws://{}/ws", server.address);

@@ -9,10 +9,10 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config,
     tungstenite::{
-        self, Message,
+        self, Message, Utf8Bytes,
         client::IntoClientRequest,
         http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
-        protocol::{CloseFrame, WebSocketConfig},
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
@@ -160,9 +160,10 @@ impl Link {
         }
     }
 
-    /// Says goodbye; the gateway need not hear it.
+    /// Says goodbye for good: the session ends too. The gateway need not hear it.
     pub(super) async fn close(&mut self) {
-        let _ = timeout(Duration::from_secs(1), self.socket.close(None)).await;
+        let goodbye = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::from_static("") };
+        let _ = timeout(Duration::from_secs(1), self.socket.close(Some(goodbye))).await;
     }
 }
 

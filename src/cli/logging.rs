@@ -4,10 +4,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
+/// Below this the WebSocket library logs whole messages, and with them tokens and what players say. It holds whatever
+/// `log.level` says.
+const NO_MESSAGES: &str = "tungstenite=debug";
+
 /// Starts logging, once in a process.
 pub(super) fn start(log: &Log) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&log.level)?)
+        .with_env_filter(EnvFilter::try_new(&log.level)?.add_directive(NO_MESSAGES.parse()?))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     let started = match log.format {

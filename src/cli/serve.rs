@@ -62,6 +62,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = args.config()?;
     drop(args);
     super::logging::start(&config.log)?;
+    App::check(&config).map_err(explain)?;
     let paths = paths(&config)?;
     super::runtime()?.block_on(async {
         let shutdown = super::signal::shutdown()?;
@@ -93,6 +94,9 @@ pub(super) fn paths(config: &Config) -> anyhow::Result<Paths> {
 fn explain(error: StartError) -> anyhow::Error {
     let setting = match &error {
         StartError::Packs(_) => "packs.path",
+        StartError::Keys(_) => "auth.keys",
+        // Names its settings itself.
+        StartError::Tls(error) => return Usage(error.to_string()).into(),
         StartError::Engine(EngineError::BadModel { .. }) => "model.path",
         StartError::Engine(EngineError::Provider { .. }) => "engine.providers",
         _ => return error.into(),

@@ -17,7 +17,7 @@ mod turn;
 
 use std::path::Path;
 
-pub use auth::{Auth, AuthMode};
+pub use auth::{Auth, AuthMode, PlayGrant};
 pub use engine::{AdapterPrecision, DecoderKind, Engine, Provider};
 pub use error::{ConfigError, Origin};
 pub use load::Loader;
@@ -77,6 +77,23 @@ impl Config {
                 "server.listen",
                 "a loopback address such as 127.0.0.1, because auth.mode = \"dev\" trusts everybody".into(),
             ));
+        }
+        if auth.mode == AuthMode::Jwt && auth.keys.as_os_str().is_empty() {
+            return Err(("auth.keys", "a folder with a key, because auth.mode is \"jwt\"".into()));
+        }
+        for (name, texts) in [("auth.issuers", &auth.issuers), ("auth.audiences", &auth.audiences)] {
+            if texts.iter().any(String::is_empty) {
+                return Err((name, "a list of texts that are not empty".into()));
+            }
+        }
+        match (server.tls_cert.as_os_str().is_empty(), server.tls_key.as_os_str().is_empty()) {
+            (true, false) => {
+                return Err(("server.tls_cert", "set when server.tls_key is: TLS needs both".into()));
+            }
+            (false, true) => {
+                return Err(("server.tls_key", "set when server.tls_cert is: TLS needs both".into()));
+            }
+            _ => {}
         }
         if !server.allowed_origins.iter().all(|origin| is_origin(origin)) {
             return Err((

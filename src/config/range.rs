@@ -35,6 +35,8 @@ impl fmt::Display for Range {
 
 /// Every numeric setting by its full name.
 pub(super) const RANGES: &[(&str, Range)] = &[
+    ("server.reread_ms", Range::Closed(100.0, 3_600_000.0)),
+    ("auth.leeway_s", Range::Closed(0.0, 600.0)),
     ("engine.threads", Range::Closed(0.0, 256.0)),
     ("engine.rows", Range::Closed(1.0, 256.0)),
     ("engine.context", Range::Closed(64.0, 131_072.0)),
@@ -59,8 +61,16 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("npc.mailbox", Range::Closed(1.0, 1024.0)),
     ("session.heartbeat_ms", Range::Closed(100.0, 600_000.0)),
     ("session.identify_timeout_ms", Range::Closed(100.0, 600_000.0)),
+    ("session.idle_timeout_ms", Range::Closed(0.0, 86_400_000.0)),
+    ("session.frames_per_second", Range::Closed(0.0, 1_000_000.0)),
+    ("session.frames_burst", Range::Closed(1.0, 1_000_000.0)),
+    ("session.turns_per_minute", Range::Closed(0.0, 1_000_000.0)),
+    ("session.turns_burst", Range::Closed(1.0, 1_000_000.0)),
     ("session.max_frame_bytes", Range::Closed(1024.0, 16_777_216.0)),
     ("session.send_queue_bytes", Range::Closed(4096.0, 268_435_456.0)),
+    ("session.resume_window_ms", Range::Closed(0.0, 3_600_000.0)),
+    ("session.replay_bytes", Range::Closed(1024.0, 268_435_456.0)),
+    ("session.replay_total_mb", Range::Closed(1.0, 1_048_576.0)),
     ("session.max_sessions", Range::Closed(1.0, 1_000_000.0)),
     ("session.max_sessions_per_player", Range::Closed(1.0, 1_000_000.0)),
     ("session.max_npcs", Range::Closed(1.0, 10_000.0)),
@@ -69,6 +79,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("session.max_context_chars", Range::Closed(1.0, 1_000_000.0)),
     ("session.max_actions", Range::Closed(1.0, 256.0)),
     ("shutdown.grace_ms", Range::Closed(0.0, 600_000.0)),
+    ("shutdown.batch", Range::Closed(1.0, 1_000_000.0)),
 ];
 
 /// The range of a setting; `None` if it is no number.

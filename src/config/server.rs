@@ -13,6 +13,12 @@ pub struct Server {
     pub allowed_origins: Vec<String>,
     /// Folder for everything that the server writes.
     pub data: PathBuf,
+    /// The certificate and its chain, PEM; empty: no TLS.
+    pub tls_cert: PathBuf,
+    /// Its private key, PEM; empty if and only if there is no certificate.
+    pub tls_key: PathBuf,
+    /// Milliseconds after which key files are read again.
+    pub reread_ms: u64,
 }
 
 /// The base model.
@@ -37,4 +43,6 @@ pub struct Packs {
 pub struct Shutdown {
     /// Time that running turns get to finish.
     pub grace_ms: u64,
+    /// Sockets that are closed every 100 ms.
+    pub batch: usize,
 }

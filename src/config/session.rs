@@ -6,8 +6,22 @@ use serde::{Deserialize, Serialize};
 pub struct Session {
     pub heartbeat_ms: u64,
     pub identify_timeout_ms: u64,
+    /// Without a frame but heartbeats; 0: never.
+    pub idle_timeout_ms: u64,
+    /// Of one player; 0: no limit.
+    pub frames_per_second: u32,
+    pub frames_burst: u32,
+    /// Of one player; 0: no limit.
+    pub turns_per_minute: u32,
+    pub turns_burst: u32,
     pub max_frame_bytes: usize,
     pub send_queue_bytes: usize,
+    /// How long a session waits for its client after its socket was lost; 0: it does not.
+    pub resume_window_ms: u64,
+    /// Frames held for a client that may come back.
+    pub replay_bytes: usize,
+    /// The same, of all sessions together.
+    pub replay_total_mb: usize,
     pub max_sessions: usize,
     pub max_sessions_per_player: usize,
     /// NPCs joined by one session.

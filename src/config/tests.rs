@@ -158,6 +158,15 @@ fn a_bad_setting_is_named_with_its_source() {
         ("server.listen=localhost", "but must be an address and a port, such as 127.0.0.1:7777"),
         ("server.listen=0.0.0.0:7777", "a loopback address such as 127.0.0.1, because auth.mode"),
         ("server.allowed_origins=https://a/", "a list of origins such as"),
+        ("auth.mode=none", "auth.mode is \"none\", but must be `dev` or `jwt`"),
+        ("auth.mode=jwt", "auth.keys is \"\", but must be a folder with a key, because auth.mode is \"jwt\""),
+        ("auth.issuers=[\"\"]", "auth.issuers is [\"\"], but must be a list of texts that are not empty"),
+        (
+            "auth.play_grants=everything",
+            "--set: auth.play_grants is [\"everything\"], but must be one of `create`, `mix`, `context`, `audience`",
+        ),
+        ("server.tls_cert=/c.pem", "server.tls_key is \"\", but must be set when server.tls_cert is"),
+        ("server.tls_key=/k.pem", "server.tls_cert is \"\", but must be set when server.tls_key is"),
         ("server.data=", "server.data is \"\", but must be a folder"),
         ("turn.window_min=10", ""),
         (

@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::adapter::{Adapter, AdapterInfo};
 pub use self::decoder::{Decoder, ResolvedMix, Step, StepToken};
 pub use self::error::EngineError;
-pub use self::native::{Native, int8_ceiling};
+pub use self::native::{Ceiling, Native, int8_ceiling};
 pub use self::portable::Portable;
 pub use self::request::{
     Choice, Choose, Event, FinishReason, Generate, Generation, Mix, Sampling, Schedule, Usage, Weighted,

@@ -15,6 +15,8 @@ use crate::config::AuthMode;
 /// Refuses a request whose `Host` is no loopback name with 403, in `dev` mode.
 pub(super) async fn host(State(state): State<AppState>, request: Request, next: Next) -> Response {
     match state.gateway.config().auth.mode {
+        // Nothing is to be had without a token there.
+        AuthMode::Jwt => {}
         AuthMode::Dev => {
             // A request line may name a host too, and then the header means nothing.
             let in_line = request.uri().authority().map(Authority::as_str);
@@ -23,6 +25,18 @@ pub(super) async fn host(State(state): State<AppState>, request: Request, next: 
                 return (StatusCode::FORBIDDEN, message).into_response();
             }
         }
+    }
+    next.run(request).await
+}
+
+/// Refuses a request for `/ws` or `/api/v1` that another page makes with 403.
+pub(super) async fn origin(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let guarded = path == "/ws" || path == "/api/v1" || path.starts_with("/api/v1/");
+    let allowed = &state.gateway.config().server.allowed_origins;
+    if guarded && !origin_is_allowed(request.headers(), allowed) {
+        let message = "this Origin may not connect; server.allowed_origins lists those that may\n";
+        return (StatusCode::FORBIDDEN, message).into_response();
     }
     next.run(request).await
 }
@@ -51,7 +65,7 @@ fn is_loopback(host: &str) -> bool {
 
 /// Whether the page that a request comes from may talk to this server: there is none (`Origin` is absent), or
 /// it is the server's own, or `allowed` names it.
-pub(super) fn origin_is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
+fn origin_is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     headers.get_all(header::ORIGIN).iter().all(|origin| {
         let Ok(origin) = origin.to_str() else { return false };

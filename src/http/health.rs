@@ -38,7 +38,10 @@ pub(super) struct Ready {
     model: bool,
     /// The server is going down.
     draining: bool,
+    /// Sessions that are there.
     sessions: usize,
+    /// Those of them that have lost their socket and wait for their client.
+    lost: usize,
     sockets: usize,
 }
 
@@ -52,6 +55,7 @@ pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<R
     let all = model && !draining;
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let sessions = state.gateway.session_count();
+    let lost = state.gateway.lost_count();
     let sockets = state.gateway.socket_count();
-    (status, Json(Ready { all, model, draining, sessions, sockets }))
+    (status, Json(Ready { all, model, draining, sessions, lost, sockets }))
 }

@@ -6,16 +6,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Bytes that the kernel holds for a client that does not read. Left alone it would take megabytes before
 /// `session.send_queue_bytes` noticed anything.
 const KERNEL_SEND_BUFFER: u32 = 128 * 1024;
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
+/// How long nothing is accepted after that failed for want of something.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How long, and for how many bytes, a closed connection is still read.
 const LINGER_TIME: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
@@ -35,26 +36,30 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts [`LingeringStream`]s.
-#[derive(Debug)]
-pub struct Lingering(pub TcpListener);
-
-impl Listener for Lingering {
-    type Io = LingeringStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (LingeringStream, SocketAddr) {
-        // Its own accept logs errors and waits out those that pass.
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
+/// The next connection. Errors that pass are waited out.
+pub async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY could not be set");
+                }
+                return stream;
+            }
+            // The client's trouble, not ours.
+            Err(error) if is_of_connection(&error) => {}
+            Err(error) => {
+                // Too many open files, most likely.
+                tracing::error!(%error, "no connection could be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
         }
-        (LingeringStream { stream: Some(stream), at_end: false }, address)
     }
+}
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 /// A connection that goes on reading for a while after it was dropped.
@@ -63,21 +68,30 @@ impl Listener for Lingering {
 /// not read yet: the close frame that says what it did wrong, such as sending a message that is too large and
 /// therefore was not read.
 #[derive(Debug)]
-pub struct LingeringStream {
+pub struct LingeringStream<S: Stream> {
     /// `None` only while it is dropped.
-    stream: Option<TcpStream>,
+    stream: Option<S>,
     /// The client has sent everything: nothing can be unread.
     at_end: bool,
 }
 
-impl LingeringStream {
-    fn stream(&mut self) -> Pin<&mut TcpStream> {
+/// What a connection may be: TCP, with or without TLS on it.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+impl<S: Stream> LingeringStream<S> {
+    pub fn new(stream: S) -> Self {
+        Self { stream: Some(stream), at_end: false }
+    }
+
+    fn stream(&mut self) -> Pin<&mut S> {
         // Only `drop` takes the stream, and nothing is called after it.
         Pin::new(self.stream.as_mut().expect("the stream is there until it is dropped"))
     }
 }
 
-impl Drop for LingeringStream {
+impl<S: Stream> Drop for LingeringStream<S> {
     fn drop(&mut self) {
         let Some(stream) = self.stream.take() else { return };
         // Without a runtime the process is ending.
@@ -87,8 +101,8 @@ impl Drop for LingeringStream {
     }
 }
 
-async fn linger(mut stream: TcpStream) {
-    // An error means that the connection is gone already.
+async fn linger(mut stream: impl Stream) {
+    // With TLS this also says that nothing follows. An error means that the connection is gone already.
     if stream.shutdown().await.is_err() {
         return;
     }
@@ -102,7 +116,7 @@ async fn linger(mut stream: TcpStream) {
     }
 }
 
-impl AsyncRead for LingeringStream {
+impl<S: Stream> AsyncRead for LingeringStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -120,7 +134,7 @@ impl AsyncRead for LingeringStream {
     }
 }
 
-impl AsyncWrite for LingeringStream {
+impl<S: Stream> AsyncWrite for LingeringStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.stream().poll_write(cx, buf)
     }

@@ -6,31 +6,34 @@
 //! | `GET /healthz` | 200 while the process lives |
 //! | `GET /readyz` | 200 while the server takes sessions, else 503; JSON either way |
 //! | `GET /` | what this is, as text |
+//! | `/api/v1` | nothing yet, but only for the scope `admin` |
 //!
-//! In `dev` mode every path wants a loopback `Host` ([`guard`]).
+//! In `dev` mode every path wants a loopback `Host`; `/ws` and `/api/v1` want an `Origin` that is the server's own or
+//! configured, if there is one ([`guard`]).
 
+mod api;
+mod connections;
 mod guard;
 mod health;
 mod listener;
+mod tls;
 mod upgrade;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use std::future::IntoFuture;
-
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use connections::Door;
 pub use health::Readiness;
 pub use listener::bind;
+pub use tls::{Tls, TlsError};
 
 use crate::session::Gateway;
-use listener::Lingering;
 
 /// How long requests that are being answered may take after all sockets are closed.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
@@ -43,12 +46,13 @@ struct AppState {
 }
 
 /// Serves until `shutdown` is cancelled, then drains: `readyz` fails and new turns are refused, turns that run
-/// get `shutdown.grace_ms`, all sockets are closed with 4001, and only then the port.
+/// get `shutdown.grace_ms`, all sockets are closed with 4001, in batches, and only then the port. Files of keys and
+/// certificates are read again every `server.reread_ms`.
 ///
 /// # Errors
-/// None after the start; the type is that of the listener.
+/// None; the type is kept for those that may come.
 pub async fn serve(
-    listener: TcpListener,
+    door: impl Into<Door>,
     gateway: Arc<Gateway>,
     readiness: Readiness,
     shutdown: CancellationToken,
@@ -56,7 +60,10 @@ pub async fn serve(
     let stop = CancellationToken::new();
     let grace = Duration::from_millis(gateway.config().shutdown.grace_ms);
     let app = router(AppState { gateway: Arc::clone(&gateway), readiness });
-    let server = axum::serve(Lingering(listener), app).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let door = door.into();
+    let reread = reread(Arc::clone(&gateway), door.tls().cloned());
+    let patience = Duration::from_millis(gateway.config().session.identify_timeout_ms);
+    let server = door.serve(app, patience, stop.clone());
     let drained = async {
         shutdown.cancelled().await;
         gateway.drain(grace).await;
@@ -65,8 +72,29 @@ pub async fn serve(
         tokio::time::sleep(LAST_REQUESTS).await;
     };
     tokio::select! {
-        result = server.into_future() => result,
-        () = drained => Ok(()),
+        () = server => {}
+        () = drained => {}
+        () = reread => {}
+        () = gateway.tend() => {}
+    }
+    Ok(())
+}
+
+/// Reads keys and certificates again and again.
+async fn reread(gateway: Arc<Gateway>, tls: Option<Arc<Tls>>) {
+    let every = Duration::from_millis(gateway.config().server.reread_ms);
+    loop {
+        tokio::time::sleep(every).await;
+        let (auth, tls) = (Arc::clone(gateway.auth()), tls.clone());
+        let read = move || {
+            auth.reread();
+            if let Some(tls) = tls {
+                tls.reread();
+            }
+        };
+        if let Err(error) = tokio::task::spawn_blocking(read).await {
+            tracing::error!(%error, "keys and certificates could not be read again");
+        }
     }
 }
 
@@ -76,6 +104,8 @@ fn router(state: AppState) -> Router {
         .route("/ws", get(upgrade::upgrade))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .nest("/api/v1", api::router(&state))
+        .layer(from_fn_with_state(state.clone(), guard::origin))
         .layer(from_fn_with_state(state.clone(), guard::host))
         .with_state(state)
 }

@@ -7,7 +7,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::AppState;
-use super::guard::origin_is_allowed;
 use crate::session;
 use crate::wire::Subprotocol;
 
@@ -22,10 +21,6 @@ pub(super) async fn upgrade(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let gateway = state.gateway;
-    if !origin_is_allowed(&headers, &gateway.config().server.allowed_origins) {
-        let message = "this Origin may not connect; server.allowed_origins lists those that may\n";
-        return (StatusCode::FORBIDDEN, message).into_response();
-    }
     let mut upgrade = match upgrade {
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),

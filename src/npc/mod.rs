@@ -158,9 +158,25 @@ impl Npcs {
     /// `unknown_npc` for a new id without an archetype, `unknown_archetype`, `bad_payload` for a definition
     /// that differs from the NPC's, `overloaded` when no more NPCs can be held.
     pub fn join(&self, join: &NpcJoin) -> Result<NpcJoined, NpcError> {
+        self.enter(join, true)
+    }
+
+    /// Meets an NPC that exists.
+    ///
+    /// # Errors
+    /// As [`Self::join`], and `forbidden` for a definition of a new one.
+    pub fn join_existing(&self, join: &NpcJoin) -> Result<NpcJoined, NpcError> {
+        self.enter(join, false)
+    }
+
+    fn enter(&self, join: &NpcJoin, may_create: bool) -> Result<NpcJoined, NpcError> {
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
-        if self.map.len() >= self.config.max_npcs && !self.map.contains_key(&join.npc) {
-            self.make_room()?;
+        if !self.map.contains_key(&join.npc) {
+            // Checked first: nobody is forgotten for an NPC that will not be.
+            self.pack_of_new(join, may_create)?;
+            if self.map.len() >= self.config.max_npcs {
+                self.make_room()?;
+            }
         }
         let npc = match self.map.entry(join.npc.clone()) {
             Entry::Occupied(entry) => {
@@ -170,7 +186,7 @@ impl Npcs {
                 Arc::clone(entry.get())
             }
             Entry::Vacant(entry) => {
-                let npc = Arc::new(self.create(join)?);
+                let npc = Arc::new(self.create(join, may_create)?);
                 npc.joined.fetch_add(1, Ordering::AcqRel);
                 entry.insert(Arc::clone(&npc));
                 npc
@@ -197,24 +213,31 @@ impl Npcs {
         })
     }
 
-    fn create(&self, join: &NpcJoin) -> Result<Npc, NpcError> {
+    /// The pack of an NPC that is to be made, if it may be.
+    fn pack_of_new(&self, join: &NpcJoin, may_create: bool) -> Result<&Arc<Pack>, NpcError> {
+        let refused = |code, field, message| Err(NpcError { code, message, field: Some(field) });
+        let npc = &join.npc;
         let Some(archetype) = &join.archetype else {
-            return Err(NpcError {
-                code: ErrorCode::UnknownNpc,
-                message: format!("there is no npc {:?}; a new one needs an archetype", join.npc),
-                field: Some("npc"),
-            });
+            let message = format!("there is no npc {npc:?}; a new one needs an archetype");
+            return refused(ErrorCode::UnknownNpc, "npc", message);
         };
+        if !may_create {
+            let message = format!(
+                "there is no npc {npc:?}; making one needs the scope director, or create among the server's \
+                 auth.play_grants"
+            );
+            return refused(ErrorCode::Forbidden, "archetype", message);
+        }
         let Some(pack) = self.packs.get(archetype) else {
-            return Err(NpcError {
-                code: ErrorCode::UnknownArchetype,
-                message: format!(
-                    "there is no pack for archetype {archetype:?}; there are: {}",
-                    self.packs.names().collect::<Vec<_>>().join(", ")
-                ),
-                field: Some("archetype"),
-            });
+            let names = self.packs.names().collect::<Vec<_>>().join(", ");
+            let message = format!("there is no pack for archetype {archetype:?}; there are: {names}");
+            return refused(ErrorCode::UnknownArchetype, "archetype", message);
         };
+        Ok(pack)
+    }
+
+    fn create(&self, join: &NpcJoin, may_create: bool) -> Result<Npc, NpcError> {
+        let pack = self.pack_of_new(join, may_create)?;
         let seed = join.seed.unwrap_or_else(|| default_seed(&join.npc));
         let name = match &join.name {
             Some(name) => name.clone(),
@@ -225,7 +248,7 @@ impl Npcs {
             info: NpcInfo {
                 id: join.npc.clone(),
                 name,
-                archetype: archetype.clone(),
+                archetype: pack.name.clone(),
                 seed,
                 ..NpcInfo::default()
             },

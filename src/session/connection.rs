@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::auth::authenticate;
 use super::gateway::Gateway;
 use super::handle;
 use super::outbox::Outbox;
+use super::rate::Patience;
+use super::renew::renew;
 use super::state::{Session, send_unnumbered};
 use crate::wire::{
-    Cid, ClientFrame, CloseCode, ErrorCode, ErrorPayload, HeartbeatAck, Identify, PROTOCOL, RawFrame, Ready,
-    ResumeFailReason, ResumeFailed, ServerFrame, Subprotocol, not_available,
+    Cid, ClientFrame, CloseCode, ErrorCode, ErrorPayload, HeartbeatAck, Identify, PROTOCOL, RawFrame, Resume,
+    ResumeFailed, ServerFrame, Subprotocol, not_available,
 };
 
 /// The protocol's state of one socket.
@@ -20,6 +21,7 @@ pub struct Connection {
     outbox: Arc<Outbox>,
     /// `None` before `ready`.
     presence: Option<Presence>,
+    patience: Patience,
 }
 
 /// What a frame did to the clocks of the socket.
@@ -33,7 +35,8 @@ pub enum Beat {
 
 impl Connection {
     pub fn new(gateway: Arc<Gateway>, subprotocol: Subprotocol, outbox: Arc<Outbox>) -> Self {
-        Self { gateway, subprotocol, outbox, presence: None }
+        let patience = Patience::new(&gateway.config.session);
+        Self { gateway, subprotocol, outbox, presence: None, patience }
     }
 
     /// Sends `hello`.
@@ -46,6 +49,13 @@ impl Connection {
         self.presence.as_ref().map(|presence| &presence.session)
     }
 
+    /// The socket is at its end, and with `over` the session too.
+    pub fn leave(mut self, over: bool) {
+        if let Some(presence) = &mut self.presence {
+            presence.ends = over;
+        }
+    }
+
     /// Takes one message of the socket's kind.
     ///
     /// # Errors
@@ -55,6 +65,9 @@ impl Connection {
             tracing::debug!(%error, "not a frame");
             CloseCode::BadFrame
         })?;
+        if let Some(presence) = &mut self.presence {
+            presence.heard();
+        }
         let session = self.session().cloned();
         if session.is_none() && !matches!(frame.op(), "identify" | "resume") {
             return Err(CloseCode::BadFrame);
@@ -66,9 +79,20 @@ impl Connection {
                 return Ok(Beat::Still);
             }
         };
+        if let Err(error) = self.count(session.as_deref())? {
+            self.refuse(*error, cid.as_ref());
+            return Ok(Beat::Still);
+        }
         match (frame.parse(&self.gateway.frame_limits()), session) {
             (Err(error), _) => {
                 self.refuse(*error, cid.as_ref());
+                Ok(Beat::Still)
+            }
+            (Ok(ClientFrame::Auth(auth)), Some(session)) => {
+                match renew(&self.gateway.auth, &session, &auth)? {
+                    Ok(authed) => session.send(&ServerFrame::Authed(authed), cid.as_ref()),
+                    Err(error) => self.refuse(*error, cid.as_ref()),
+                }
                 Ok(Beat::Still)
             }
             (Ok(frame), Some(session)) => Ok(self.take_as(&session, frame, cid.as_ref())),
@@ -76,16 +100,23 @@ impl Connection {
         }
     }
 
+    /// Counts a frame against the limits. Inside: the answer to one past the player's rate.
+    fn count(&mut self, session: Option<&Session>) -> Result<Result<(), Box<ErrorPayload>>, CloseCode> {
+        let counted = match session {
+            Some(session) => self.gateway.rates.frame(&session.player.name),
+            None => Ok(()),
+        };
+        if (session.is_none() || counted.is_err()) && !self.patience.bears() {
+            return Err(CloseCode::RateLimited);
+        }
+        Ok(counted)
+    }
+
     /// A frame before `ready`.
     fn shake_hands(&mut self, frame: ClientFrame, cid: Option<&Cid>) -> Result<Beat, CloseCode> {
         match frame {
             ClientFrame::Identify(identify) => self.identify(&identify, cid),
-            ClientFrame::Resume(_) => {
-                // Sessions end with their socket, so whichever is asked for is not there.
-                let failed = ResumeFailed { reason: ResumeFailReason::UnknownSession, recovered: false };
-                self.send_unnumbered(&ServerFrame::ResumeFailed(failed), cid);
-                Ok(Beat::Still)
-            }
+            ClientFrame::Resume(resume) => Ok(self.resume(&resume, cid)),
             _ => Err(CloseCode::BadFrame),
         }
     }
@@ -95,32 +126,37 @@ impl Connection {
             return Err(CloseCode::UnsupportedProtocol);
         }
         let gateway = &self.gateway;
-        let player =
-            authenticate(gateway.config.auth.mode, &identify.token).ok_or(CloseCode::Unauthenticated)?;
-        if gateway.is_draining() {
-            return Err(CloseCode::Draining);
+        let grant = gateway.auth.admit(&identify.token)?;
+        if !gateway.rates.has_room() {
+            return Err(CloseCode::SessionLimit);
         }
-        let session = Session::new(player, self.subprotocol, Arc::clone(&self.outbox));
-        gateway.sessions.add(&session).map_err(|_| CloseCode::SessionLimit)?;
-        self.presence = Some(Presence { gateway: Arc::clone(gateway), session: Arc::clone(&session) });
+        let session = gateway.begin(&grant, self.subprotocol, &self.outbox)?;
+        self.presence = Some(Presence::new(gateway, &session, &self.outbox));
         tracing::debug!(
-            session = session.id,
+            session = session.name(),
             client = identify.client.name,
             version = identify.client.version,
             "session started"
         );
-        let ready = Ready {
-            session: session.id.clone(),
-            resume_token: uuid::Uuid::new_v4().simple().to_string(),
-            epoch: gateway.epoch.clone(),
-            player: session.player.name.clone(),
-            scopes: session.player.scopes.clone(),
-            // Sessions end with their socket.
-            resume_window_ms: 0,
-            limits: gateway.ready_limits(),
-        };
-        session.send(&ServerFrame::Ready(ready), cid);
+        session.send(&ServerFrame::Ready(gateway.ready(&session)), cid);
         Ok(Beat::Alive)
+    }
+
+    /// Takes a session up. Failing neither closes the socket nor buys it time.
+    fn resume(&mut self, resume: &Resume, cid: Option<&Cid>) -> Beat {
+        match self.gateway.resume(resume, self.subprotocol, &self.outbox, cid) {
+            Ok(session) => {
+                tracing::debug!(session = session.name(), seq = resume.seq, "session resumed");
+                self.presence = Some(Presence::new(&self.gateway, &session, &self.outbox));
+                Beat::Alive
+            }
+            Err(reason) => {
+                tracing::debug!(?reason, "a session was not resumed");
+                let failed = ResumeFailed { reason, recovered: false };
+                self.send_unnumbered(&ServerFrame::ResumeFailed(failed), cid);
+                Beat::Still
+            }
+        }
     }
 
     /// A frame of a session.
@@ -128,6 +164,7 @@ impl Connection {
         let gateway = &self.gateway;
         let done = match frame {
             ClientFrame::Heartbeat(heartbeat) => {
+                session.acknowledge(heartbeat.seq);
                 let ack = HeartbeatAck { seq: heartbeat.seq };
                 self.send_unnumbered(&ServerFrame::HeartbeatAck(ack), cid);
                 return Beat::Alive;
@@ -138,11 +175,12 @@ impl Connection {
             ClientFrame::Say(say) => handle::say(gateway, session, *say, cid),
             ClientFrame::Cancel(cancel) => handle::cancel(gateway, session, &cancel, cid),
             ClientFrame::Playback(playback) => handle::playback(gateway, session, &playback),
+            // Taken before it comes here.
+            ClientFrame::Auth(_) => Ok(()),
             // Reading a frame refuses what this server does not have.
-            ClientFrame::Auth(_)
-            | ClientFrame::ActionResult(_)
-            | ClientFrame::Event(_)
-            | ClientFrame::NpcAct(_) => Err(Box::new(not_available(frame.op()))),
+            ClientFrame::ActionResult(_) | ClientFrame::Event(_) | ClientFrame::NpcAct(_) => {
+                Err(Box::new(not_available(frame.op())))
+            }
             // The session goes on as it is: a second handshake is a slip, not an attack.
             ClientFrame::Identify(_) | ClientFrame::Resume(_) => Err(Box::new(ErrorPayload::new(
                 ErrorCode::BadPayload,
@@ -169,19 +207,39 @@ impl Connection {
     }
 }
 
-/// A session's place among the others, given back when it is dropped, whatever ended the socket.
+/// The hold of a socket on its session. Dropped, whatever ended the socket, it leaves the session waiting for its
+/// client, or ends it.
 #[derive(Debug)]
 struct Presence {
     gateway: Arc<Gateway>,
     session: Arc<Session>,
+    outbox: Arc<Outbox>,
+    /// A frame has come since the session is on this socket.
+    heard: bool,
+    /// The session ends with the socket.
+    ends: bool,
+}
+
+impl Presence {
+    fn new(gateway: &Arc<Gateway>, session: &Arc<Session>, outbox: &Arc<Outbox>) -> Self {
+        let (gateway, session, outbox) = (Arc::clone(gateway), Arc::clone(session), Arc::clone(outbox));
+        Self { gateway, session, outbox, heard: false, ends: false }
+    }
+
+    fn heard(&mut self) {
+        if !self.heard {
+            self.heard = true;
+            self.session.confirm(&self.outbox);
+        }
+    }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.session.gone.cancel();
-        for npc in self.session.take_joined() {
-            self.gateway.npcs.leave(&npc);
+        if self.ends {
+            self.gateway.end(&self.session, &self.outbox);
+        } else {
+            self.gateway.lose(&self.session, &self.outbox);
         }
-        self.gateway.sessions.remove(&self.session);
     }
 }

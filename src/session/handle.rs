@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::gateway::Gateway;
 use super::relay::{Carried, Relay};
 use super::state::Session;
-use crate::npc::NpcError;
+use crate::npc::{NpcError, Npcs};
 use crate::turn::Say;
 use crate::wire::{
     Cancel, Cid, ErrorCode, ErrorPayload, NpcFocus, NpcJoin, NpcLeave, NpcLeft, NpcWarm, Playback, SayFrame,
@@ -35,12 +35,11 @@ pub fn join(
             ..ErrorPayload::new(ErrorCode::TooManyNpcs, message)
         }));
     }
-    let joined = gateway.npcs.join(&join).map_err(|error| npc_refused(error, &join.npc))?;
-    if known {
-        // The NPC counts every join; this session is counted already.
+    let enter = if session.pass.rights().create { Npcs::join } else { Npcs::join_existing };
+    let joined = enter(&gateway.npcs, &join).map_err(|error| npc_refused(error, &join.npc))?;
+    if known || !session.joined(join.npc.clone()) {
+        // The NPC counts every join, and this session is counted already, or is over.
         gateway.npcs.leave(&join.npc);
-    } else {
-        session.joined(join.npc);
     }
     session.send(&ServerFrame::NpcJoined(Box::new(joined)), cid);
     Ok(())
@@ -134,6 +133,7 @@ pub fn say(
     say: SayFrame,
     cid: Option<&Cid>,
 ) -> Result<(), Refused> {
+    session.pass.rights().check_say(&say)?;
     let SayFrame { npc, turn, text, actions, context, generation, mix, audience } = say;
     let overloaded = |message, retry_after_ms, limit: Option<usize>| {
         Box::new(ErrorPayload {
@@ -148,6 +148,16 @@ pub fn say(
     if !session.has_joined(&npc) {
         return Err(Box::new(ErrorPayload { turn: Some(turn), ..*not_joined(npc) }));
     }
+    // Runs nothing, so no limit is in its way.
+    let player = &session.player.name;
+    match gateway.turns.repeated(player, &npc, &turn) {
+        Ok(None) => {}
+        Ok(Some(done)) => {
+            session.send(&ServerFrame::TurnDone(done), cid);
+            return Ok(());
+        }
+        Err(error) => return Err(Box::new(error.payload(&turn, Some(&npc)))),
+    }
     if gateway.is_draining() {
         let message = "the server is going down and takes no new lines".to_owned();
         return Err(overloaded(message, gateway.config.shutdown.grace_ms, None));
@@ -157,8 +167,11 @@ pub fn say(
         let message = format!("{limit} turns of this session run or wait, as many as it may have");
         return Err(overloaded(message, TURNS_RETRY_MS, Some(limit)));
     };
+    if let Err(error) = gateway.rates.turn(player) {
+        return Err(Box::new(ErrorPayload { turn: Some(turn), npc: Some(npc), ..*error }));
+    }
     let line = Say {
-        player: session.player.name.clone(),
+        player: player.clone(),
         npc: npc.clone(),
         turn: turn.clone(),
         text,

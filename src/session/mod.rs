@@ -1,21 +1,32 @@
-//! One socket's life: the handshake, the frames of a client, the turns that answer them, and the end.
+//! Sockets and sessions: the handshake, the frames of a client, the turns that answer them, and the end.
 //!
 //! - [`Gateway`] is what all sockets share.
 //! - `socket` runs one WebSocket: a reader, a writer with a bounded queue ([`outbox`]), the timeouts, the
 //!   close handshake. It logs every socket's end, once.
-//! - `connection` takes frames: before `ready` only the handshake, after it `handle`.
-//! - [`state::Session`] is what outlives a socket in principle: `s` is given there and nowhere else.
+//! - `connection` takes frames: before `ready` or `resumed` only the handshake, after it `handle`.
+//! - `auth` tells who a token stands for, `renew` takes a new one, `rate` counts what a player sends.
+//! - [`state::Session`] is what outlives a socket: it numbers frames (`s`), and keeps them ([`replay`]) for a client
+//!   that comes back with one of its tokens ([`keys`]).
+//! - `lifecycle` is how sessions begin, lose their socket, come back, and end; `ended` remembers those whose client
+//!   did not come back.
 //! - `relay` carries the events of one turn to every session that hears it.
 
 mod auth;
 mod connection;
+mod ended;
 mod gateway;
 mod handle;
+mod keys;
+mod lifecycle;
 mod outbox;
+mod rate;
 mod registry;
 mod relay;
+mod renew;
+mod replay;
 mod socket;
 mod state;
 
+pub use auth::{Authenticator, KeyError};
 pub use gateway::Gateway;
 pub use socket::run;

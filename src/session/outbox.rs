@@ -11,7 +11,8 @@ use crate::wire::CloseCode;
 /// Encoded messages that wait for the socket's writer, bounded in bytes.
 ///
 /// Putting a message in never waits: a turn must not stall because one of its listeners reads slowly. A
-/// client that lets the queue run full loses the socket (`slow_consumer`), and the queue at once its memory.
+/// client that lets the queue run full loses the socket (`slow_consumer`), and the queue at once its memory. What a
+/// resume replays is not counted: it has a bound of its own, and a queue that is shorter must not refuse it.
 #[derive(Debug)]
 pub struct Outbox {
     limit: usize,
@@ -24,11 +25,23 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    messages: VecDeque<Bytes>,
-    /// Bytes of `messages` and of the message that the writer has in hand.
+    messages: VecDeque<Waiting>,
+    /// Counted bytes of `messages` and of the message that the writer has in hand.
     bytes: usize,
+    /// Counted bytes of the message that the writer has in hand.
+    in_hand: usize,
     end: Option<LastWord>,
 }
+
+#[derive(Debug)]
+struct Waiting {
+    message: Bytes,
+    /// Whether its bytes count.
+    counted: bool,
+}
+
+/// Places for messages that an empty queue keeps.
+const KEPT_PLACES: usize = 16;
 
 /// How the server's side of a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,18 +82,29 @@ impl Outbox {
             self.ended.notify_one();
         } else {
             state.bytes += message.len();
-            state.messages.push_back(message);
+            state.messages.push_back(Waiting { message, counted: true });
             drop(state);
         }
         self.work.notify_one();
     }
 
-    /// Ends the socket after the messages that wait already. The first end counts.
+    /// Adds messages that do not count; after the end they are dropped.
+    pub fn replay(&self, messages: impl Iterator<Item = Bytes>) {
+        let mut state = self.state.lock();
+        if state.end.is_none() {
+            state.messages.extend(messages.map(|message| Waiting { message, counted: false }));
+            drop(state);
+            self.work.notify_one();
+        }
+    }
+
+    /// Ends the socket after the messages that wait already; they are dropped if nobody reads them, or if another
+    /// socket of the session gets them. The first end counts.
     pub fn end(&self, last: LastWord) {
         let mut state = self.state.lock();
         if state.end.is_none() {
             state.end = Some(last);
-            if last == LastWord::Silence {
+            if matches!(last, LastWord::Silence | LastWord::Close(CloseCode::SessionReplaced)) {
                 state.messages = VecDeque::new();
             }
             drop(state);
@@ -104,11 +128,15 @@ impl Outbox {
         loop {
             {
                 let mut state = self.state.lock();
-                if let Some(message) = state.messages.pop_front() {
+                if let Some(Waiting { message, counted }) = state.messages.pop_front() {
+                    state.in_hand = if counted { message.len() } else { 0 };
                     return Step::Send(message);
                 }
                 if let Some(last) = state.end {
                     return Step::End(last);
+                }
+                if state.messages.capacity() > KEPT_PLACES {
+                    state.messages = VecDeque::new();
                 }
             }
             if unflushed {
@@ -118,10 +146,10 @@ impl Outbox {
         }
     }
 
-    /// The writer has handed over a message of this many bytes.
-    pub fn sent(&self, bytes: usize) {
+    /// The writer has handed over the message that it was given last.
+    pub fn sent(&self) {
         let mut state = self.state.lock();
-        state.bytes = state.bytes.saturating_sub(bytes);
+        state.bytes -= std::mem::take(&mut state.in_hand);
     }
 }
 
@@ -166,8 +194,33 @@ mod tests {
             outbox.push(message(10));
             assert_eq!(outbox.next(false).await, Step::Send(message(10)));
             assert_eq!(outbox.state.lock().end, None);
-            outbox.sent(10);
+            outbox.sent();
         }
         assert_eq!(outbox.next(true).await, Step::Flush);
+    }
+
+    #[tokio::test]
+    async fn a_replay_may_be_larger_than_the_queue() {
+        let outbox = Outbox::new(10);
+        outbox.push(message(4));
+        outbox.replay([8, 9].map(message).into_iter());
+        outbox.push(message(6));
+        for bytes in [4, 8, 9] {
+            assert_eq!(outbox.next(false).await, Step::Send(message(bytes)));
+            outbox.sent();
+        }
+        // Only what is counted makes room, and only that counts.
+        outbox.push(message(4));
+        assert_eq!(outbox.state.lock().end, None);
+        outbox.push(message(1));
+        assert_eq!(outbox.ended().await, LastWord::Close(CloseCode::SlowConsumer));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_replaced_gets_nothing_more() {
+        let outbox = Outbox::new(10);
+        outbox.push(message(1));
+        outbox.end(LastWord::Close(CloseCode::SessionReplaced));
+        assert_eq!(outbox.next(false).await, Step::End(LastWord::Close(CloseCode::SessionReplaced)));
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::gateway::Gateway;
 use super::state::{Session, TurnPlace};
-use crate::turn::TurnEvent;
+use crate::turn::{TurnEvent, Turns};
 use crate::wire::{Cid, ErrorCode, ErrorPayload, ServerFrame, TurnCancelled};
 
 /// The turns that are being carried, by player and turn id. One id may name a turn with each of several NPCs.
@@ -21,6 +21,14 @@ impl Relays {
     /// The turn that a client means by its id: the newest.
     pub fn find(&self, player: &str, turn: &str) -> Option<Arc<Relay>> {
         self.by_turn.view(&(player.to_owned(), turn.to_owned()), |_, relays| relays.last().cloned())?
+    }
+
+    /// Ends every turn as a cancel would; its clients hear how.
+    pub fn hang_up(&self, turns: &Turns) {
+        let running: Vec<_> = self.by_turn.iter().flat_map(|relays| relays.value().clone()).collect();
+        for relay in running {
+            turns.hang_up(&relay.speaker.player.name, &relay.npc, &relay.turn);
+        }
     }
 
     fn add(&self, relay: &Arc<Relay>) {

@@ -23,6 +23,8 @@ use crate::wire::{CloseCode, Subprotocol};
 pub const CLOSE_TIME: Duration = Duration::from_secs(10);
 /// How long a client may take to answer the close frame.
 pub const REPLY_TIME: Duration = Duration::from_secs(2);
+/// The code with which a client says that it is done.
+const NORMAL_CLOSURE: u16 = 1000;
 /// Heartbeat intervals without a heartbeat before the socket is closed.
 const MISSED_HEARTBEATS: u32 = 2;
 
@@ -46,6 +48,17 @@ impl End {
         match self {
             Self::Server(last) => *last,
             Self::Client(_) | Self::Vanished(_) => LastWord::Silence,
+        }
+    }
+
+    /// Whether the session ends with the socket. It waits for its client where that is told to come back, or is
+    /// gone without a word, or with any word but that of a deliberate end.
+    fn is_the_sessions(&self) -> bool {
+        match self {
+            Self::Server(LastWord::Close(code)) => !code.may_resume(),
+            Self::Server(LastWord::Refuse { .. }) => true,
+            Self::Client(code) => *code == Some(NORMAL_CLOSURE),
+            Self::Server(LastWord::Silence) | Self::Vanished(_) => false,
         }
     }
 }
@@ -80,8 +93,8 @@ pub async fn run(socket: WebSocket, gateway: Arc<Gateway>, subprotocol: Subproto
         }
     };
     log_end(&connection, &end);
-    // Its turns end and its NPCs are left before the close handshake, which may take a while.
-    drop(connection);
+    // Settled before the close handshake, which may take a while.
+    connection.leave(end.is_the_sessions());
     if !broken {
         outbox.end(end.last_word());
         close(writer, stream).await;
@@ -90,7 +103,7 @@ pub async fn run(socket: WebSocket, gateway: Arc<Gateway>, subprotocol: Subproto
 
 /// The one place where the end of a socket is logged.
 fn log_end(connection: &Connection, end: &End) {
-    let session = connection.session().map(|session| session.id.as_str());
+    let session = connection.session().map(|session| session.name());
     let code = match end {
         End::Server(LastWord::Close(code)) => Some(code.number()),
         End::Server(LastWord::Refuse { code, .. }) => Some(*code),
@@ -111,17 +124,34 @@ async fn read(
     let heartbeats = Duration::from_millis(gateway.config.session.heartbeat_ms) * MISSED_HEARTBEATS;
     let handshake = Duration::from_millis(gateway.config.session.identify_timeout_ms);
     let mut deadline = pin!(sleep_until(Instant::now() + handshake));
+    let idle_time = Duration::from_millis(gateway.config.session.idle_timeout_ms);
+    let mut idle = pin!(sleep(idle_time));
+    let mut leaving = false;
     loop {
+        let session = connection.session();
+        let may_idle = session.is_some() && !idle_time.is_zero();
+        let expires = session.and_then(|session| session.pass.expires());
         let message = tokio::select! {
             biased;
             last = outbox.ended() => return End::Server(last),
-            () = gateway.closing.cancelled() => return End::close(CloseCode::Draining),
+            () = gateway.closing.cancelled(), if !leaving => {
+                leaving = true;
+                deadline.as_mut().reset(Instant::now() + gateway.time_to_leave());
+                continue;
+            }
             () = &mut deadline => {
+                if leaving {
+                    return End::close(CloseCode::Draining);
+                }
                 return End::close(match connection.session() {
                     Some(_) => CloseCode::HeartbeatTimeout,
                     None => CloseCode::IdentifyTimeout,
                 });
             }
+            () = sleep_until(expires.unwrap_or_else(Instant::now)), if expires.is_some() => {
+                return End::close(CloseCode::Unauthenticated);
+            }
+            () = &mut idle, if may_idle => return End::close(CloseCode::Idle),
             message = stream.next() => message,
         };
         let frame: Bytes = match message {
@@ -137,8 +167,9 @@ async fn read(
         // A fault in one frame's handling costs its socket, not the server. What it may leave behind belongs
         // to this connection, which is dropped.
         match catch_unwind(AssertUnwindSafe(|| connection.take(&frame))) {
-            Ok(Ok(Beat::Alive)) => deadline.as_mut().reset(Instant::now() + heartbeats),
-            Ok(Ok(Beat::Still)) => {}
+            Ok(Ok(Beat::Alive)) if !leaving => deadline.as_mut().reset(Instant::now() + heartbeats),
+            Ok(Ok(Beat::Alive)) => {}
+            Ok(Ok(Beat::Still)) => idle.as_mut().reset(Instant::now() + idle_time),
             Ok(Err(code)) => return End::close(code),
             Err(_) => return End::close(CloseCode::Internal),
         }
@@ -173,7 +204,6 @@ async fn write(
     loop {
         let written = match outbox.next(unflushed).await {
             Step::Send(frame) => {
-                let bytes = frame.len();
                 let message = if subprotocol.is_binary() {
                     Message::Binary(frame)
                 } else {
@@ -184,7 +214,7 @@ async fn write(
                 };
                 unflushed = true;
                 let written = sink.feed(message).await;
-                outbox.sent(bytes);
+                outbox.sent();
                 written
             }
             Step::Flush => {

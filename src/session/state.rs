@@ -1,91 +1,246 @@
-//! What is known of a session, apart from its socket.
+//! A session: what a player's client has to find again when it comes back on another socket.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::auth::Player;
+use super::auth::{Pass, Player};
+use super::keys::Keys;
 use super::outbox::{LastWord, Outbox};
-use crate::wire::{Cid, CloseCode, ServerFrame, Subprotocol, encode_server};
+use super::replay::{Replay, Shares};
+use crate::wire::{
+    Cid, CloseCode, Resume, ResumeFailReason, Resumed, ServerFrame, Subprotocol, encode_server,
+};
 
 /// A player's session.
 #[derive(Debug)]
 pub struct Session {
-    pub id: String,
+    pub id: Uuid,
     pub player: Player,
+    /// What it may do, and until when; nothing before it is renewed for the first time.
+    pub pass: Pass,
     subprotocol: Subprotocol,
     stream: Mutex<Stream>,
-    /// Ids of the NPCs that this session has joined.
-    joined: Mutex<HashSet<String>>,
+    /// Ids of the NPCs that this session has joined; `None`: the session is over.
+    joined: Mutex<Option<HashSet<String>>>,
     /// Turns that run or wait.
     turns: AtomicUsize,
     /// The session is over; its turns end with it.
     pub gone: CancellationToken,
 }
 
-/// The numbered frames of a session. The lock makes the order of `s` the order of sending; a replay buffer
-/// belongs in here.
+/// The numbered frames of a session. The lock makes the order of `s` the order of sending, also when a socket takes
+/// the place of another one.
 #[derive(Debug)]
 struct Stream {
-    /// The last `s` given; 0: none yet.
-    last_s: u64,
-    outbox: Arc<Outbox>,
+    /// Gives `s`.
+    replay: Replay,
+    line: Line,
+    keys: Keys,
+}
+
+/// Where frames go.
+#[derive(Debug)]
+enum Line {
+    /// To a socket, which may have ended without having been missed yet.
+    Open(Arc<Outbox>),
+    /// Nowhere for now.
+    Lost {
+        since: Instant,
+        /// The task that ends the session when nobody comes back.
+        expiry: AbortHandle,
+    },
+    /// Nowhere any more.
+    Over,
 }
 
 impl Session {
     /// A new session of a player on a socket.
-    pub fn new(player: Player, subprotocol: Subprotocol, outbox: Arc<Outbox>) -> Arc<Self> {
+    pub fn new(
+        player: Player,
+        subprotocol: Subprotocol,
+        outbox: Arc<Outbox>,
+        shares: Arc<Shares>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            id: Uuid::new_v4().simple().to_string(),
+            id: Uuid::new_v4(),
             player,
+            pass: Pass::default(),
             subprotocol,
-            stream: Mutex::new(Stream { last_s: 0, outbox }),
-            joined: Mutex::default(),
+            stream: Mutex::new(Stream {
+                replay: Replay::new(shares),
+                line: Line::Open(outbox),
+                keys: Keys::new(),
+            }),
+            joined: Mutex::new(Some(HashSet::new())),
             turns: AtomicUsize::new(0),
             gone: CancellationToken::new(),
         })
     }
 
-    /// Sends a frame with the next `s`.
+    /// Its id as clients are given it.
+    pub fn name(&self) -> String {
+        self.id.simple().to_string()
+    }
+
+    /// Sends a frame with the next `s`, now or when the client comes back.
     pub fn send(&self, frame: &ServerFrame, cid: Option<&Cid>) {
         let mut stream = self.stream.lock();
-        let s = stream.last_s + 1;
+        if matches!(stream.line, Line::Over) {
+            return;
+        }
+        let s = stream.replay.last() + 1;
         match encode_server(self.subprotocol, frame, Some(s), cid) {
             Ok(message) => {
-                stream.last_s = s;
-                stream.outbox.push(message);
+                if let Line::Open(outbox) = &stream.line {
+                    outbox.push(message.clone());
+                }
+                stream.replay.push(message);
             }
-            Err(error) => unwritable(&stream.outbox, frame, &error),
+            Err(error) => {
+                // The frame is lost, and a resume must not pretend otherwise.
+                stream.replay.skip();
+                if let Line::Open(outbox) = &stream.line {
+                    unwritable(outbox, frame, &error);
+                }
+            }
         }
+    }
+
+    /// The newest resume token.
+    pub fn resume_token(&self) -> String {
+        self.stream.lock().keys.token()
+    }
+
+    /// The tokens that open it.
+    pub fn keys(&self) -> Keys {
+        self.stream.lock().keys
+    }
+
+    /// Moves the session to another socket: everything that its client missed, `resumed`, and from then on what
+    /// comes. The socket that it had is closed. Returns whether the session had lost its socket.
+    pub fn resume(
+        &self,
+        resume: &Resume,
+        subprotocol: Subprotocol,
+        outbox: &Arc<Outbox>,
+        cid: Option<&Cid>,
+    ) -> Result<bool, ResumeFailReason> {
+        let mut stream = self.stream.lock();
+        let keys = stream.keys.turned(&resume.resume_token).ok_or(ResumeFailReason::BadToken)?;
+        if matches!(stream.line, Line::Over) {
+            return Err(ResumeFailReason::Expired);
+        }
+        if subprotocol != self.subprotocol {
+            return Err(ResumeFailReason::BadSubprotocol);
+        }
+        let missed = stream.replay.after(resume.seq).ok_or(ResumeFailReason::Gap)?;
+        let resumed =
+            Resumed { seq: stream.replay.last(), replayed: missed.len() as u64, resume_token: keys.token() };
+        outbox.replay(missed.cloned());
+        send_unnumbered(outbox, subprotocol, &ServerFrame::Resumed(resumed), cid);
+        stream.keys = keys;
+        match std::mem::replace(&mut stream.line, Line::Open(Arc::clone(outbox))) {
+            Line::Open(replaced) => {
+                replaced.end(LastWord::Close(CloseCode::SessionReplaced));
+                Ok(false)
+            }
+            Line::Lost { expiry, .. } => {
+                expiry.abort();
+                Ok(true)
+            }
+            Line::Over => Ok(false),
+        }
+    }
+
+    /// A frame came from the client on this socket, so it has the newest token.
+    pub fn confirm(&self, outbox: &Arc<Outbox>) {
+        let mut stream = self.stream.lock();
+        if matches!(&stream.line, Line::Open(open) if Arc::ptr_eq(open, outbox)) {
+            stream.keys.confirm();
+        }
+    }
+
+    /// The client has every frame up to `seq`.
+    pub fn acknowledge(&self, seq: u64) {
+        self.stream.lock().replay.forget(seq);
+    }
+
+    /// Drops the oldest frames until the others take at most `bytes`.
+    pub fn trim(&self, bytes: usize) {
+        self.stream.lock().replay.trim(bytes);
+    }
+
+    /// Notes that this socket is gone; false if it is not the session's any more. `expiry` starts the task that is to
+    /// end the session, which finds it lost however long this takes.
+    pub fn lose(&self, outbox: &Arc<Outbox>, since: Instant, expiry: impl FnOnce() -> AbortHandle) -> bool {
+        let mut stream = self.stream.lock();
+        let own = matches!(&stream.line, Line::Open(open) if Arc::ptr_eq(open, outbox));
+        if own {
+            stream.line = Line::Lost { since, expiry: expiry() };
+        }
+        own
+    }
+
+    /// When the session lost its socket, if it has none.
+    pub fn lost_since(&self) -> Option<Instant> {
+        match self.stream.lock().line {
+            Line::Lost { since, .. } => Some(since),
+            Line::Open(_) | Line::Over => None,
+        }
+    }
+
+    /// Ends the session if this is its socket; tells whether it did.
+    pub fn end_on(&self, outbox: &Arc<Outbox>) -> bool {
+        self.end_if(|line| matches!(line, Line::Open(open) if Arc::ptr_eq(open, outbox)))
+    }
+
+    /// Ends the session if it has no socket and has had none since `when`; tells whether it did.
+    pub fn end_lost(&self, when: Instant) -> bool {
+        self.end_if(|line| matches!(line, Line::Lost { since, .. } if *since == when))
+    }
+
+    fn end_if(&self, condition: impl FnOnce(&Line) -> bool) -> bool {
+        let mut stream = self.stream.lock();
+        let ends = condition(&stream.line);
+        if ends {
+            if let Line::Lost { expiry, .. } = std::mem::replace(&mut stream.line, Line::Over) {
+                expiry.abort();
+            }
+            stream.replay.clear();
+        }
+        ends
     }
 
     /// Whether this session has joined an NPC.
     pub fn has_joined(&self, npc: &str) -> bool {
-        self.joined.lock().contains(npc)
+        self.joined.lock().as_ref().is_some_and(|joined| joined.contains(npc))
     }
 
     /// How many NPCs this session has joined.
     pub fn joined_count(&self) -> usize {
-        self.joined.lock().len()
+        self.joined.lock().as_ref().map_or(0, HashSet::len)
     }
 
-    /// Notes an NPC; false if it was noted already.
+    /// Notes an NPC; false if it was noted already, or if the session is over.
     pub fn joined(&self, npc: String) -> bool {
-        self.joined.lock().insert(npc)
+        self.joined.lock().as_mut().is_some_and(|joined| joined.insert(npc))
     }
 
     /// Strikes an NPC off; false if it was not joined.
     pub fn left(&self, npc: &str) -> bool {
-        self.joined.lock().remove(npc)
+        self.joined.lock().as_mut().is_some_and(|joined| joined.remove(npc))
     }
 
-    /// Strikes all NPCs off.
+    /// Strikes all NPCs off, for good.
     pub fn take_joined(&self) -> HashSet<String> {
-        std::mem::take(&mut self.joined.lock())
+        self.joined.lock().take().unwrap_or_default()
     }
 
     /// Takes one of `limit` places for turns; `None` if all are taken.
@@ -105,7 +260,7 @@ pub fn send_unnumbered(outbox: &Outbox, subprotocol: Subprotocol, frame: &Server
     }
 }
 
-/// Leaving a frame out would break the client's count, so the socket ends.
+/// A client that is not told something would wait for it, so the socket ends.
 fn unwritable(outbox: &Outbox, frame: &ServerFrame, error: &crate::wire::CodecError) {
     tracing::error!(op = frame.op(), %error, "a frame could not be written");
     outbox.end(LastWord::Close(CloseCode::Internal));

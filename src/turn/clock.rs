@@ -27,6 +27,11 @@ impl SpeechClock {
         self.chars
     }
 
+    /// What the pieces take in memory.
+    pub fn bytes(&self) -> usize {
+        self.pieces.capacity() * size_of::<(u64, u64)>()
+    }
+
     /// Places a piece generated at `now_ms`; returns its offset and its time.
     pub fn place(&mut self, text: &str, now_ms: u64) -> (u64, u64) {
         let offset = self.chars;

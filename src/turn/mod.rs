@@ -101,6 +101,15 @@ impl Turns {
         self.tasks.wait().await;
     }
 
+    /// The stored `Done` of an id that was used before; `None`: it was not, or too long ago. [`Self::say`] gives the
+    /// same answer; asked first, it costs the player nothing.
+    ///
+    /// # Errors
+    /// `duplicate_turn` while the turn runs.
+    pub fn repeated(&self, player: &str, npc: &str, turn: &str) -> Result<Option<TurnDone>, TurnError> {
+        self.registry.get(player, npc, turn).map(|known| ended(&known)).transpose()
+    }
+
     /// Starts a turn, or queues it behind the NPC's earlier lines. A turn that ended already yields its
     /// stored `Done`. If the receiver is dropped the turn ends as cancelled.
     ///
@@ -167,7 +176,7 @@ impl Turns {
 
     /// The player has gone: ends their turn with an NPC, if it runs, as a cancel would. Others may hear how it ends.
     pub fn hang_up(&self, player: &str, npc: &str, turn: &str) {
-        if let Some(state) = self.registry.find_running(player, npc, turn) {
+        if let Some(state) = self.registry.get(player, npc, turn).filter(|state| state.done().is_none()) {
             state.cut(None);
             state.cancelled.cancel();
         }
@@ -237,12 +246,17 @@ impl Turns {
     }
 }
 
+/// The stored `Done` of a turn; `duplicate_turn` while there is none.
+fn ended(known: &TurnState) -> Result<TurnDone, TurnError> {
+    known.done().ok_or_else(|| {
+        let message = format!("turn {:?} is still running", known.turn);
+        TurnError::new(ErrorCode::DuplicateTurn, message).field("turn")
+    })
+}
+
 /// The answer to a turn id that was used before.
 fn known_turn(known: &TurnState) -> Result<mpsc::Receiver<TurnEvent>, TurnError> {
-    let Some(done) = known.done() else {
-        let message = format!("turn {:?} is still running", known.turn);
-        return Err(TurnError::new(ErrorCode::DuplicateTurn, message).field("turn"));
-    };
+    let done = ended(known)?;
     let (sender, receiver) = mpsc::channel(1);
     // A fresh channel of one has room for one.
     drop(sender.try_send(TurnEvent::Done(done)));

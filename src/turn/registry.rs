@@ -1,4 +1,5 @@
-//! The turns that run or ended a short while ago, by player and id.
+//! The turns that run, and those that have ended, by player and id: an id stands for one turn with an NPC, for as long
+//! as there is room to remember it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,8 +10,12 @@ use parking_lot::Mutex;
 
 use super::state::TurnState;
 
-/// Turns remembered after their end; past it the oldest are forgotten before their time.
+/// Turns remembered after their end, and what they may take together, in bytes; past either the oldest are forgotten.
+/// Lines of 300 characters are some 10,000.
 const MAX_ENDED: usize = 100_000;
+const MAX_BYTES: usize = 32 << 20;
+/// What a turn takes besides its line, about.
+const TURN_BYTES: usize = 1024;
 
 type Key = (String, String);
 
@@ -20,7 +25,20 @@ pub struct Registry {
     /// By player and turn id. One id may name a turn with each of several NPCs.
     turns: DashMap<Key, Vec<Arc<TurnState>>>,
     /// In the order of their end.
-    ended: Mutex<VecDeque<Arc<TurnState>>>,
+    ended: Mutex<Ended>,
+}
+
+#[derive(Debug, Default)]
+struct Ended {
+    /// Each with its bytes.
+    turns: VecDeque<(Arc<TurnState>, usize)>,
+    bytes: usize,
+}
+
+impl Ended {
+    fn is_full(&self) -> bool {
+        self.turns.len() > MAX_ENDED || self.bytes > MAX_BYTES
+    }
 }
 
 /// What [`Registry::start`] found.
@@ -34,7 +52,6 @@ pub enum Start {
 impl Registry {
     /// Adds a turn unless one of the same player, NPC and id is known.
     pub fn start(&self, state: &Arc<TurnState>) -> Start {
-        self.sweep(Instant::now());
         let mut turns = self.turns.entry((state.player.clone(), state.turn.clone())).or_default();
         if let Some(known) = turns.iter().find(|known| known.npc == state.npc) {
             return Start::Known(Arc::clone(known));
@@ -51,40 +68,38 @@ impl Registry {
         known().find(|state| state.done().is_none()).or_else(|| known().next()).cloned()
     }
 
-    /// The turn with this id and NPC, if it runs.
-    pub fn find_running(&self, player: &str, npc: &str, turn: &str) -> Option<Arc<TurnState>> {
+    /// The turn that an id stands for with this NPC, however long ago it ended.
+    pub fn get(&self, player: &str, npc: &str, turn: &str) -> Option<Arc<TurnState>> {
         let turns = self.turns.get(&(player.to_owned(), turn.to_owned()))?;
-        turns.iter().find(|state| state.npc == npc && state.done().is_none()).cloned()
+        turns.iter().find(|state| state.npc == npc).cloned()
     }
 
-    /// Remembers an ended turn for a while.
+    /// Remembers an ended turn, and forgets the oldest ones if there are too many.
     pub fn ended(&self, state: &Arc<TurnState>) {
-        self.ended.lock().push_back(Arc::clone(state));
+        let bytes = TURN_BYTES + state.line_bytes();
+        let mut ended = self.ended.lock();
+        ended.turns.push_back((Arc::clone(state), bytes));
+        ended.bytes += bytes;
+        let mut forgotten = Vec::new();
+        while ended.is_full()
+            && let Some((state, bytes)) = ended.turns.pop_front()
+        {
+            ended.bytes -= bytes;
+            forgotten.push(state);
+        }
+        drop(ended);
+        for state in &forgotten {
+            self.remove(state);
+        }
     }
 
-    /// Forgets a turn that never started.
+    /// Forgets a turn, such as one that never started.
     pub fn remove(&self, state: &Arc<TurnState>) {
         let key = (state.player.clone(), state.turn.clone());
         if let Some(mut turns) = self.turns.get_mut(&key) {
             turns.retain(|known| !Arc::ptr_eq(known, state));
         }
         self.turns.remove_if(&key, |_, turns| turns.is_empty());
-    }
-
-    fn sweep(&self, now: Instant) {
-        loop {
-            let gone = {
-                let mut ended = self.ended.lock();
-                let full = ended.len() > MAX_ENDED;
-                if full || ended.front().is_some_and(|state| state.expired(now)) {
-                    ended.pop_front()
-                } else {
-                    None
-                }
-            };
-            let Some(state) = gone else { return };
-            self.remove(&state);
-        }
     }
 }
 
@@ -102,11 +117,58 @@ mod tests {
         }
         assert!(Arc::ptr_eq(&registry.find("anna", "t1").unwrap(), &turns[1]), "the newest");
         for turn in &turns {
-            assert!(Arc::ptr_eq(&registry.find_running("anna", &turn.npc, "t1").unwrap(), turn));
+            assert!(Arc::ptr_eq(&registry.get("anna", &turn.npc, "t1").unwrap(), turn));
         }
-        assert!(registry.find_running("anna", "nobody", "t1").is_none());
+        assert!(registry.get("anna", "nobody", "t1").is_none());
         registry.remove(&turns[1]);
         assert!(Arc::ptr_eq(&registry.find("anna", "t1").unwrap(), &turns[0]));
-        assert!(registry.find_running("anna", "mina", "t1").is_none());
+        assert!(registry.get("anna", "mina", "t1").is_none());
+    }
+
+    fn ended(registry: &Registry, turn: &str, text: &str) -> Arc<TurnState> {
+        let state = Arc::new(TurnState::new("npc", "anna", turn, 10.0));
+        assert!(matches!(registry.start(&state), Start::New));
+        state.add_text(text, 0);
+        state.finish(crate::wire::TurnDone {
+            turn: turn.into(),
+            player: "anna".into(),
+            npc: "npc".into(),
+            reason: crate::wire::DoneReason::Stop,
+            text: String::new(),
+            fallback: false,
+            usage: crate::wire::UsageInfo::default(),
+            timing: crate::wire::TimingInfo::default(),
+            interaction: None,
+        });
+        registry.ended(&state);
+        state
+    }
+
+    #[test]
+    fn an_ended_turn_is_known_until_there_is_no_room() {
+        let registry = Registry::default();
+        let first = ended(&registry, "t0", "Good evening.");
+        let again = Arc::new(TurnState::new("npc", "anna", "t0", 10.0));
+        assert!(matches!(registry.start(&again), Start::Known(known) if Arc::ptr_eq(&known, &first)));
+        let line = "x".repeat(1 << 20);
+        for turn in 1..20 {
+            ended(&registry, &format!("t{turn}"), &line);
+        }
+        assert!(matches!(registry.start(&again), Start::New), "forgotten");
+        registry.remove(&again);
+        let held = registry.ended.lock();
+        assert!(held.bytes <= MAX_BYTES && held.turns.len() > 10, "{} of {}", held.bytes, held.turns.len());
+        assert_eq!(registry.turns.len(), held.turns.len());
+    }
+
+    #[test]
+    fn many_short_turns_are_bounded_too() {
+        let registry = Registry::default();
+        for turn in 0..MAX_BYTES / TURN_BYTES + 10 {
+            ended(&registry, &turn.to_string(), "");
+        }
+        let held = registry.ended.lock();
+        assert!(!held.is_full());
+        assert_eq!(registry.turns.len(), held.turns.len());
     }
 }

@@ -115,6 +115,12 @@ impl TurnState {
         self.inner.lock().done.as_ref().map(|(_, done)| done.clone())
     }
 
+    /// What its line takes, in bytes: the text, which the stored `turn.done` has once more, and its times.
+    pub fn line_bytes(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.text.len() * 2 + inner.clock.bytes()
+    }
+
     /// Whether the turn ended too long ago to be changed.
     pub fn expired(&self, now: Instant) -> bool {
         self.inner.lock().done.as_ref().is_some_and(|(at, _)| now.saturating_duration_since(*at) > AFTERLIFE)

@@ -79,6 +79,14 @@ impl CloseCode {
         self as u16
     }
 
+    /// Whether the client should come back and resume its session.
+    pub const fn may_resume(self) -> bool {
+        matches!(
+            self,
+            Self::Internal | Self::SlowConsumer | Self::HeartbeatTimeout | Self::RateLimited | Self::Idle
+        )
+    }
+
     /// The reason in the close frame.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,5 +1,7 @@
 //! Bytes to frames and back, for both subprotocols.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use serde::de::DeserializeSeed;
 use serde::{Deserialize, Serialize};
@@ -78,10 +80,27 @@ struct Envelope<'a, D> {
     d: &'a D,
 }
 
+/// Bytes of the buffer that each thread keeps to write frames in. Nearly all are shorter.
+const SCRATCH: usize = 16 * 1024;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Frames are written into a buffer that is there already, and copied once to where they have no spare room: they may
+/// be held for long, and a buffer that grows with each frame costs more than the copy.
 fn encode<T: Serialize>(subprotocol: Subprotocol, frame: &T) -> Result<Bytes, CodecError> {
-    Ok(match subprotocol {
-        Subprotocol::Msgpack => rmp_serde::to_vec_named(frame)?.into(),
-        Subprotocol::Json => serde_json::to_vec(frame)?.into(),
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        match subprotocol {
+            Subprotocol::Msgpack => rmp_serde::encode::write_named(buffer, frame)?,
+            Subprotocol::Json => serde_json::to_writer(&mut *buffer, frame)?,
+        }
+        let message = Bytes::copy_from_slice(buffer);
+        if buffer.capacity() > SCRATCH {
+            *buffer = Vec::new();
+        }
+        Ok(message)
     })
 }
 

@@ -101,7 +101,7 @@ pub const SERVER_OPS: [&str; 21] = [
 ];
 
 /// Ops of clients that the protocol has and this server does not.
-pub const NOT_AVAILABLE: [&str; 4] = ["auth", "action.result", "event", "npc.act"];
+pub const NOT_AVAILABLE: [&str; 3] = ["action.result", "event", "npc.act"];
 
 /// A frame from the server.
 #[derive(Debug, Clone, PartialEq, Serialize)]

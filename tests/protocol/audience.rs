@@ -57,7 +57,7 @@ async fn without_an_audience_the_speaker_is_alone() {
 
 #[tokio::test]
 async fn listeners_hear_a_cancel_and_the_end_when_the_speaker_vanishes() {
-    let server = TestServer::start(&[]).await;
+    let server = TestServer::start(&["session.resume_window_ms=200"]).await;
     let mut speaker = server.joined(Encoding::Msgpack, "a", "n").await;
     let mut hears = server.joined(Encoding::Json, "b", "n").await;
     let mut leaves = server.joined(Encoding::Json, "c", "n").await;

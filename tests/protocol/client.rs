@@ -21,7 +21,7 @@ pub enum Encoding {
 pub const BOTH: [Encoding; 2] = [Encoding::Msgpack, Encoding::Json];
 
 /// How long anything may take. Generous: the model runs on slow machines too.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Encoding {
     pub fn name(self) -> &'static str {
@@ -42,7 +42,7 @@ impl Encoding {
         }
     }
 
-    fn frame(self, message: Message) -> Value {
+    pub fn frame(self, message: Message) -> Value {
         match (self, message) {
             (Self::Json, Message::Text(text)) => serde_json::from_str(&text).unwrap(),
             (Self::Msgpack, Message::Binary(bytes)) => {
@@ -56,6 +56,24 @@ impl Encoding {
     }
 }
 
+/// What a client has to show to get its session back.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    pub session: String,
+    pub token: String,
+    pub epoch: String,
+    /// The last `s` received.
+    pub seq: u64,
+}
+
+impl Ticket {
+    pub fn frame(&self) -> Value {
+        let Self { session, token, epoch, seq } = self;
+        json!({"op": "resume", "cid": "back",
+               "d": {"session": session, "resume_token": token, "epoch": epoch, "seq": seq}})
+    }
+}
+
 /// One socket.
 pub struct Client {
     socket: WebSocketStream<TcpStream>,
@@ -66,6 +84,8 @@ pub struct Client {
     pub ready: Value,
     /// The last `s` received; every further one must be one more.
     pub last_s: u64,
+    /// Every message with an `s`, as it came.
+    pub numbered: Vec<Message>,
 }
 
 impl Client {
@@ -90,7 +110,7 @@ impl Client {
         request.headers_mut().insert("Sec-WebSocket-Protocol", encoding.name().parse().unwrap());
         let (socket, response) = tokio_tungstenite::client_async(request, stream).await.unwrap();
         assert_eq!(response.headers()["Sec-WebSocket-Protocol"], encoding.name());
-        Self { socket, encoding, hello: Value::Null, ready: Value::Null, last_s: 0 }
+        Self { socket, encoding, hello: Value::Null, ready: Value::Null, last_s: 0, numbered: Vec::new() }
     }
 
     pub async fn send(&mut self, frame: &Value) {
@@ -122,8 +142,16 @@ impl Client {
         self.take(message)
     }
 
+    /// The next frame, or the code that the socket is closed with instead.
+    pub async fn recv_or_close(&mut self) -> Result<Value, u16> {
+        match self.next().await.unwrap() {
+            Message::Close(frame) => Err(frame.expect("a close code").code.into()),
+            message => Ok(self.take(message)),
+        }
+    }
+
     fn take(&mut self, message: Message) -> Value {
-        let frame = self.encoding.frame(message);
+        let frame = self.encoding.frame(message.clone());
         let unnumbered = ["hello", "heartbeat_ack", "resumed", "resume_failed"];
         let op = frame["op"].as_str().unwrap();
         match frame.get("s") {
@@ -131,6 +159,7 @@ impl Client {
                 assert!(!unnumbered.contains(&op), "{frame}");
                 assert_eq!(s.as_u64(), Some(self.last_s + 1), "{frame}");
                 self.last_s += 1;
+                self.numbered.push(message);
             }
             None => assert!(unnumbered.contains(&op) || (op == "error" && self.last_s == 0), "{frame}"),
         }
@@ -156,6 +185,43 @@ impl Client {
 
     pub async fn identify(&mut self, token: &str) -> Value {
         self.ask("identify", json!({"token": token, "client": {"name": "test", "version": "1"}})).await
+    }
+
+    /// What it takes to get this client's session back on another socket, if its token was never changed.
+    pub fn ticket(&self) -> Ticket {
+        let text = |key: &str| self.ready["d"][key].as_str().expect("the session began here").to_owned();
+        Ticket {
+            session: text("session"),
+            token: text("resume_token"),
+            epoch: text("epoch"),
+            seq: self.last_s,
+        }
+    }
+
+    /// Asks for a session, and expects it. Returns the frames that were missed, and what it takes to get it again.
+    pub async fn resume(&mut self, ticket: &Ticket) -> (Vec<Value>, Ticket) {
+        assert_eq!(self.last_s, 0, "this socket has a session");
+        self.send(&ticket.frame()).await;
+        self.last_s = ticket.seq;
+        let mut missed = self.until("resumed").await;
+        let resumed = missed.pop().unwrap();
+        assert_eq!(resumed["cid"], "back", "{resumed}");
+        let d = &resumed["d"];
+        assert_eq!(
+            (d["seq"].as_u64(), d["replayed"].as_u64()),
+            (Some(self.last_s), Some(missed.len() as u64))
+        );
+        let token = d["resume_token"].as_str().unwrap().to_owned();
+        assert_ne!(token, ticket.token);
+        (missed, Ticket { token, seq: self.last_s, ..ticket.clone() })
+    }
+
+    /// Asks for a session, and expects to be refused it.
+    pub async fn not_resumed(&mut self, ticket: &Ticket, reason: &str) {
+        self.send(&ticket.frame()).await;
+        let expected =
+            json!({"op": "resume_failed", "cid": "back", "d": {"reason": reason, "recovered": false}});
+        assert_eq!(self.recv().await, expected);
     }
 
     /// Checks that the session works.

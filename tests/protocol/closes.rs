@@ -27,7 +27,7 @@ async fn draining_4001() {
 
 #[tokio::test]
 async fn slow_consumer_4002() {
-    let server = TestServer::start(&["session.send_queue_bytes=65536"]).await;
+    let server = TestServer::start(&["session.send_queue_bytes=65536", "session.resume_window_ms=0"]).await;
     for encoding in BOTH {
         let mut client = Client::connect_narrow(server.address, encoding).await;
         let identify = json!({"token": "a", "client": {"name": "test", "version": "1"}});
@@ -66,7 +66,8 @@ async fn heartbeat_timeout_4003_after_two_intervals() {
 
 #[tokio::test]
 async fn session_limit_4005_for_a_player_and_in_all() {
-    let server = TestServer::start(&["session.max_sessions=3", "session.max_sessions_per_player=2"]).await;
+    let limits = ["session.max_sessions=3", "session.max_sessions_per_player=2"];
+    let server = TestServer::start(&[limits[0], limits[1], "session.resume_window_ms=0"]).await;
     for encoding in BOTH {
         let first = server.identified(encoding, "a").await;
         let second = server.identified(encoding, "a").await;

@@ -113,7 +113,7 @@ async fn sixteen_conversations_at_once_each_get_their_own_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_and_a_vanished_client_free_their_rows() {
     log();
-    let server = TestServer::start(&[]).await;
+    let server = TestServer::start(&["session.resume_window_ms=0"]).await;
     let (mut stays, stays_npc) = meet(&server, 0, "stays").await;
     let (mut cancels, cancels_npc) = meet(&server, 1, "cancels").await;
     let (mut vanishes, vanishes_npc) = meet(&server, 2, "vanishes").await;

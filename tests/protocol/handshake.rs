@@ -96,7 +96,8 @@ async fn a_failed_resume_leaves_the_socket_open() {
     let server = TestServer::start(&[]).await;
     for encoding in BOTH {
         let mut client = server.connect(encoding).await;
-        let resume = json!({"session": "s", "resume_token": "t", "epoch": "e", "seq": 4});
+        let epoch = server.identified(encoding, "b").await.ticket().epoch;
+        let resume = json!({"session": "s", "resume_token": "t", "epoch": epoch, "seq": 4});
         client.send(&json!({"op": "resume", "cid": "r", "d": resume})).await;
         let failed = client.recv().await;
         assert_eq!(

@@ -2,20 +2,33 @@
 //! tokio-tungstenite, rmpv and serde_json.
 //!
 //! The tables of the protocol, and the tests that walk them:
-//! - close codes: `closes.rs`. 4000 needs a fault of the server; 4004, 4006, 4503 and 4505 have no cause in
-//!   this version.
-//! - error codes: `errors.rs`. `rate_limited`, `storage_failed` and `forbidden` have no cause in this version;
-//!   `engine_failed` needs a fault of the model.
+//! - close codes: `closes.rs`; 4004 and 4006 in `limits.rs`, 4502 and 4503 of signed tokens in `jwt.rs`, 4505 in
+//!   `takeover.rs`. 4000 needs a fault of the server.
+//! - error codes: `errors.rs`; `rate_limited` in `limits.rs`, `forbidden` in `rights.rs`, `duplicate_turn` in both of
+//!   `turns.rs` and `rights.rs`. `storage_failed` has no cause in this version; `engine_failed` needs a fault of the
+//!   model.
+//! - reasons of `resume_failed`: `resume.rs`.
 
 mod audience;
 mod chat;
 mod client;
 mod closes;
 mod crowd;
+mod cut;
 mod errors;
 mod focus;
 mod handshake;
+mod jwt;
+mod limits;
+mod proxy;
+mod resume;
+mod rights;
+mod roamer;
 mod server;
+mod takeover;
+mod tls;
+mod tokens;
 mod turns;
 mod upgrade;
+mod waiting;
 mod warm;

@@ -9,9 +9,9 @@ use npc_gateway::archetype::Packs;
 use npc_gateway::config::Config;
 use npc_gateway::engine::{Engine, EngineStats};
 use npc_gateway::history::{Hot, HotLimits};
-use npc_gateway::http::{self, Readiness};
+use npc_gateway::http::{self, Door, Readiness, Tls};
 use npc_gateway::npc::Npcs;
-use npc_gateway::session::Gateway;
+use npc_gateway::session::{Authenticator, Gateway};
 use npc_gateway::turn::Turns;
 use npc_gateway::wire::EngineKind;
 use serde_json::Value;
@@ -77,6 +77,9 @@ impl TestServer {
             "turn.max_tokens=24",
             // The tests' clients send none, and sixteen answers at once take a while.
             "session.heartbeat_ms=600000",
+            // They are quicker than people.
+            "session.frames_per_second=0",
+            "session.turns_per_minute=0",
             "turn.queue_timeout_ms=600000",
             "engine.overload_wait_ms=600000",
         ]
@@ -93,12 +96,15 @@ impl TestServer {
         let packs = Arc::new(Packs::load(None).unwrap());
         let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&hot)));
         let turns = Turns::new(engine, Arc::clone(&npcs), hot, config.turn.clone(), config.npc.clone());
-        let gateway = Gateway::new(config, turns, npcs, EngineKind::Model);
+        let auth = Arc::new(Authenticator::new(&config.auth).unwrap());
+        let tls = Tls::load(&config.server).unwrap();
+        let gateway = Gateway::new(config, auth, turns, npcs, EngineKind::Model);
 
         let listener = http::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(http::serve(listener, gateway, Readiness::new(|| true), shutdown.clone()));
+        let door = Door::new(listener, tls);
+        let task = tokio::spawn(http::serve(door, gateway, Readiness::new(|| true), shutdown.clone()));
         Self { address, shutdown, task }
     }
 

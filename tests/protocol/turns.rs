@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use crate::client::{BOTH, Client, Encoding};
 use crate::server::{TestServer, engine_stats};
 
-fn say(npc: &str, turn: &str, max_tokens: u32) -> Value {
+pub fn say(npc: &str, turn: &str, max_tokens: u32) -> Value {
     let generation = json!({"max_tokens": max_tokens, "greedy": true});
     json!({"npc": npc, "turn": turn, "text": "Who are you?", "generation": generation})
 }
 
 /// Checks the frames of one turn against each other; returns its text.
-fn check_turn(frames: &[Value], turn: &str, player: &str) -> String {
+pub fn check_turn(frames: &[Value], turn: &str, player: &str) -> String {
     let (started, rest) = frames.split_first().unwrap();
     let (done, deltas) = rest.split_last().unwrap();
     assert_eq!((&started["op"], &done["op"]), (&json!("turn.started"), &json!("turn.done")));
@@ -81,7 +81,7 @@ async fn a_line_is_answered() {
 }
 
 /// Starts a long turn and reads until some of it was said.
-async fn start_long_turn(client: &mut Client, npc: &str, turn: &str) {
+pub async fn start_long_turn(client: &mut Client, npc: &str, turn: &str) {
     client.send(&json!({"op": "say", "d": say(npc, turn, 200)})).await;
     client.until("dialogue.delta").await;
 }
@@ -207,8 +207,8 @@ async fn leaving_an_npc_does_not_end_its_line() {
 }
 
 #[tokio::test]
-async fn a_client_that_vanishes_ends_its_turn_and_frees_the_npc() {
-    let server = TestServer::start(&[]).await;
+async fn a_client_that_vanishes_without_a_window_ends_its_turn_and_frees_the_npc() {
+    let server = TestServer::start(&["session.resume_window_ms=0"]).await;
     let mut gone = server.joined(Encoding::Msgpack, "a", "n").await;
     let before = engine_stats().abandoned;
     start_long_turn(&mut gone, "n", "t").await;

@@ -1,6 +1,7 @@
 //! Chores of the workspace, one command each: `cargo xtask test`, `cargo xtask lint`, `cargo xtask
-//! measure`, `cargo xtask bench-peers`, `cargo xtask soak`.
+//! measure`, `cargo xtask bench-peers`, `cargo xtask soak`, `cargo xtask cut`.
 
+mod cut;
 mod lint;
 mod measure;
 mod peers;
@@ -35,6 +36,8 @@ enum Chore {
     BenchPeers(peers::PeersArgs),
     /// Offers the gateway twice what it can answer for minutes, and accounts for every line and its memory.
     Soak(soak::SoakArgs),
+    /// Has clients do many turns through a proxy that cuts their connections at random bytes.
+    Cut(cut::CutArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Measure(args) => measure::run(&args),
         Chore::BenchPeers(args) => peers::run(&args),
         Chore::Soak(args) => soak::run(&args),
+        Chore::Cut(args) => cut::run(&args),
     }
 }
 

@@ -18,7 +18,19 @@ pub struct TestArgs {
     rest: Vec<String>,
 }
 
+impl TestArgs {
+    /// As if these words had been given.
+    pub fn new(words: &[&str]) -> Self {
+        Self { rest: words.iter().map(|&word| word.to_owned()).collect() }
+    }
+}
+
 pub fn run(args: &TestArgs) -> anyhow::Result<()> {
+    run_with(args, &[])
+}
+
+/// The same with these variables, which the tests are told as well.
+pub fn run_with(args: &TestArgs, variables: &[(&str, String)]) -> anyhow::Result<()> {
     let gateway = build()?;
     let (int8, fp32) = (pull(&gateway, "int8")?, pull(&gateway, "fp32")?);
     let mut test = cargo();
@@ -27,7 +39,8 @@ pub fn run(args: &TestArgs) -> anyhow::Result<()> {
         .env("ORT_DYLIB_PATH", asset(&int8, "runtime")?)
         .env("NPC_GATEWAY_TEST_GGUF", asset(&int8, "checkpoint")?)
         .env("NPC_GATEWAY_TEST_MODEL", asset(&int8, "model")?)
-        .env("NPC_GATEWAY_TEST_MODEL_FP32", asset(&fp32, "model")?);
+        .env("NPC_GATEWAY_TEST_MODEL_FP32", asset(&fp32, "model")?)
+        .envs(variables.iter().map(|(name, value)| (name, value)));
     step(&mut test)
 }
 

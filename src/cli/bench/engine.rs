@@ -42,7 +42,9 @@ async fn measure(
     let mut report = report(args, &engine, config);
     if wants(Part::Rows) {
         report.results = rows(args, &engine).await?;
-        report.int8_ceiling_gops = Some(int8_ceiling(threads(config)));
+        let ceiling = int8_ceiling(threads(config));
+        report.int8_ceiling_gops = Some(ceiling.vectors);
+        report.int8_tile_ceiling_gops = ceiling.tiles;
     }
     let parts = &mut report.parts;
     if wants(Part::Turn) {
@@ -76,6 +78,7 @@ fn report(args: &EngineArgs, engine: &Engine, config: &config::Engine) -> Report
         fixed_length: true,
         prefill_budget: Some(config.prefill_budget),
         int8_ceiling_gops: None,
+        int8_tile_ceiling_gops: None,
         gop_per_token: Some(engine.model().model.operations_per_token() as f64 / 1e9),
         results: Vec::new(),
         conversation: None,

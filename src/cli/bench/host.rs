@@ -27,6 +27,8 @@ impl Host {
         config.server.listen = ([127, 0, 0, 1], 0).into();
         data.path().clone_into(&mut config.server.data);
         config.auth.mode = AuthMode::Dev;
+        (config.server.tls_cert, config.server.tls_key) = Default::default();
+        (config.session.frames_per_second, config.session.turns_per_minute) = (0, 0);
         config.session.heartbeat_ms = 600_000;
         config.session.max_sessions = config.session.max_sessions.max(10_000);
         config.session.max_npcs = config.session.max_npcs.max(64);

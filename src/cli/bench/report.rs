@@ -37,9 +37,12 @@ pub struct Report {
     /// Unknown of a gateway that runs elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefill_budget: Option<usize>,
-    /// What this machine could do at best, in 10⁹ multiplications and additions of 8-bit integers a second.
+    /// What this machine could do at best in vectors, in 10⁹ multiplications and additions of 8-bit integers a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub int8_ceiling_gops: Option<f64>,
+    /// The same in tiles (AMX), where the CPU has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub int8_tile_ceiling_gops: Option<f64>,
     /// 10⁹ multiplications and additions of the linear layers for one token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gop_per_token: Option<f64>,
@@ -132,6 +135,12 @@ impl Report {
         );
         if let Some(gops) = self.int8_ceiling_gops {
             let _ = writeln!(out, "int8 ceiling of this machine: {gops:.0} GOP/s");
+            if let Some(gops) = self.int8_tile_ceiling_gops {
+                let _ = writeln!(
+                    out,
+                    "(in vectors; in tiles, which the products use from nine rows on: {gops:.0} GOP/s)"
+                );
+            }
             for f in &self.results {
                 let share = f.decode_tokens_per_second * self.gop_per_token.unwrap_or(0.0) / gops * 100.0;
                 let adapters = format!("{:?}", f.adapters).to_lowercase();
@@ -209,6 +218,7 @@ mod tests {
             fixed_length: true,
             prefill_budget: Some(128),
             int8_ceiling_gops: None,
+            int8_tile_ceiling_gops: None,
             gop_per_token: None,
             results: Vec::new(),
             conversation: None,

@@ -102,6 +102,7 @@ fn report(
         fixed_length: args.url.is_none(),
         prefill_budget,
         int8_ceiling_gops: None,
+        int8_tile_ceiling_gops: None,
         gop_per_token: None,
         results,
         conversation,

@@ -61,12 +61,26 @@ pub fn is_fast() -> bool {
     Cpu::detect().is_vector()
 }
 
-/// What this machine's 8-bit products could do at best on so many threads, in 10⁹ multiplications and additions a second:
-/// the instructions alone, on registers. The best of some short runs, since others may use the machine.
-pub fn int8_ceiling(threads: usize) -> f64 {
+/// What this machine's 8-bit products could do at best, in 10⁹ multiplications and additions a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ceiling {
+    /// With vectors.
+    pub vectors: f64,
+    /// With tiles, where the CPU has them.
+    pub tiles: Option<f64>,
+}
+
+/// The ceiling of so many threads: the instructions alone, on registers.
+pub fn int8_ceiling(threads: usize) -> Ceiling {
+    let cpu = Cpu::detect();
+    let vectors = cpu.without_tiles();
+    Ceiling { vectors: ceiling(vectors, threads), tiles: (vectors != cpu).then(|| ceiling(cpu, threads)) }
+}
+
+/// The best of some short runs, since others may use the machine.
+fn ceiling(cpu: Cpu, threads: usize) -> f64 {
     const ROUNDS: u64 = 1 << 20;
     const RUNS: usize = 5;
-    let cpu = Cpu::detect();
     let run = || {
         let start = Instant::now();
         let operations = std::thread::scope(|scope| {

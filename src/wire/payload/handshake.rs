@@ -93,15 +93,15 @@ pub struct Resume {
     pub seq: u64,
 }
 
-/// S `resumed`: every frame after `seq` was sent again.
+/// S `resumed`: everything that the client had missed was sent before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Resumed {
-    /// The `seq` of the `resume`.
+    /// The last `s` sent.
     pub seq: u64,
-    /// Frames that were sent again.
+    /// How many frames were sent again.
     pub replayed: u64,
-    /// Takes the place of the token before it.
+    /// Takes the place of the one that was used.
     pub resume_token: String,
 }
 

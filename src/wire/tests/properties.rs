@@ -155,6 +155,7 @@ pub fn any_client_frame() -> impl Strategy<Value = ClientFrame> {
             })
         }),
         any::<u64>().prop_map(|seq| ClientFrame::Heartbeat(Heartbeat { seq })),
+        any::<String>().prop_map(|token| ClientFrame::Auth(Auth { token })),
         join,
         any_id().prop_map(|npc| ClientFrame::NpcFocus(NpcFocus { npc })),
         any_id().prop_map(|npc| ClientFrame::NpcLeave(NpcLeave { npc })),

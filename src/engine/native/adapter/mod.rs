@@ -133,7 +133,7 @@ mod tests {
 
     fn quantized(x: &[f32]) -> Activations {
         let mut acts = Activations::default();
-        acts.resize(1, x.len());
+        acts.resize(1, x.len(), false);
         let (codes, scales, starts) = (&mut acts.codes[..], &mut acts.scales[..], &mut acts.starts[..]);
         assert_eq!(scales.len(), TILE * groups(x.len()));
         Cpu::detect().quantize(&mut super::super::kernel::TileMut { codes, scales, starts }, 0, x);

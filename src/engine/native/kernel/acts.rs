@@ -11,6 +11,10 @@ pub const ROUND: f32 = 12_582_912.0;
 /// Rows that are multiplied together.
 pub const TILE: usize = 8;
 
+/// Tiles that are multiplied together where the CPU takes so many rows at once, and their rows.
+pub const BAND_TILES: usize = 2;
+pub const BAND: usize = BAND_TILES * TILE;
+
 /// Values that share a scale; the last group of a row may be half as long.
 pub const GROUP: usize = 2 * BLOCK;
 
@@ -28,11 +32,13 @@ pub struct Activations {
     pub scales: Vec<f32>,
     /// -128 · Σ codes, laid out as `scales`: where a product begins, since the weights' codes stand 128 too high.
     pub starts: Vec<i32>,
+    /// The codes once more, `[bands][groups][BAND][GROUP]`, where the CPU multiplies a band at once; empty elsewhere.
+    pub tall: Vec<i8>,
 }
 
 impl Activations {
-    /// Makes room for `rows` rows of `inputs` values, a multiple of [`BLOCK`].
-    pub fn resize(&mut self, rows: usize, inputs: usize) {
+    /// Makes room for `rows` rows of `inputs` values, a multiple of [`BLOCK`]; `tall`: also for [`Self::tall`].
+    pub fn resize(&mut self, rows: usize, inputs: usize, tall: bool) {
         debug_assert!(inputs.is_multiple_of(BLOCK));
         let tiles = rows.div_ceil(TILE);
         self.rows = rows;
@@ -40,6 +46,18 @@ impl Activations {
         self.codes.resize(tiles * TILE * inputs, 0);
         self.scales.resize(tiles * TILE * groups(inputs), 0.0);
         self.starts.resize(tiles * TILE * groups(inputs), 0);
+        let tall = if tall { tiles.div_ceil(BAND_TILES) * BAND * groups(inputs) * GROUP } else { 0 };
+        self.tall.resize(tall, 0);
+    }
+
+    /// The tiles of a band, of which the last band may have one.
+    pub fn band(&self, band: usize) -> BandRef<'_> {
+        let last = self.rows.div_ceil(TILE) - 1;
+        let size = groups(self.inputs) * GROUP * BAND;
+        BandRef {
+            tiles: std::array::from_fn(|i| self.tile((band * BAND_TILES + i).min(last))),
+            tall: if self.tall.is_empty() { &[] } else { &self.tall[band * size..][..size] },
+        }
     }
 
     /// One tile.
@@ -66,7 +84,16 @@ pub struct TileRef<'a> {
     pub starts: &'a [i32],
 }
 
-/// The same, to be filled.
+/// Two neighbouring tiles.
+#[derive(Debug, Clone, Copy)]
+pub struct BandRef<'a> {
+    /// The last one twice, if there is no other.
+    pub tiles: [TileRef<'a>; BAND_TILES],
+    /// Their part of [`Activations::tall`].
+    pub tall: &'a [i8],
+}
+
+/// A [`TileRef`] to be filled.
 #[derive(Debug)]
 pub struct TileMut<'a> {
     pub codes: &'a mut [i8],
@@ -98,6 +125,16 @@ impl TileMut<'_> {
     pub fn close(&mut self, group: usize, row: usize, scale: f32, sum: i32) {
         self.scales[group * TILE + row] = scale;
         self.starts[group * TILE + row] = sum * -i32::from(ZERO);
+    }
+
+    /// Copies a group's codes, row by row, to its part of [`Activations::tall`]: `[TILE][GROUP]`.
+    pub fn write_tall(&self, group: usize, tall: &mut [i8]) {
+        let codes = self.codes[group * GROUP * TILE..].as_chunks::<4>().0;
+        for (row, tall) in tall.as_chunks_mut::<GROUP>().0.iter_mut().enumerate().take(TILE) {
+            for (quad, tall) in tall.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                *tall = codes[quad * TILE + row];
+            }
+        }
     }
 
     /// Quantizes row `row` (below [`TILE`]) of the tile.

@@ -14,6 +14,7 @@ mod attention;
 mod lora;
 mod math;
 mod plain;
+mod products;
 mod ranks;
 #[cfg(test)]
 mod tests;
@@ -21,10 +22,11 @@ pub mod weights;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use acts::{Activations, TILE, TileMut, TileRef, groups};
+pub use acts::{Activations, BAND, BAND_TILES, BandRef, GROUP, TILE, TileMut, TileRef, groups};
 pub use attention::{Head, PAGE, QUERIES, Query, room};
 pub use lora::{Element, RANKS};
 pub use math::f32_to_bf16;
+pub use products::Products;
 pub use ranks::{ROWS, RankLine, UpRow};
 pub use weights::{LINE, Line, PANEL, Weights};
 
@@ -42,6 +44,9 @@ pub enum Isa {
     /// AVX-512 F, BW, VL and VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// The same and AMX with 8-bit integers.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 impl Isa {
@@ -59,6 +64,9 @@ impl Isa {
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vnni")
             {
+                if x86::amx::is_there() {
+                    list.push(Self::Amx);
+                }
                 list.push(Self::Avx512);
             }
             if base && is_x86_feature_detected!("avxvnni") {
@@ -82,6 +90,8 @@ impl Isa {
             Self::AvxVnni => "avx-vnni",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => "avx512-vnni",
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => "amx-int8",
         }
     }
 }
@@ -102,9 +112,30 @@ impl Cpu {
         Isa::available().into_iter().map(Self).collect()
     }
 
+    /// The fastest of this CPU that multiplies in vectors and not in tiles.
+    pub fn without_tiles(self) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if self.0 == Isa::Amx {
+            return Self(Isa::Avx512);
+        }
+        self
+    }
+
     /// Whether the products run on vectors.
     pub fn is_vector(self) -> bool {
         self.0 != Isa::Plain
+    }
+
+    /// Whether the products of a step with so many rows of so many inputs go by bands, which takes
+    /// [`Activations::tall`].
+    pub fn is_tall(self, rows: usize, inputs: usize) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if self.0 == Isa::Amx {
+            // A tile takes as long for one row as for sixteen.
+            return rows > TILE && inputs.is_multiple_of(GROUP);
+        }
+        let _ = (rows, inputs);
+        false
     }
 
     pub fn isa(self) -> Isa {
@@ -122,7 +153,7 @@ macro_rules! dispatch {
             Isa::Avx2 | Isa::AvxVnni => unsafe { x86::avx2::$function $(::<$generic>)? ($($argument),*) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the CPU has these features, or there would be no such `Cpu`.
-            Isa::Avx512 => unsafe { x86::avx512::$function $(::<$generic>)? ($($argument),*) },
+            Isa::Avx512 | Isa::Amx => unsafe { x86::avx512::$function $(::<$generic>)? ($($argument),*) },
         }
     };
 }
@@ -160,7 +191,7 @@ impl Cpu {
             Isa::AvxVnni => unsafe { x86::avxvnni::product(lines, scales, acts, rows, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512 => unsafe { x86::avx512::product(lines, scales, acts, rows, soon, out) },
+            Isa::Avx512 | Isa::Amx => unsafe { x86::avx512::product(lines, scales, acts, rows, soon, out) },
         }
     }
 
@@ -177,6 +208,9 @@ impl Cpu {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx512 => unsafe { x86::peak::avx512(rounds) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Amx => unsafe { x86::amx::peak(rounds) },
         }
     }
 
@@ -189,7 +223,7 @@ impl Cpu {
             Isa::Avx2 | Isa::AvxVnni => unsafe { x86::expand::avx2(records, lines) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512 => unsafe { x86::expand::avx512(records, lines) },
+            Isa::Avx512 | Isa::Amx => unsafe { x86::expand::avx512(records, lines) },
         }
     }
 
@@ -199,7 +233,9 @@ impl Cpu {
             Isa::Plain => tile.quantize(row, values),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the CPU has these features, or there would be no such `Cpu`.
-            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => unsafe { x86::quantize::quantize(tile, row, values) },
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Amx => unsafe {
+                x86::quantize::quantize(tile, row, values);
+            },
         }
     }
 
@@ -247,7 +283,7 @@ impl Cpu {
                 together!(avx2: 3, 1, 1; 2, 1, 1; 1, 2, 2;);
             }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => {
+            Isa::Avx512 | Isa::Amx => {
                 together!(avx512: 12, 1, 1; 9, 1, 1; 6, 2, 2; 4, 2, 2; 3, 4, 4; 2, 4, 4; 1, 4, 4;);
             }
         }
@@ -278,7 +314,7 @@ impl Cpu {
             Isa::AvxVnni => unsafe { x86::ranks::avxvnni::down(lines, scales, acts, rows, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512 => unsafe { x86::ranks::avx512::down(lines, scales, acts, rows, out) },
+            Isa::Avx512 | Isa::Amx => unsafe { x86::ranks::avx512::down(lines, scales, acts, rows, out) },
         }
     }
 
@@ -300,7 +336,7 @@ impl Cpu {
             Isa::AvxVnni => unsafe { x86::ranks::avxvnni::up(lines, panels, rows) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512 => unsafe { x86::ranks::avx512::up(lines, panels, rows) },
+            Isa::Avx512 | Isa::Amx => unsafe { x86::ranks::avx512::up(lines, panels, rows) },
         }
     }
 
@@ -319,7 +355,7 @@ impl Cpu {
             Isa::Avx2 | Isa::AvxVnni => unsafe { x86::avx2::lora_down(a, ranks, first, x) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the CPU has these features, or there would be no such `Cpu`.
-            Isa::Avx512 => unsafe { x86::avx512::lora_down(a, ranks, first, x) },
+            Isa::Avx512 | Isa::Amx => unsafe { x86::avx512::lora_down(a, ranks, first, x) },
         }
     }
 

@@ -26,7 +26,8 @@ fn numbers(seed: u64, count: usize) -> Vec<f32> {
 fn quantized(cpu: Cpu, rows: &[Vec<f32>]) -> Activations {
     let mut acts = Activations::default();
     let inputs = rows[0].len();
-    acts.resize(rows.len(), inputs);
+    let tall = cpu.is_tall(rows.len(), inputs);
+    acts.resize(rows.len(), inputs, tall);
     for (tile, rows) in rows.chunks(TILE).enumerate() {
         let groups = groups(inputs) * TILE;
         let mut part = TileMut {
@@ -36,6 +37,11 @@ fn quantized(cpu: Cpu, rows: &[Vec<f32>]) -> Activations {
         };
         for (row, values) in rows.iter().enumerate() {
             cpu.quantize(&mut part, row, values);
+        }
+        let (band, tile) = (tile / BAND_TILES, tile % BAND_TILES);
+        for group in 0..acts.tall.len().min(1) * super::groups(inputs) {
+            let at = ((band * super::groups(inputs) + group) * BAND + tile * TILE) * GROUP;
+            part.write_tall(group, &mut acts.tall[at..][..TILE * GROUP]);
         }
     }
     acts
@@ -63,7 +69,7 @@ proptest! {
 
     #[test]
     fn products_are_the_same_everywhere_and_right(
-        four in any::<bool>(), rows in 1_usize..20, blocks in 1_usize..6, panels in 1_usize..4, seed in any::<u64>(), scale in 1e-3_f32..1e3,
+        four in any::<bool>(), rows in 1_usize..40, blocks in 1_usize..20, panels in 1_usize..4, seed in any::<u64>(), scale in 1e-3_f32..1e3,
     ) {
         let (inputs, outputs) = (blocks * BLOCK, panels * PANEL - 3);
         let packed = matrix(four, outputs, inputs, seed);
@@ -87,6 +93,15 @@ proptest! {
                     cpu.product(&codes, &weights.scales(panel), &acts.tile(tile), count, [&[7; 300], &[]], &mut found);
                     prop_assert_eq!(expected, found, "{:?}", cpu);
                     products[(panel * rows.len().div_ceil(TILE) + tile) * TILE..][..TILE].copy_from_slice(&found);
+                }
+                // SAFETY: there are no others in this test's thread.
+                let mut bands = unsafe { Products::new(cpu) };
+                for band in 0..rows.len().div_ceil(BAND) {
+                    let count = BAND.min(rows.len() - band * BAND);
+                    let mut found = [[0.5; PANEL]; BAND];
+                    bands.band(&codes, &weights.scales(panel), &own.band(band), count, [&[7; 300], &[7; 50]], &mut found);
+                    let at = (panel * rows.len().div_ceil(TILE) + band * BAND_TILES) * TILE;
+                    prop_assert_eq!(&found[..count], &products[at..][..count], "{:?}", cpu);
                 }
             }
         }

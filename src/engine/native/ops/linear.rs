@@ -10,7 +10,9 @@ use ort::value::TensorElementType;
 
 use super::super::adapter::Input;
 use super::super::disjoint::Disjoint;
-use super::super::kernel::{Cpu, LINE, Line, TILE, TileMut, TileRef, Weights, groups};
+use super::super::kernel::{
+    BAND, BAND_TILES, BandRef, Cpu, GROUP, LINE, Line, Products, TILE, TileMut, Weights, groups,
+};
 use super::super::state::{Scratch, Shared, State};
 use super::adapters::Adapters;
 use super::{bits, each, epsilon, floats, input, size, size_below, size_of_model};
@@ -120,7 +122,7 @@ impl Kernel for LinearKernel {
         let input = Input { x: if self.prepare == Prepare::Nothing { x } else { prepared }, acts };
         let adapters =
             place.and_then(|place| Adapters::new(*cpu, plan, place, input, self.outputs, down, ups));
-        let tiles = rows.div_ceil(TILE);
+        let bands = rows.div_ceil(BAND);
         let job = Job {
             cpu: *cpu,
             weights,
@@ -128,8 +130,8 @@ impl Kernel for LinearKernel {
             outputs: self.outputs,
             bias,
             residual,
-            tiles: (0..tiles).map(|tile| acts.tile(tile)).collect(),
-            ahead: place.map_or_else(Vec::new, |place| plan.ahead(place, weights.panels() * tiles)),
+            bands: (0..bands).map(|band| acts.band(band)).collect(),
+            ahead: place.map_or_else(Vec::new, |place| plan.ahead(place, weights.panels() * bands)),
         };
         // Several pieces for each thread: one that was interrupted does not make all others wait.
         let panels = weights.panels();
@@ -161,7 +163,8 @@ impl LinearKernel {
         let width = if self.prepare == Prepare::SwiGlu { inputs * 2 } else { inputs };
         let rows = x.len() / width;
         let groups = groups(inputs);
-        scratch.acts.resize(rows, inputs);
+        let tall = cpu.is_tall(rows, inputs);
+        scratch.acts.resize(rows, inputs, tall);
         if self.prepare != Prepare::Nothing {
             scratch.prepared.resize(rows * inputs, 0.0);
         }
@@ -169,6 +172,7 @@ impl LinearKernel {
         let codes = Disjoint::new(&mut scratch.acts.codes);
         let scales = Disjoint::new(&mut scratch.acts.scales);
         let starts = Disjoint::new(&mut scratch.acts.starts);
+        let tall_codes = Disjoint::new(&mut scratch.acts.tall);
         each(context, rows.div_ceil(TILE), |tile| {
             // SAFETY: each tile takes its own part, and each row of it its own.
             let mut part = unsafe {
@@ -197,6 +201,15 @@ impl LinearKernel {
                 };
                 cpu.quantize(&mut part, row % TILE, values);
             }
+            if !tall {
+                return;
+            }
+            let (band, tile) = (tile / BAND_TILES, tile % BAND_TILES);
+            for group in 0..groups {
+                let at = ((band * groups + group) * BAND + tile * TILE) * GROUP;
+                // SAFETY: each tile takes its own rows of its band.
+                part.write_tall(group, unsafe { tall_codes.part(at, TILE * GROUP) });
+            }
         })
     }
 }
@@ -215,23 +228,25 @@ struct Job<'a> {
     bias: Option<&'a [f32]>,
     residual: Option<&'a [f32]>,
     /// The inputs in 8 bits.
-    tiles: Vec<TileRef<'a>>,
-    /// The memory of the next layer's adapters, a piece for every panel and tile.
+    bands: Vec<BandRef<'a>>,
+    /// The memory of the next layer's adapters, a piece for every panel and band.
     ahead: Vec<&'a [u8]>,
 }
 
 impl Job<'_> {
     /// Computes some panels' outputs of all rows: the weights are read once.
     fn panels(&self, panels: Range<usize>, out: &Disjoint<'_, f32>) {
+        // SAFETY: nothing that is called meanwhile makes others.
+        let mut products = unsafe { Products::new(self.cpu) };
         EXPANDED.with_borrow_mut(|room| {
             for panel in panels {
-                self.panel(panel, room, out);
+                self.panel(&mut products, panel, room, out);
             }
         });
     }
 
     /// Computes a panel's outputs of all rows. `room`: for its codes, if they are not there as they are wanted.
-    fn panel(&self, panel: usize, room: &mut Vec<Line>, out: &Disjoint<'_, f32>) {
+    fn panel(&self, products: &mut Products, panel: usize, room: &mut Vec<Line>, out: &Disjoint<'_, f32>) {
         let start = panel * PANEL;
         let columns = PANEL.min(self.outputs - start);
         let scales = self.weights.scales(panel);
@@ -242,16 +257,16 @@ impl Job<'_> {
             self.weights.expand(self.cpu, panel, room);
             room
         };
-        let mut product = [[0.0; PANEL]; TILE];
-        let tiles = self.rows.div_ceil(TILE);
-        for tile in 0..tiles {
-            let rows = TILE.min(self.rows - tile * TILE);
+        let mut product = [[0.0; PANEL]; BAND];
+        let bands = self.bands.len();
+        for (index, band) in self.bands.iter().enumerate() {
+            let rows = BAND.min(self.rows - index * BAND);
             // The next panel, and the next layer's adapters, come while this one is multiplied.
-            let ahead = self.ahead.get(panel * tiles + tile).copied().unwrap_or_default();
-            let soon = [self.weights.part(panel + 1, tile, tiles), ahead];
-            self.cpu.product(lines, &scales, &self.tiles[tile], rows, soon, &mut product);
+            let ahead = self.ahead.get(panel * bands + index).copied().unwrap_or_default();
+            let soon = [self.weights.part(panel + 1, index, bands), ahead];
+            products.band(lines, &scales, band, rows, soon, &mut product);
             for (row, product) in product[..rows].iter_mut().enumerate() {
-                let at = (tile * TILE + row) * self.outputs + start;
+                let at = (index * BAND + row) * self.outputs + start;
                 if let Some(bias) = self.bias {
                     product.iter_mut().zip(&bias[start..]).for_each(|(y, bias)| *y += bias);
                 }

@@ -46,6 +46,7 @@ macro_rules! compiled {
     };
 }
 
+pub mod amx;
 pub mod attend;
 pub mod expand;
 pub mod peak;

@@ -1,0 +1,41 @@
+/**
+ * Beats at the server's interval, the first time somewhere within it, and notices when the server is silent for
+ * two of them.
+ *
+ * @internal
+ */
+export class Heartbeat {
+  readonly #beat: () => void;
+  readonly #dead: () => void;
+  readonly #random: () => number;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #unanswered = 0;
+
+  constructor(beat: () => void, dead: () => void, random: () => number = Math.random) {
+    this.#beat = beat;
+    this.#dead = dead;
+    this.#random = random;
+  }
+
+  start(intervalMs: number): void {
+    this.stop();
+    this.#unanswered = 0;
+    const tick = () => {
+      if (this.#unanswered >= 2) return this.#dead();
+      this.#unanswered += 1;
+      this.#timer = setTimeout(tick, intervalMs);
+      this.#beat();
+    };
+    this.#timer = setTimeout(tick, this.#random() * intervalMs);
+  }
+
+  /** The server sent something. */
+  alive(): void {
+    this.#unanswered = 0;
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}

@@ -1,0 +1,111 @@
+import type { Codec } from "./codec.js";
+import { ProtocolError } from "./errors.js";
+import type { ClientFrame, RawFrame } from "./frames.js";
+import type { WebSocketClass, WebSocketLike } from "./websocket.js";
+
+/** How a socket ended. 1006 without a word from the server is a network that went away. */
+export interface LinkEnd {
+  code: number;
+  reason: string;
+  /** What the server sent that it must not. */
+  violation?: ProtocolError;
+}
+
+/** The code with which the client closes a socket that it gives up; browsers allow no smaller one but 1000. */
+const GIVEN_UP = 3000;
+
+/**
+ * One socket, from opening to its end, which is told exactly once.
+ *
+ * @internal
+ */
+export class Link {
+  readonly #socket: WebSocketLike;
+  readonly #codec: Codec;
+  readonly #frame: (frame: RawFrame) => void;
+  readonly #ended: (end: LinkEnd) => void;
+  #open = false;
+  #over = false;
+
+  constructor(
+    WebSocket: WebSocketClass,
+    url: string,
+    codec: Codec,
+    frame: (frame: RawFrame) => void,
+    ended: (end: LinkEnd) => void,
+  ) {
+    this.#codec = codec;
+    this.#frame = frame;
+    this.#ended = ended;
+    const socket = new WebSocket(url, [codec.subprotocol]);
+    this.#socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      if (this.#over) return this.#close(1000, "");
+      if (socket.protocol !== codec.subprotocol) {
+        this.violate(new ProtocolError(`the server chose the subprotocol "${socket.protocol}"`));
+        return;
+      }
+      this.#open = true;
+    };
+    socket.onmessage = (event: { data: unknown }) => this.#message(event.data);
+    socket.onclose = (event: { code: number; reason: string }) => {
+      this.#end({ code: event.code, reason: event.reason });
+    };
+    // `onclose` follows and says all that is known; without a listener `ws` would throw.
+    socket.onerror = () => {};
+  }
+
+  /** Sends an encoded frame, if the socket is still there. */
+  send(frame: ClientFrame): void {
+    if (!this.#open || this.#over) return;
+    try {
+      this.#socket.send(this.#codec.encode(frame));
+    } catch {
+      // The socket is closing; its end is told by `onclose`, and what matters is sent again then.
+    }
+  }
+
+  /** Ends it now, without waiting for a peer that may be gone. */
+  drop(code: number, reason: string): void {
+    if (this.#over) return;
+    this.#close(code === 1000 ? 1000 : GIVEN_UP, reason);
+    this.#end({ code, reason });
+  }
+
+  /** The server broke the protocol. */
+  violate(violation: ProtocolError): void {
+    if (this.#over) return;
+    this.#close(GIVEN_UP, violation.message);
+    this.#end({ code: GIVEN_UP, reason: violation.message, violation });
+  }
+
+  #message(data: unknown): void {
+    if (this.#over) return;
+    let frame: RawFrame;
+    try {
+      frame = this.#codec.decode(data instanceof ArrayBuffer ? new Uint8Array(data) : data);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.violate(error);
+      return;
+    }
+    this.#frame(frame);
+  }
+
+  #close(code: number, reason: string): void {
+    try {
+      // A close reason has room for 123 bytes.
+      this.#socket.close(code, reason.replaceAll(/[^\x20-\x7e]/g, "?").slice(0, 120));
+    } catch {
+      // It was never open, or is closed.
+    }
+  }
+
+  #end(end: LinkEnd): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#open = false;
+    this.#ended(end);
+  }
+}

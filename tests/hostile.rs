@@ -75,8 +75,8 @@ fn hostile_frames_get_what_they_deserve() {
 /// A client that sends pings and reads no pongs must not make the server hold them all.
 #[test]
 fn pongs_that_nobody_reads_are_not_hoarded() {
-    let _alone = alone();
     const PINGS: usize = 400_000;
+    let _alone = alone();
     let runtime = Runtime::new().unwrap();
     let server = runtime.block_on(TestServer::start(&[]));
     let mut peer = Peer::identified(server.address, Encoding::Json, "pinger").unwrap();

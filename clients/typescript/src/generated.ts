@@ -644,19 +644,19 @@ export interface ResumeFailed {
   recovered: false;
 }
 /**
- * S `resumed`: every frame after `seq` was sent again.
+ * S `resumed`: everything that the client had missed was sent before it.
  */
 export interface Resumed {
   /**
-   * Frames that were sent again.
+   * How many frames were sent again.
    */
   replayed: number;
   /**
-   * Takes the place of the token before it.
+   * Takes the place of the one that was used.
    */
   resume_token: string;
   /**
-   * The `seq` of the `resume`.
+   * The last `s` sent.
    */
   seq: number;
 }

@@ -6,7 +6,9 @@ import { fileURLToPath } from "node:url";
 const folder = fileURLToPath(new URL("../build/test/", import.meta.url));
 const words = process.argv.slice(2);
 const files = readdirSync(folder)
-  .filter((name) => name.endsWith(".test.js") && (words.length === 0 || words.some((word) => name.includes(word))))
+  .filter(
+    (name) => name.endsWith(".test.js") && (words.length === 0 || words.some((word) => name.includes(word))),
+  )
   .map((name) => folder + name);
 if (files.length === 0) {
   console.error(`no test file has ${words.join(" or ")} in its name`);

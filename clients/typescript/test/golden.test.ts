@@ -46,17 +46,15 @@ for (const name of names("client")) {
     const [wantText, wantBytes] = [text("client", `${name}.json`), bytes("client", `${name}.msgpack`)];
     // A golden frame as a value, to be written by this client.
     const frame = json.decode(wantText) as unknown as Parameters<typeof json.encode>[0];
-    // `decode` reads server frames, and passes over what it does not know outside of `d`.
-    const asServer = (written: unknown) => rounded(written);
     const [gotText, gotBytes] = [json.encode(frame), msgpack.encode(frame)];
-    assert.deepEqual(asServer(json.decode(gotText)), asServer(json.decode(wantText)));
-    assert.deepEqual(asServer(msgpack.decode(gotBytes)), asServer(msgpack.decode(wantBytes)));
-    if (hasFloat(wantText) || name.endsWith("~unknown_keys")) return;
+    assert.deepEqual(rounded(json.decode(gotText)), rounded(json.decode(wantText)));
+    assert.deepEqual(rounded(msgpack.decode(gotBytes)), rounded(msgpack.decode(wantBytes)));
+    // These two have their keys in an order that is nobody's.
+    if (hasFloat(wantText) || name === "say~unknown_keys" || name === "say~integers") return;
     canonical += 1;
-    const order = (value: string) => Object.keys(JSON.parse(value)).join();
     const golden = JSON.parse(wantText);
     const sorted = { op: golden.op, ...("cid" in golden ? { cid: frame.cid } : {}), d: frame.d };
-    assert.equal(json.encode(sorted as typeof frame), wantText, order(wantText));
+    assert.equal(json.encode(sorted as typeof frame), wantText);
     assert.deepEqual(msgpack.encode(sorted as typeof frame), wantBytes);
   });
 }

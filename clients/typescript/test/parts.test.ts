@@ -35,12 +35,30 @@ test("every close code of the protocol has its rule", () => {
 
 test("waits grow, are jittered and have a bound", () => {
   const options = backoff({ initialMs: 100, maxMs: 1000, waitMs: 500 });
-  assert.equal(delayMs(0, false, options, () => 0), 0);
-  assert.equal(delayMs(0, false, options, () => 1), 100);
-  assert.equal(delayMs(3, false, options, () => 1), 800);
-  assert.equal(delayMs(1e9, false, options, () => 1), 1000);
-  assert.equal(delayMs(0, true, options, () => 0), 250);
-  assert.equal(delayMs(9, true, options, () => 1), 1000);
+  assert.equal(
+    delayMs(0, false, options, () => 0),
+    0,
+  );
+  assert.equal(
+    delayMs(0, false, options, () => 1),
+    100,
+  );
+  assert.equal(
+    delayMs(3, false, options, () => 1),
+    800,
+  );
+  assert.equal(
+    delayMs(1e9, false, options, () => 1),
+    1000,
+  );
+  assert.equal(
+    delayMs(0, true, options, () => 0),
+    250,
+  );
+  assert.equal(
+    delayMs(9, true, options, () => 1),
+    1000,
+  );
   assert.throws(() => backoff({ maxMs: -1 }), /reconnect\.maxMs/);
 });
 
@@ -49,13 +67,26 @@ test("the expiry of a JWT is read, and of nothing else", () => {
   assert.equal(jwtExpiry(`e30.${claims}.c2ln`), 1_234_000);
   assert.equal(jwtExpiry("mina"), undefined);
   assert.equal(jwtExpiry("a.b.c"), undefined);
-  assert.equal(renewalMs(100_000, () => 1), 80_000);
-  assert.equal(renewalMs(-5, () => 1), 1_000);
+  assert.equal(
+    renewalMs(100_000, () => 1),
+    80_000,
+  );
+  assert.equal(
+    renewalMs(-5, () => 1),
+    1_000,
+  );
 });
 
 test("whole numbers of 64 bits stay exact in JSON", () => {
-  const text = '{"a":18446744073709551615,"b":"18446744073709551615 \\" 1","c":[-9007199254740993],"d":1.25,"e":7}';
-  const value = { a: 18446744073709551615n, b: '18446744073709551615 " 1', c: [-9007199254740993n], d: 1.25, e: 7 };
+  const text =
+    '{"a":18446744073709551615,"b":"18446744073709551615 \\" 1","c":[-9007199254740993],"d":1.25,"e":7}';
+  const value = {
+    a: 18446744073709551615n,
+    b: '18446744073709551615 " 1',
+    c: [-9007199254740993n],
+    d: 1.25,
+    e: 7,
+  };
   assert.deepEqual(parse(text), value);
   assert.equal(stringify(value), text);
   assert.deepEqual(parse('{"a":1234567890123456.5,"b":1e20}'), { a: 1234567890123456.5, b: 1e20 });
@@ -63,7 +94,16 @@ test("whole numbers of 64 bits stay exact in JSON", () => {
 
 test("messages that are no frames are told apart", () => {
   const json = codec("json");
-  for (const bad of ["", "[]", "1", "{}", '{"op":1}', '{"op":"x","s":-1}', '{"op":"x","d":[]}', '{"op":"x","cid":{}}']) {
+  for (const bad of [
+    "",
+    "[]",
+    "1",
+    "{}",
+    '{"op":1}',
+    '{"op":"x","s":-1}',
+    '{"op":"x","d":[]}',
+    '{"op":"x","cid":{}}',
+  ]) {
     assert.throws(() => json.decode(bad), ProtocolError, bad);
   }
   assert.throws(() => json.decode(new Uint8Array([0x80])), ProtocolError);

@@ -5,6 +5,7 @@
 mod auth;
 mod engine;
 mod error;
+mod file;
 mod load;
 mod log;
 mod npc;
@@ -20,6 +21,7 @@ use std::path::Path;
 pub use auth::{Auth, AuthMode, PlayGrant};
 pub use engine::{AdapterPrecision, DecoderKind, Engine, EngineKind, Provider};
 pub use error::{ConfigError, Origin};
+pub use file::read_file;
 pub use load::Loader;
 pub use log::{Log, LogFormat};
 pub use npc::{Npc, OnOverload};

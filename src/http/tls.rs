@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
-use crate::config::Server;
+use crate::config::{Server, read_file};
 
 /// Largest file of a certificate or a key, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -104,7 +104,7 @@ impl Tls {
 impl Files {
     fn read(cert: &Path, key: &Path) -> Result<Self, TlsError> {
         let read = |setting, path: &Path| {
-            read_small(path).map_err(|error| TlsError::File {
+            read_file(path, MAX_FILE).map_err(|error| TlsError::File {
                 setting,
                 path: path.to_owned(),
                 problem: error.to_string(),
@@ -138,20 +138,6 @@ impl Files {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
-}
-
-/// A whole file of at most [`MAX_FILE`] bytes.
-fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it has more than {MAX_FILE} bytes"),
-        ));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use clap::Args;
 use npc_raw::attack::{self, Corpus, Plan, Tally};
 use npc_raw::{Encoding, honest, honest::Honest};
 
-use crate::server::Server;
-use crate::{cargo, root, step};
+use crate::server::{self, Server};
+use crate::{root, step};
 
 /// Memory may grow by this share and so many bytes more, as in `soak`.
 const GROWTH: f64 = 0.05;
@@ -50,12 +50,7 @@ pub struct HostileArgs {
 type Memory = Vec<(f64, f64)>;
 
 pub fn run(args: &HostileArgs) -> anyhow::Result<()> {
-    let gateway = if let Some(gateway) = &args.gateway {
-        std::path::absolute(gateway)?
-    } else {
-        step(cargo().args(["build", "--release", "--package", "npc-gateway"]))?;
-        root().join("target/release/npc-gateway")
-    };
+    let gateway = server::gateway(args.gateway.as_deref())?;
     step(Command::new(&gateway).arg("pull").stdout(Stdio::null()))?;
     let data = root().join("target/hostile");
     // What an earlier run left.

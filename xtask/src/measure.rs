@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::server::Server;
-use crate::{cargo, root, step};
+use crate::server::{self, Server};
+use crate::step;
 
 /// Conversations at the same time.
 const CONVERSATIONS: usize = 16;
@@ -22,8 +22,7 @@ pub struct MeasureArgs {
 }
 
 pub fn run(args: &MeasureArgs) -> anyhow::Result<()> {
-    step(cargo().args(["build", "--release", "--package", "npc-gateway"]))?;
-    let gateway = root().join("target/release/npc-gateway");
+    let gateway = server::gateway(None)?;
     // Fills the cache, so that every start below is a warm one.
     step(Command::new(&gateway).arg("pull").stdout(Stdio::null()))?;
 

@@ -2,13 +2,22 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::root;
+use crate::{cargo, root, step};
+
+/// The gateway that was named, or a release build of this tree.
+pub(crate) fn gateway(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(named) = named {
+        return Ok(std::path::absolute(named)?);
+    }
+    step(cargo().args(["build", "--release", "--package", "npc-gateway"]))?;
+    Ok(root().join("target/release/npc-gateway"))
+}
 
 /// A running server; killed when it is dropped.
 pub(crate) struct Server {

@@ -14,8 +14,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::server::Server;
-use crate::{cargo, root, step};
+use crate::server::{self, Server};
+use crate::{root, step};
 
 /// Lines at a time that keep all rows busy: `engine.rows` by default.
 const CLIENTS: &str = "16";
@@ -124,12 +124,7 @@ struct Check {
 }
 
 pub fn run(args: &SoakArgs) -> anyhow::Result<()> {
-    let gateway = if let Some(gateway) = &args.gateway {
-        std::path::absolute(gateway)?
-    } else {
-        step(cargo().args(["build", "--release", "--package", "npc-gateway"]))?;
-        root().join("target/release/npc-gateway")
-    };
+    let gateway = server::gateway(args.gateway.as_deref())?;
     step(Command::new(&gateway).arg("pull").stdout(Stdio::null()))?;
     let mut failed = false;
     for on_overload in [OnOverload::Error, OnOverload::Line] {

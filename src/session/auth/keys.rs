@@ -1,11 +1,13 @@
 //! The keys of tokens: a folder with a file for each.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jsonwebtoken::{Algorithm, DecodingKey};
+
+use crate::config::read_file;
 
 /// Most keys of a folder.
 const MAX_KEYS: usize = 64;
@@ -105,7 +107,7 @@ impl Keys {
                 continue;
             }
             let bad = |problem: String| KeyError::Key { path: path.clone(), problem };
-            let bytes = read_small(&path).map_err(|source| failed(&path, source))?;
+            let bytes = read_file(&path, MAX_FILE).map_err(|source| failed(&path, source))?;
             let key = if kind == "pem" { Key::eddsa(&bytes) } else { Key::hs256(&bytes) }.map_err(bad)?;
             if keys.by_id.insert(kid.to_owned(), key).is_some() {
                 return Err(bad(format!("there are two keys {kid:?}, one of each kind; a kid is one key")));
@@ -116,19 +118,6 @@ impl Keys {
         }
         if keys.by_id.is_empty() { Err(KeyError::Empty(folder.to_owned())) } else { Ok(keys) }
     }
-}
-
-/// A whole file of at most [`MAX_FILE`] bytes.
-fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it has more than {MAX_FILE} bytes"),
-        ));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

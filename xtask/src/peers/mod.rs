@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use self::figures::{Figures, median};
 use self::llama::Llama;
 use self::load::Plan;
-use crate::{cargo, root, step};
+use crate::{root, server, step};
 
 /// As `npc-gateway bench` has them.
 const ARCHETYPES: usize = 5;
@@ -101,12 +101,7 @@ struct Case {
 pub fn run(args: &PeersArgs) -> anyhow::Result<()> {
     let work = root().join("target/peers");
     let llama = Llama::prepare(args.venv.as_deref(), &work)?;
-    let gateway = if let Some(gateway) = &args.gateway {
-        std::path::absolute(gateway)?
-    } else {
-        step(cargo().args(["build", "--release", "--package", "npc-gateway"]))?;
-        root().join("target/release/npc-gateway")
-    };
+    let gateway = server::gateway(args.gateway.as_deref())?;
     let assets = crate::test::pull(&gateway, "int8")?;
     let model = llama.quantize(Path::new(crate::test::asset(&assets, "checkpoint")?))?;
     let adapters = if args.workloads.iter().any(|workload| *workload != Workload::None) {

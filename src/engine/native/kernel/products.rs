@@ -1,10 +1,10 @@
 //! Panels times bands of rows, as wide as the CPU takes them.
 
+use super::Cpu;
 use super::acts::{BAND, BandRef, GROUP, TILE, groups};
 use super::weights::{LINE, Line, PANEL};
 #[cfg(target_arch = "x86_64")]
-use super::x86::amx::Tiles;
-use super::{Cpu, Isa};
+use super::{Isa, x86::amx::Tiles};
 
 /// A thread that is about to compute products. On CPUs with tiles it holds them, configured.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use super::gateway::Gateway;
 use super::relay::{Carried, Relay};
 use super::state::Session;
 use crate::npc::{NpcError, Npcs};
-use crate::turn::Say;
+use crate::turn::{self, Say};
 use crate::wire::{
     Cancel, Cid, ErrorCode, ErrorPayload, NpcFocus, NpcJoin, NpcLeave, NpcLeft, NpcWarm, Playback, SayFrame,
     ServerFrame,
@@ -152,6 +152,10 @@ pub fn say(
     let player = &session.player.name;
     match gateway.turns.repeated(player, &npc, &turn) {
         Ok(None) => {}
+        Ok(Some(_)) if gateway.relays.is_telling(player, &npc, &turn) => {
+            // Its end would overtake its text.
+            return Err(Box::new(turn::still_running(&turn).payload(&turn, Some(&npc))));
+        }
         Ok(Some(done)) => {
             session.send(&ServerFrame::TurnDone(done), cid);
             return Ok(());

@@ -1,6 +1,7 @@
 //! Carries the events of one turn to every session that hears it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -21,6 +22,13 @@ impl Relays {
     /// The turn that a client means by its id: the newest.
     pub fn find(&self, player: &str, turn: &str) -> Option<Arc<Relay>> {
         self.by_turn.view(&(player.to_owned(), turn.to_owned()), |_, relays| relays.last().cloned())?
+    }
+
+    /// Whether a turn's frames are still on their way: to its player it runs, even if it has ended.
+    pub fn is_telling(&self, player: &str, npc: &str, turn: &str) -> bool {
+        let telling = |relay: &Arc<Relay>| relay.npc == npc && !relay.told.load(Ordering::Acquire);
+        let key = (player.to_owned(), turn.to_owned());
+        self.by_turn.view(&key, |_, relays| relays.iter().any(telling)).unwrap_or(false)
     }
 
     /// Ends every turn as a cancel would; its clients hear how.
@@ -49,6 +57,8 @@ pub struct Relay {
     speaker: Arc<Session>,
     npc: String,
     turn: String,
+    /// All frames but `turn.done` were sent, and that is next: who has it may ask for it again.
+    told: AtomicBool,
     cancels: Mutex<Cancels>,
 }
 
@@ -74,7 +84,8 @@ impl Relay {
     /// Starts to carry a turn. The first frame to the speaker has `cid`.
     pub fn start(gateway: &Arc<Gateway>, say: Carried, place: TurnPlace, events: mpsc::Receiver<TurnEvent>) {
         let Carried { speaker, npc, turn, audience, cid } = say;
-        let relay = Arc::new(Self { speaker, npc, turn, cancels: Mutex::default() });
+        let relay =
+            Arc::new(Self { speaker, npc, turn, told: AtomicBool::new(false), cancels: Mutex::default() });
         gateway.relays.add(&relay);
         let carried = Arc::clone(gateway);
         gateway.turn_tasks.spawn(async move {
@@ -155,6 +166,7 @@ impl Relay {
                 Some(TurnEvent::Done(done)) => {
                     // Given back first: a client may answer `turn.done` with its next line.
                     place = None;
+                    self.told.store(true, Ordering::Release);
                     self.send_all(&listeners, &ServerFrame::TurnDone(done), cid.take().as_ref());
                 }
             }

@@ -254,10 +254,12 @@ impl Turns {
 
 /// The stored `Done` of a turn; `duplicate_turn` while there is none.
 fn ended(known: &TurnState) -> Result<TurnDone, TurnError> {
-    known.done().ok_or_else(|| {
-        let message = format!("turn {:?} is still running", known.turn);
-        TurnError::new(ErrorCode::DuplicateTurn, message).field("turn")
-    })
+    known.done().ok_or_else(|| still_running(&known.turn))
+}
+
+/// The answer to a turn id whose turn runs.
+pub fn still_running(turn: &str) -> TurnError {
+    TurnError::new(ErrorCode::DuplicateTurn, format!("turn {turn:?} is still running")).field("turn")
 }
 
 /// The answer to a turn id that was used before.

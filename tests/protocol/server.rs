@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use npc_gateway::archetype::Packs;
 use npc_gateway::config::Config;
-use npc_gateway::engine::{Engine, EngineStats};
+use npc_gateway::engine::{Backend, Engine, EngineStats, Script};
 use npc_gateway::history::{Hot, HotLimits};
 use npc_gateway::http::{self, Door, Readiness, Tls};
 use npc_gateway::npc::Npcs;
@@ -62,15 +62,21 @@ impl TestServer {
     /// Starts a server with the default settings and these (`section.key=value`) over them. `engine.…` has no
     /// effect: the engine is shared.
     pub async fn start(sets: &[&str]) -> Self {
-        Self::start_with(sets, engine).await
+        Self::start_with(sets, |config| engine(config).into()).await
     }
 
     /// The same with an engine that no other server has; `engine.…` has its effect.
     pub async fn with_own_engine(sets: &[&str]) -> Self {
-        Self::start_with(sets, own_engine).await
+        Self::start_with(sets, |config| own_engine(config).into()).await
     }
 
-    async fn start_with(sets: &[&str], engine: fn(&Config) -> Engine) -> Self {
+    /// The same with the script in the place of a model.
+    pub async fn scripted(sets: &[&str]) -> Self {
+        Self::start_with(sets, |config| Script::start(&config.engine).expect("the script starts").into())
+            .await
+    }
+
+    async fn start_with(sets: &[&str], engine: fn(&Config) -> Backend) -> Self {
         let defaults = [
             "engine.rows=16",
             "engine.context=512",
@@ -88,6 +94,10 @@ impl TestServer {
         let config = Arc::new(Config::load(None, std::iter::empty(), &patient(sets)).unwrap());
         let shared = Arc::clone(&config);
         let engine = tokio::task::spawn_blocking(move || engine(&shared)).await.unwrap();
+        let kind = match engine {
+            Backend::Model(_) => EngineKind::Model,
+            Backend::Scripted(_) => EngineKind::Scripted,
+        };
         let hot = Arc::new(Hot::new(HotLimits {
             conversations: 1000,
             window_min: config.turn.window_min,
@@ -98,7 +108,7 @@ impl TestServer {
         let turns = Turns::new(engine, Arc::clone(&npcs), hot, config.turn.clone(), config.npc.clone());
         let auth = Arc::new(Authenticator::new(&config.auth).unwrap());
         let tls = Tls::load(&config.server).unwrap();
-        let gateway = Gateway::new(config, auth, turns, npcs, EngineKind::Model);
+        let gateway = Gateway::new(config, auth, turns, npcs, kind);
 
         let listener = http::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();

@@ -282,3 +282,49 @@ async fn an_answer_of_a_measurement_goes_on_past_its_end() {
     assert!(generated[0].1 < 60, "{generated:?}");
     assert_eq!(generated[1], (json!("length"), 60));
 }
+
+/// However soon a line is repeated: the whole answer first, then its end again, and never anything behind an end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_repeat_does_not_overtake_the_answer() {
+    let server = TestServer::scripted(&["engine.script_tokens_per_second=0"]).await;
+    let mut client = server.joined(Encoding::Msgpack, "mina", "vlad").await;
+    // Each frame goes to many, so that turns end long before all of theirs are sent.
+    let audience: Vec<_> = (0..40).map(|number| format!("guest-{number}")).collect();
+    let mut guests = Vec::new();
+    for guest in &audience {
+        guests.push(server.joined(Encoding::Msgpack, guest, "vlad").await);
+    }
+    for number in 0..50 {
+        let turn = format!("t-{number}");
+        let mut d = say("vlad", &turn, 64);
+        d["audience"] = json!(audience);
+        let line = json!({"op": "say", "d": d});
+        client.send(&line).await;
+        let (mut frames, mut ends) = (Vec::new(), Vec::new());
+        let mut unanswered = 0;
+        while ends.is_empty() || unanswered > 0 {
+            let frame = client.recv().await;
+            match frame["op"].as_str().unwrap() {
+                "turn.done" => {
+                    unanswered -= usize::from(!ends.is_empty());
+                    ends.push(frame);
+                }
+                "error" => {
+                    assert_eq!(frame["d"]["code"], "duplicate_turn", "{frame}");
+                    unanswered -= 1;
+                }
+                _ => {
+                    assert!(ends.is_empty(), "behind the turn's end: {frame}");
+                    frames.push(frame);
+                }
+            }
+            if ends.is_empty() {
+                client.send(&line).await;
+                unanswered += 1;
+            }
+        }
+        frames.push(ends[0].clone());
+        check_turn(&frames, &turn, "mina");
+        assert!(ends.iter().all(|end| end["d"] == ends[0]["d"]), "{ends:?}");
+    }
+}

@@ -1,4 +1,4 @@
-//! One slice written by several threads, each its own part.
+//! One slice written by several threads, each its own part, and read by all of them afterwards.
 
 use std::marker::PhantomData;
 
@@ -33,6 +33,18 @@ impl<'a, T> Disjoint<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(first), length) }
     }
 
+    /// The `N` elements from `first` on; panics if they lie outside.
+    ///
+    /// # Safety
+    /// As [`Self::part`].
+    #[allow(clippy::mut_from_ref)] // That is what it is for.
+    #[inline]
+    pub unsafe fn array<const N: usize>(&self, first: usize) -> &mut [T; N] {
+        assert!(first <= self.length && N <= self.length - first, "{first} + {N} of {}", self.length);
+        // SAFETY: inside the slice, as just checked; alone there, as the caller promises.
+        unsafe { &mut *self.start.add(first).cast() }
+    }
+
     /// The part `first..first + length`, for reading; panics if it lies outside.
     ///
     /// # Safety
@@ -58,9 +70,43 @@ impl<'a, T> Disjoint<'a, T> {
     }
 }
 
+/// Something that threads fill in one stage of their work and read in the next, which the borrow checker cannot see.
+pub struct Late<'a, T: ?Sized> {
+    value: *mut T,
+    _borrow: PhantomData<&'a mut T>,
+}
+
+// SAFETY: who fills it or reads it promises that nobody does the other meanwhile; see [`Disjoint`].
+unsafe impl<T: ?Sized + Send + Sync> Sync for Late<'_, T> {}
+
+impl<'a, T: ?Sized> Late<'a, T> {
+    pub fn new(value: &'a mut T) -> Self {
+        Self { value, _borrow: PhantomData }
+    }
+
+    /// To be cut into [`Disjoint`] parts before the work begins.
+    ///
+    /// # Safety
+    /// It is called once, before anything is read, and what comes of it is used in an earlier stage than all reading.
+    #[allow(clippy::mut_from_ref)] // That is what it is for.
+    pub unsafe fn fill(&self) -> &'a mut T {
+        // SAFETY: made from a borrow that lives as long; alone, as the caller promises.
+        unsafe { &mut *self.value }
+    }
+
+    /// What is there once it is filled.
+    ///
+    /// # Safety
+    /// The stage that fills it is over, and the caller has seen its end.
+    pub unsafe fn read(&self) -> &'a T {
+        // SAFETY: made from a borrow that lives as long; not written any more, as the caller promises.
+        unsafe { &*self.value }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Disjoint;
+    use super::{Disjoint, Late};
 
     #[test]
     fn threads_write_their_parts() {
@@ -81,6 +127,27 @@ mod tests {
         for (i, value) in values.iter().enumerate() {
             assert_eq!(*value, if i % 8 == 7 { i / 8 + 100 } else { i / 8 });
         }
+    }
+
+    #[test]
+    fn threads_read_what_others_wrote() {
+        let mut values = vec![0; 8];
+        let late = Late::new(&mut values);
+        let barrier = std::sync::Barrier::new(8);
+        // SAFETY: the only call; all reading is behind the barrier.
+        let parts = Disjoint::new(unsafe { late.fill() });
+        std::thread::scope(|scope| {
+            for i in 0..8 {
+                let (late, parts, barrier) = (&late, &parts, &barrier);
+                scope.spawn(move || {
+                    // SAFETY: each thread has its own element.
+                    unsafe { parts.set(i, i) };
+                    barrier.wait();
+                    // SAFETY: all have passed the barrier.
+                    assert_eq!(unsafe { late.read() }.iter().sum::<usize>(), 28);
+                });
+            }
+        });
     }
 
     #[test]

@@ -4,6 +4,8 @@ mod adapters;
 mod attention;
 mod embedding;
 mod linear;
+mod prepare;
+mod stages;
 
 use std::sync::Arc;
 
@@ -66,16 +68,4 @@ fn input(context: &ComputeContext, index: usize) -> ort::Result<ValueRef<'_>> {
 /// The values of an input that may be missing.
 fn floats<'a>(value: Option<&'a ValueRef<'_>>) -> ort::Result<Option<&'a [f32]>> {
     value.map(|value| value.try_extract_tensor::<f32>().map(|(_, values)| values)).transpose()
-}
-
-/// Runs `f(0)` to `f(count - 1)`, on the calling thread alone if there is only one.
-fn each(context: &ComputeContext, count: usize, f: impl Fn(usize) + Sync + Send) -> ort::Result<()> {
-    match count {
-        0 => Ok(()),
-        1 => {
-            f(0);
-            Ok(())
-        }
-        _ => context.par_for(count, 0, f),
-    }
 }

@@ -80,13 +80,9 @@ pub fn write_key(at: Place, head: usize, kv_heads: usize, key: &[f32], mut set: 
     }
 }
 
-/// Writes a token's value of one head.
-#[inline]
-pub fn write_value(at: Place, head: usize, kv_heads: usize, value: &[f32], mut set: impl FnMut(usize, u16)) {
-    let base = ((at.page as usize * kv_heads + head) * 2 + 1) * value.len() * PAGE + at.slot * value.len();
-    for (d, value) in value.iter().enumerate() {
-        set(base + d, f32_to_bf16(*value));
-    }
+/// Where a token's value of one head begins.
+pub fn value(at: Place, head: usize, kv_heads: usize, dim: usize) -> usize {
+    ((at.page as usize * kv_heads + head) * 2 + 1) * dim * PAGE + at.slot * dim
 }
 
 /// One head of a layer, for reading.

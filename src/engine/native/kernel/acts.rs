@@ -4,6 +4,7 @@ pub use npc_onnx::packed::BLOCK;
 use npc_onnx::packed::ZERO;
 
 use super::math::{LANES, silu, sum_lanes};
+use super::weights::PANEL;
 
 /// 1.5 · 2²³: added to a small number, it leaves the nearest whole number in the lowest bits.
 pub const ROUND: f32 = 12_582_912.0;
@@ -34,20 +35,24 @@ pub struct Activations {
     pub starts: Vec<i32>,
     /// The codes once more, `[bands][groups][BAND][GROUP]`, where the CPU multiplies a band at once; empty elsewhere.
     pub tall: Vec<i8>,
+    is_tall: bool,
 }
 
 impl Activations {
-    /// Makes room for `rows` rows of `inputs` values, a multiple of [`BLOCK`]; `tall`: also for [`Self::tall`].
+    /// Makes room for `rows` rows of `inputs` values, a multiple of [`BLOCK`]; `tall`: also for [`Self::tall`]. The
+    /// vectors only grow: layers of different sizes take turns, and what is in them is written before it is read.
     pub fn resize(&mut self, rows: usize, inputs: usize, tall: bool) {
         debug_assert!(inputs.is_multiple_of(BLOCK));
         let tiles = rows.div_ceil(TILE);
         self.rows = rows;
         self.inputs = inputs;
-        self.codes.resize(tiles * TILE * inputs, 0);
-        self.scales.resize(tiles * TILE * groups(inputs), 0.0);
-        self.starts.resize(tiles * TILE * groups(inputs), 0);
-        let tall = if tall { tiles.div_ceil(BAND_TILES) * BAND * groups(inputs) * GROUP } else { 0 };
-        self.tall.resize(tall, 0);
+        self.is_tall = tall;
+        grow(&mut self.codes, tiles * TILE * inputs);
+        grow(&mut self.scales, tiles * TILE * groups(inputs));
+        grow(&mut self.starts, tiles * TILE * groups(inputs));
+        if tall {
+            grow(&mut self.tall, tiles.div_ceil(BAND_TILES) * BAND * groups(inputs) * GROUP);
+        }
     }
 
     /// The tiles of a band, of which the last band may have one.
@@ -56,7 +61,7 @@ impl Activations {
         let size = groups(self.inputs) * GROUP * BAND;
         BandRef {
             tiles: std::array::from_fn(|i| self.tile((band * BAND_TILES + i).min(last))),
-            tall: if self.tall.is_empty() { &[] } else { &self.tall[band * size..][..size] },
+            tall: if self.is_tall { &self.tall[band * size..][..size] } else { &[] },
         }
     }
 
@@ -68,6 +73,13 @@ impl Activations {
             scales: &self.scales[tile * groups..][..groups],
             starts: &self.starts[tile * groups..][..groups],
         }
+    }
+}
+
+/// Makes a vector at least so long.
+pub fn grow<T: Copy + Default>(values: &mut Vec<T>, length: usize) {
+    if values.len() < length {
+        values.resize(length, T::default());
     }
 }
 
@@ -183,5 +195,30 @@ pub fn swiglu(gate_up: &[f32], out: &mut [f32]) {
     let (gate, up) = gate_up.split_at(out.len());
     for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
         *out = silu(*gate) * up;
+    }
+}
+
+/// Writes a panel's product for some rows, and what is added to it: a bias for each output and a residual for each
+/// row and output.
+#[inline(always)]
+pub fn settle<'a>(
+    product: &[[f32; PANEL]],
+    bias: Option<&[f32; PANEL]>,
+    residual: impl Fn(usize) -> Option<&'a [f32; PANEL]>,
+    out: impl Fn(usize) -> &'a mut [f32; PANEL],
+) {
+    for (row, product) in product.iter().enumerate() {
+        let mut sum = *product;
+        if let Some(bias) = bias {
+            for i in 0..PANEL {
+                sum[i] += bias[i];
+            }
+        }
+        if let Some(residual) = residual(row) {
+            for i in 0..PANEL {
+                sum[i] += residual[i];
+            }
+        }
+        *out(row) = sum;
     }
 }

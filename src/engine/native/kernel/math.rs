@@ -57,3 +57,20 @@ pub fn exp(x: f32) -> f32 {
 pub fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
+
+/// Rotary embedding (Su et al. 2021) in the half-split form: element i turns with element i + dim/2.
+#[inline(always)]
+pub fn rotate(values: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (low, high) = values.split_at_mut(cos.len());
+    for (((a, b), cos), sin) in low.iter_mut().zip(high).zip(cos).zip(sin) {
+        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+    }
+}
+
+/// [`f32_to_bf16`] of each.
+#[inline(always)]
+pub fn round_to_bf16(values: &[f32], out: &mut [u16]) {
+    for (out, value) in out.iter_mut().zip(values) {
+        *out = f32_to_bf16(*value);
+    }
+}

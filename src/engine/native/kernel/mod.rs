@@ -22,7 +22,7 @@ pub mod weights;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use acts::{Activations, BAND, BAND_TILES, BandRef, GROUP, TILE, TileMut, TileRef, groups};
+pub use acts::{Activations, BAND, BAND_TILES, BandRef, GROUP, TILE, TileMut, TileRef, groups, grow};
 pub use attention::{Head, PAGE, QUERIES, Query, room};
 pub use lora::{Element, RANKS};
 pub use math::f32_to_bf16;
@@ -239,9 +239,30 @@ impl Cpu {
         }
     }
 
+    /// Writes a panel's product for some rows, with `bias` for each output and `residual` for each row and output added.
+    pub fn settle<'a>(
+        self,
+        product: &[[f32; PANEL]],
+        bias: Option<&[f32; PANEL]>,
+        residual: impl Fn(usize) -> Option<&'a [f32; PANEL]>,
+        out: impl Fn(usize) -> &'a mut [f32; PANEL],
+    ) {
+        dispatch!(self, settle(product, bias, residual, out), acts::settle(product, bias, residual, out));
+    }
+
     /// RMS norm (Zhang and Sennrich 2019): out = x / sqrt(mean(x²) + epsilon) · weight.
     pub fn rms_norm(self, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
         dispatch!(self, rms_norm(x, weight, epsilon, out), acts::rms_norm(x, weight, epsilon, out));
+    }
+
+    /// Rotary embedding (Su et al. 2021) in the half-split form: element i turns with element i + dim/2.
+    pub fn rotate(self, values: &mut [f32], cos: &[f32], sin: &[f32]) {
+        dispatch!(self, rotate(values, cos, sin), math::rotate(values, cos, sin));
+    }
+
+    /// Rounds each to the nearest `bf16`, ties to even.
+    pub fn round_to_bf16(self, values: &[f32], out: &mut [u16]) {
+        dispatch!(self, round_to_bf16(values, out), math::round_to_bf16(values, out));
     }
 
     /// SwiGLU (Shazeer 2020): out = silu(gate) · up, where `gate_up` holds the gates, then the ups.

@@ -1,10 +1,11 @@
 //! A step's adapters in one linear layer: every row has its own, and each adapter in use is read once.
 
 use super::super::NEIGHBOURS;
-use super::super::adapter::{Group, Input, Ups, Used};
+use super::super::adapter::{Group, Ups, Used};
 use super::super::disjoint::Disjoint;
 use super::super::kernel::{Cpu, RANKS, ROWS};
 use super::super::state::Plan;
+use super::prepare::Prepared;
 use crate::engine::MAX_MIX;
 
 /// What the threads share.
@@ -13,7 +14,7 @@ pub struct Adapters<'a> {
     plan: &'a Plan,
     layer: usize,
     group: usize,
-    input: Input<'a>,
+    input: &'a Prepared<'a>,
     outputs: usize,
     /// Numbers of each entry in `down`.
     stride: usize,
@@ -29,7 +30,7 @@ impl<'a> Adapters<'a> {
         cpu: Cpu,
         plan: &'a Plan,
         (layer, group): (usize, usize),
-        input: Input<'a>,
+        input: &'a Prepared<'a>,
         outputs: usize,
         down: &'a mut Vec<f32>,
         ups: &'a mut Vec<Ups>,
@@ -42,16 +43,18 @@ impl<'a> Adapters<'a> {
         Some(Self { cpu, plan, layer, group, input, outputs, stride, down, ups })
     }
 
-    /// u = A·x of adapter `index` of the step, for all rows that use it.
+    /// u = A·x of adapter `index` of the step, for all rows that use it, once the input is prepared.
     pub fn down(&self, index: usize) {
         let used = &self.plan.adapters[index];
         let Some(group) = used.adapter.group(self.layer, self.group) else { return };
+        // SAFETY: the stage that prepares the input is over.
+        let input = unsafe { self.input.input() };
         for users in used.users.chunks(ROWS) {
             let mut rows = [0; ROWS];
             for (row, (token, _)) in rows.iter_mut().zip(users) {
                 *row = *token;
             }
-            group.down(self.cpu, self.input, &rows[..users.len()], |row, first, values| {
+            group.down(self.cpu, input, &rows[..users.len()], |row, first, values| {
                 let at = users[row].1 * self.stride + first;
                 // SAFETY: each entry belongs to one adapter, and so to one call; nobody reads it before all are there.
                 unsafe { self.down.part(at, RANKS) }.copy_from_slice(&values);

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::super::disjoint::Disjoint;
+use super::super::disjoint::{Disjoint, Late};
 use super::super::kernel::{self, Cpu, Head, QUERIES, Query};
 use super::super::pages;
 use super::super::state::{Plan, Shared, State, Token};
-use super::{each, epsilon, floats, input, size, size_below, size_of_model};
+use super::stages::{self, Stage};
+use super::{epsilon, floats, input, size, size_below, size_of_model};
 
 /// Numbers of a head that are computed at a time: a head must be a multiple of them.
 const HEAD: usize = kernel::PAGE;
@@ -123,27 +124,27 @@ impl Kernel for AttentionKernel {
             .output(0, [tokens as i64, queries as i64])?
             .ok_or_else(|| ort::Error::new("no output"))?;
         let (_, out) = out.try_extract_tensor_mut::<f32>()?;
-        scratch.queries.resize(tokens * queries, 0.0);
-        let layer = pages.layer(self.layer);
-        {
-            let layer = Disjoint::new(&mut *layer);
-            let rotated = Disjoint::new(&mut scratch.queries);
-            // A few tokens at a time: one takes less than starting a thread.
-            let pieces = tokens.div_ceil(8).min(*threads * 4);
-            each(context, pieces, |i| {
-                for t in tokens * i / pieces..tokens * (i + 1) / pieces {
-                    // SAFETY: every token has its own queries.
-                    let rotated = unsafe { rotated.part(t * queries, queries) };
-                    let row = &qkv[t * width..][..width];
-                    self.token(cpu, &plan.tokens[t], row, &tables, rotated, &layer);
-                }
-            })?;
-        }
-        let (layer, rotated) = (&*layer, &scratch.queries[..]);
+        let size = tokens * queries;
+        kernel::grow(&mut scratch.queries, size);
+        let (layer, rotated) = (Late::new(pages.layer(self.layer)), Late::new(&mut scratch.queries[..size]));
+        // SAFETY: the only calls; both are read in the second stage.
+        let (keys, turned) = unsafe { (Disjoint::new(layer.fill()), Disjoint::new(rotated.fill())) };
+        // A few tokens at a time: one takes less than starting a thread.
+        let few = tokens.div_ceil(8).min(*threads * 4);
+        let write = |i: usize| {
+            for t in tokens * i / few..tokens * (i + 1) / few {
+                // SAFETY: every token has its own queries.
+                let turned = unsafe { turned.part(t * queries, queries) };
+                let row = &qkv[t * width..][..width];
+                self.token(cpu, &plan.tokens[t], row, &tables, turned, &keys);
+            }
+        };
         let out = Disjoint::new(out);
         let jobs = plan.neighbours.len() * self.kv_heads;
         let pieces = jobs.min(*threads * 8);
-        each(context, pieces, |i| {
+        let attend = |i: usize| {
+            // SAFETY: the first stage is over.
+            let (layer, rotated) = unsafe { (layer.read(), rotated.read()) };
             ROOM.with_borrow_mut(|room| {
                 for job in jobs * i / pieces..jobs * (i + 1) / pieces {
                     let tokens = &plan.neighbours[job / self.kv_heads];
@@ -151,7 +152,8 @@ impl Kernel for AttentionKernel {
                     self.attend(cpu, plan, tokens.clone(), head, rotated, room, &out);
                 }
             });
-        })
+        };
+        stages::run(context, *threads, &[Stage::new(few, &write), Stage::new(pieces, &attend)])
     }
 }
 
@@ -216,7 +218,7 @@ impl AttentionKernel {
                 Some(norm) => cpu.rms_norm(q, norm, self.epsilon, out),
                 None => out.copy_from_slice(q),
             }
-            rotate(out, cos, sin);
+            cpu.rotate(out, cos, sin);
         }
         let mut buffer = [0.0; MAX_HEAD];
         let mut long = Vec::new();
@@ -231,19 +233,12 @@ impl AttentionKernel {
                 Some(norm) => cpu.rms_norm(k, norm, self.epsilon, key),
                 None => key.copy_from_slice(k),
             }
-            rotate(key, cos, sin);
+            cpu.rotate(key, cos, sin);
             // SAFETY: every token has its own place in the cache, and nobody reads it before all are written.
-            let set = |at, value| unsafe { layer.set(at, value) };
-            pages::write_key(token.place, head, self.kv_heads, key, set);
-            pages::write_value(token.place, head, self.kv_heads, v, set);
+            pages::write_key(token.place, head, self.kv_heads, key, |at, key| unsafe { layer.set(at, key) });
+            let at = pages::value(token.place, head, self.kv_heads, dim);
+            // SAFETY: as above.
+            cpu.round_to_bf16(v, unsafe { layer.part(at, dim) });
         }
-    }
-}
-
-/// Rotary embedding (Su et al. 2021) in the half-split form: element i turns with element i + dim/2.
-fn rotate(values: &mut [f32], cos: &[f32], sin: &[f32]) {
-    let (low, high) = values.split_at_mut(cos.len());
-    for (((a, b), cos), sin) in low.iter_mut().zip(high).zip(cos).zip(sin) {
-        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
     }
 }

@@ -13,6 +13,26 @@ macro_rules! compiled {
             acts::swiglu(gate_up, out);
         }
 
+        #[target_feature(enable = $features)]
+        pub unsafe fn rotate(values: &mut [f32], cos: &[f32], sin: &[f32]) {
+            math::rotate(values, cos, sin);
+        }
+
+        #[target_feature(enable = $features)]
+        pub unsafe fn round_to_bf16(values: &[f32], out: &mut [u16]) {
+            math::round_to_bf16(values, out);
+        }
+
+        #[target_feature(enable = $features)]
+        pub unsafe fn settle<'a>(
+            product: &[[f32; PANEL]],
+            bias: Option<&[f32; PANEL]>,
+            residual: impl Fn(usize) -> Option<&'a [f32; PANEL]>,
+            out: impl Fn(usize) -> &'a mut [f32; PANEL],
+        ) {
+            acts::settle(product, bias, residual, out);
+        }
+
         /// See [`crate::engine::native::kernel::Cpu::attend`].
         ///
         /// # Safety

@@ -154,12 +154,11 @@ impl Scene<'_> {
     async fn has(&mut self, on: &str, (wanted, without): &Pair) -> Step {
         loop {
             let frame = self.frame(on).await?;
-            if self.fits(wanted, &frame)? {
-                return Ok(());
+            if frame["op"] == wanted["op"] {
+                return self.compare(wanted, &frame);
             }
             if self.fits(without, &frame)? {
-                let wanted = self.value(wanted)?;
-                return Err(Stop::NotAvailable(format!("no {} came", short(&wanted.to_string()))));
+                return Err(Stop::NotAvailable(format!("no {} came", wanted["op"])));
             }
         }
     }

@@ -36,8 +36,7 @@ const NOT_BUILT: [&str; 19] = [
 const TOO_LONG: [&str; 1] = ["cancel/turns_are_forgotten_after_120_s"];
 
 async fn conform(address: &str, words: &[&str]) -> Report {
-    let words = ["npc-conformance", address].iter().chain(words);
-    let options = Options::try_parse_from(words).unwrap();
+    let options = Options::try_parse_from([&["npc-conformance", address], words].concat()).unwrap();
     npc_conformance::run(&options).await.unwrap()
 }
 
@@ -60,7 +59,8 @@ async fn the_gateway_conforms() {
         let sets = keys.settings();
         let gateway = Gateway::start(&[&sets[..], &["auth.issuers=studio".into(), "auth.audiences=game".into()]].concat());
         let words = ["--jwt-issuer", "studio", "--jwt-audience", "game", "--told", "issuer=1", "--told", "leeway_s=0"];
-        let words = [&words[..], &["--jwt-kid", "hs", "--jwt-secret", &keys.secret(), "--drain-pid", &gateway.pid()]].concat();
+        let (secret, pid) = (keys.secret(), gateway.pid());
+        let words = [&words[..], &["--jwt-kid", "hs", "--jwt-secret", &secret, "--drain-pid", &pid]].concat();
         conform(&gateway.address, &words).await
     };
     let impatient = async {

@@ -10,10 +10,14 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::case::{Action, Pair, Resume, Session, Step as CaseStep};
 use crate::link::Came;
 use crate::stop::{Step, Stop, fail, short};
+use crate::tokens::Tokens;
 use crate::wire::Encoding;
 
 use super::preflight::client;
 use super::scene::Scene;
+
+/// The socket of who makes the NPCs, where players may not.
+const DIRECTOR: &str = "director";
 
 impl Scene<'_> {
     /// Does steps, one after another. Boxed: loops do steps too.
@@ -100,13 +104,14 @@ impl Scene<'_> {
 
     /// A director makes the NPC where players may not; its session stays, so that the NPC does.
     async fn join(&mut self, on: &str, npc: &str) -> Step {
-        let director = format!("director of {npc}");
-        let needs_director = matches!(self.suite.tokens, crate::tokens::Tokens::Signed(_));
-        if needs_director && !self.links.contains_key(&director) {
-            let player = Some("director-${id}".into());
-            self.session(&director, &Session { player, ..Session::default() }).await?;
+        let needs_director = matches!(self.suite.tokens, Tokens::Signed(_));
+        if needs_director {
+            if !self.links.contains_key(DIRECTOR) {
+                let player = Some("director-${id}".into());
+                self.session(DIRECTOR, &Session { player, ..Session::default() }).await?;
+            }
             let made = json!({"op": "npc.join", "d": {"npc": npc, "archetype": "$archetype"}});
-            self.ask(&director, &(made, json!({"op": "npc.joined"}))).await?;
+            self.ask(DIRECTOR, &(made, json!({"op": "npc.joined"}))).await?;
         }
         let d = if needs_director { json!({"npc": npc}) } else { json!({"npc": npc, "archetype": "$archetype"}) };
         let joins = json!({"op": "npc.join", "d": d});

@@ -20,7 +20,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway that plays a script: what is proven is the protocol.
     pub fn start(sets: &[String]) -> Self {
-        let script = ["engine.kind=scripted".into(), "engine.script_tokens_per_second=40".into()];
+        let script = ["engine.kind=scripted", "engine.script_tokens_per_second=40"].map(str::to_owned);
         Self::spawn(&[&script, sets].concat(), &[])
     }
 

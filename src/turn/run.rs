@@ -98,7 +98,7 @@ impl Runner {
             let error = EngineError::Overloaded { retry_after_ms: 1000 };
             self.overloaded(error, &mut progress, &events).await.into()
         };
-        self.conclude(ending, &progress, &events).await;
+        self.conclude(ending, &progress, &events, place.as_mut()).await;
         // Held until the line is remembered and its end was passed on: the NPC's next line builds on it, and comes
         // behind it. Who has gone waits for nothing.
         if let Some(place) = place {
@@ -107,11 +107,7 @@ impl Runner {
     }
 
     /// Generates the line and streams it.
-    async fn answer(
-        &self,
-        progress: &mut Progress,
-        events: &mpsc::Sender<Item>,
-    ) -> Result<Ending, Gone> {
+    async fn answer(&self, progress: &mut Progress, events: &mpsc::Sender<Item>) -> Result<Ending, Gone> {
         let window = self.turns.hot.window(&self.say.npc, &self.say.player);
         let prompt = match self.turns.tokens(&self.npc, &self.say, &window, self.max_tokens) {
             Ok(prompt) => prompt,
@@ -257,11 +253,7 @@ impl Runner {
         Ok(Ending::Line { reason: DoneReason::Stop, fallback: true })
     }
 
-    async fn engine_failed(
-        &self,
-        error: EngineError,
-        events: &mpsc::Sender<Item>,
-    ) -> Result<Ending, Gone> {
+    async fn engine_failed(&self, error: EngineError, events: &mpsc::Sender<Item>) -> Result<Ending, Gone> {
         // Logged here, where it is handled; what is the client's own fault is only answered.
         if !matches!(error, EngineError::BadRequest { .. } | EngineError::UnknownAdapter(_)) {
             tracing::error!(%error, npc = self.say.npc, turn = self.say.turn, "a line could not be generated");
@@ -276,7 +268,13 @@ impl Runner {
     }
 
     /// Remembers the turn and sends its last frames.
-    async fn conclude(&self, ending: Ending, progress: &Progress, events: &mpsc::Sender<Item>) {
+    async fn conclude(
+        &self,
+        ending: Ending,
+        progress: &Progress,
+        events: &mpsc::Sender<Item>,
+        place: Option<&mut Place>,
+    ) {
         if matches!(ending, Ending::Failed) && progress.started.is_none() {
             // It never began: the same id may be tried again.
             self.turns.registry.remove(&self.state);
@@ -316,6 +314,10 @@ impl Runner {
         tracing::debug!(npc = self.say.npc, turn = self.say.turn, reason = ?done.reason, ?usage, "turn ended");
         // A cancel or a playback may have come between the record and the end: the record follows it.
         self.turns.hot.amend(&self.say.npc, &self.say.player, &self.say.turn, &self.state.heard_text());
+        if let Some(place) = place {
+            // First: a client may answer `turn.done` with its next line.
+            place.vacate();
+        }
         if let Some(cancelled) = cancelled
             && send(events, TurnEvent::Cancelled(cancelled)).await.is_err()
         {

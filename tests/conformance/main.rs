@@ -57,20 +57,38 @@ async fn the_gateway_conforms() {
     };
     let jwt = async {
         let sets = keys.settings();
-        let gateway = Gateway::start(&[&sets[..], &["auth.issuers=studio".into(), "auth.audiences=game".into()]].concat());
-        let words = ["--jwt-issuer", "studio", "--jwt-audience", "game", "--told", "issuer=1", "--told", "leeway_s=0"];
+        let gateway = Gateway::start(
+            &[&sets[..], &["auth.issuers=studio".into(), "auth.audiences=game".into()]].concat(),
+        );
+        let words = [
+            "--jwt-issuer",
+            "studio",
+            "--jwt-audience",
+            "game",
+            "--told",
+            "issuer=1",
+            "--told",
+            "leeway_s=0",
+        ];
         let (secret, pid) = (keys.secret(), gateway.pid());
         let words = [&words[..], &["--jwt-kid", "hs", "--jwt-secret", &secret, "--drain-pid", &pid]].concat();
         conform(&gateway.address, &words).await
     };
     let impatient = async {
-        let times = ["heartbeat_ms=2000", "identify_timeout_ms=3000", "idle_timeout_ms=10000", "resume_window_ms=3000"];
+        let times = [
+            "heartbeat_ms=2000",
+            "identify_timeout_ms=3000",
+            "idle_timeout_ms=10000",
+            "resume_window_ms=3000",
+        ];
         let times: Vec<String> = times.iter().map(|time| format!("session.{time}")).collect();
         let gateway = Gateway::start(&[keys.settings(), times].concat());
         let mut words = vec!["--jwt-kid", "ed", "--jwt-key"];
         let key = keys.private_key();
         words.extend([key.as_str(), "--told", "leeway_s=0", "--told", "idle_timeout_ms=10000"]);
-        for case in ["heartbeat", "idle_4006", "identify_timeout", "resume/expired", "tokens/", "forbidden_4503"] {
+        for case in
+            ["heartbeat", "idle_4006", "identify_timeout", "resume/expired", "tokens/", "forbidden_4503"]
+        {
             words.extend(["--filter", case]);
         }
         conform(&gateway.address, &words).await
@@ -103,7 +121,8 @@ async fn the_gateway_conforms_with_its_model() {
     let gateway = Gateway::start_with_model(&["turn.queue_timeout_ms=600000".into()]);
     let filters = ["talking/", "cancel/", "idempotency/", "resume/", "joining/focus", "framing/"];
     let words: Vec<&str> = filters.iter().flat_map(|filter| ["--filter", filter]).collect();
-    let report = conform(&gateway.address, &[&words[..], &["--jobs", "4", "--patience", "300"]].concat()).await;
+    let report =
+        conform(&gateway.address, &[&words[..], &["--jobs", "4", "--patience", "300"]].concat()).await;
     assert_eq!(report.engine, "model");
     all_pass(&report);
 }

@@ -211,8 +211,14 @@ async fn servers_that_are_wrong_are_found_out() {
         (Fault::RepeatsS, &[line, cancel, missed]),
         (Fault::EndsTwice, &[line, cancel, missed]),
         (Fault::CountsBytes, &[line, missed]),
-        (Fault::ClosesWith4000, &["closes/bad_frame_4500_before_identify", replaced, "closes/unsupported_protocol_4501"]),
-        (Fault::GivesNoReason, &["closes/bad_frame_4500_before_identify", replaced, "closes/unsupported_protocol_4501"]),
+        (
+            Fault::ClosesWith4000,
+            &["closes/bad_frame_4500_before_identify", replaced, "closes/unsupported_protocol_4501"],
+        ),
+        (
+            Fault::GivesNoReason,
+            &["closes/bad_frame_4500_before_identify", replaced, "closes/unsupported_protocol_4501"],
+        ),
         (Fault::ForgetsCids, &["framing/cid_comes_back", "framing/unknown_op", line, missed]),
         (Fault::WritesNumbersAsTexts, &[line, cancel, missed]),
         (Fault::ReplaysSomethingElse, &[missed]),

@@ -145,17 +145,20 @@ impl Options {
         let (key, algorithm) = match (&self.jwt_secret, &self.jwt_key) {
             (Some(path), _) => (EncodingKey::from_secret(read(path)?.trim_ascii_end()), Algorithm::HS256),
             (None, Some(path)) => {
-                let key = EncodingKey::from_ed_pem(&read(path)?).with_context(|| path.display().to_string())?;
+                let key =
+                    EncodingKey::from_ed_pem(&read(path)?).with_context(|| path.display().to_string())?;
                 (key, Algorithm::EdDSA)
             }
             (None, None) => return Ok(None),
         };
-        let (kid, issuer, audience) = (self.jwt_kid.clone(), self.jwt_issuer.clone(), self.jwt_audience.clone());
+        let (kid, issuer, audience) =
+            (self.jwt_kid.clone(), self.jwt_issuer.clone(), self.jwt_audience.clone());
         Ok(Some(Signer { key, algorithm, kid, issuer, audience }))
     }
 
     pub(crate) fn told(&self) -> Value {
-        let told: BTreeMap<&str, u64> = self.told.iter().map(|Told(name, value)| (name.as_str(), *value)).collect();
+        let told: BTreeMap<&str, u64> =
+            self.told.iter().map(|Told(name, value)| (name.as_str(), *value)).collect();
         serde_json::json!(told)
     }
 }

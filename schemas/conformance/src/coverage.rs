@@ -49,7 +49,9 @@ fn constants(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => {
             let listed = map.get("enum").and_then(Value::as_array).into_iter().flatten();
-            found.extend(map.get("const").into_iter().chain(listed).filter_map(|v| Some(v.as_str()?.to_owned())));
+            found.extend(
+                map.get("const").into_iter().chain(listed).filter_map(|v| Some(v.as_str()?.to_owned())),
+            );
             map.values().for_each(|value| constants(value, found));
         }
         Value::Array(items) => items.iter().for_each(|item| constants(item, found)),
@@ -101,7 +103,9 @@ impl Named {
                     self.expected(&body[1]);
                 }
                 "expect" | "until" => self.expected(body),
-                "until_all" => body.as_array().into_iter().flatten().for_each(|pattern| self.expected(pattern)),
+                "until_all" => {
+                    body.as_array().into_iter().flatten().for_each(|pattern| self.expected(pattern))
+                }
                 "has" => self.expected(&body[0]),
                 "expect_close" => drop(self.0.insert(format!("close {}", body["code"]))),
                 "session" => self.note("client", &"identify".into()),
@@ -154,7 +158,9 @@ fn every_op_code_and_reason_is_named_by_a_case() {
     let page = fs::read_to_string(folder("../protocol.md")).unwrap();
     let codes = close_codes(&page);
     assert!(codes.len() >= 14, "{codes:?}");
-    let with = |kind: &str, all: BTreeSet<String>| all.into_iter().map(move |name| format!("{kind} {name}")).collect::<Vec<_>>();
+    let with = |kind: &str, all: BTreeSet<String>| {
+        all.into_iter().map(move |name| format!("{kind} {name}")).collect::<Vec<_>>()
+    };
     let wanted: BTreeSet<String> = [
         with("client", ops("client")),
         with("server", ops("server")),
@@ -168,9 +174,11 @@ fn every_op_code_and_reason_is_named_by_a_case() {
     .collect();
     let named = Named::of(&cases()).0;
     let excepted: BTreeSet<String> = EXCEPTIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let missing: Vec<_> = wanted.iter().filter(|name| !named.contains(*name) && !excepted.contains(*name)).collect();
+    let missing: Vec<_> =
+        wanted.iter().filter(|name| !named.contains(*name) && !excepted.contains(*name)).collect();
     assert!(missing.is_empty(), "no case names {missing:?}");
-    let stale: Vec<_> = excepted.iter().filter(|name| named.contains(*name) || !wanted.contains(*name)).collect();
+    let stale: Vec<_> =
+        excepted.iter().filter(|name| named.contains(*name) || !wanted.contains(*name)).collect();
     assert!(stale.is_empty(), "no exceptions any more: {stale:?}");
 }
 

@@ -49,7 +49,8 @@ impl Vars {
     }
 
     fn known(&self, path: &str) -> Step<&Value> {
-        self.get(path).ok_or_else(|| Stop::Failed(format!("there is no ${path}: it was not saved, or is not told")))
+        self.get(path)
+            .ok_or_else(|| Stop::Failed(format!("there is no ${path}: it was not saved, or is not told")))
     }
 
     /// Works a value out.
@@ -140,7 +141,9 @@ fn make(key: &str, value: &Value, tokens: &Tokens) -> Option<Step<Value>> {
             let times = usize::try_from(number(1)?).ok()?;
             let length = text()?.len().checked_mul(times).filter(|length| *length <= MAX_TEXT);
             if length.is_none() {
-                return Some(Err(Stop::Skipped(format!("a text of more than {MAX_TEXT} bytes would be needed"))));
+                return Some(Err(Stop::Skipped(format!(
+                    "a text of more than {MAX_TEXT} bytes would be needed"
+                ))));
             }
             text()?.repeat(times).into()
         }
@@ -189,7 +192,9 @@ mod tests {
         ] {
             assert_eq!(value(written.clone()), Ok(is), "{written}");
         }
-        for wrong in [json!("$nothing"), json!("${id"), json!({"$add": ["x", 1]}), json!({"$token": {"payer": 1}})] {
+        for wrong in
+            [json!("$nothing"), json!("${id"), json!({"$add": ["x", 1]}), json!({"$token": {"payer": 1}})]
+        {
             assert!(matches!(value(wrong.clone()), Err(Stop::Failed(_))), "{wrong}");
         }
         assert!(matches!(value(json!({"$repeat": ["x", 1u64 << 40]})), Err(Stop::Skipped(_))));

@@ -32,7 +32,8 @@ impl Answer {
     /// # Errors
     /// It is none.
     pub fn json(&self) -> Step<Value> {
-        serde_json::from_str(&self.body).map_err(|error| Stop::Failed(format!("the body is no JSON: {error}")))
+        serde_json::from_str(&self.body)
+            .map_err(|error| Stop::Failed(format!("the body is no JSON: {error}")))
     }
 }
 
@@ -72,8 +73,12 @@ pub async fn ask(
 
 fn request(target: &Target, method: &str, path: &str, headers: &[(String, String)]) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\n");
-    for (name, value) in [("Host", target.authority.as_str()), ("Connection", "close"), ("Content-Length", "0")] {
-        if !headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)) && (method != "GET" || name != "Content-Length") {
+    for (name, value) in
+        [("Host", target.authority.as_str()), ("Connection", "close"), ("Content-Length", "0")]
+    {
+        if !headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name))
+            && (method != "GET" || name != "Content-Length")
+        {
             text.extend([name, ": ", value, "\r\n"]);
         }
     }
@@ -92,7 +97,8 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value.contains("chunked"));
+    let chunked =
+        headers.iter().any(|(name, value)| name == "transfer-encoding" && value.contains("chunked"));
     let body = if chunked { unchunked(&bytes[end + 4..])? } else { bytes[end + 4..].to_vec() };
     Some(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }
@@ -118,11 +124,19 @@ mod tests {
     #[test]
     fn answers_are_read_plain_and_in_chunks() {
         let answer = parse(b"HTTP/1.1 200 OK\r\nA-B:  c\r\n\r\n{\"x\":1}").unwrap();
-        assert_eq!((answer.status, answer.header("a-b"), answer.body.as_str()), (200, Some("c"), "{\"x\":1}"));
+        assert_eq!(
+            (answer.status, answer.header("a-b"), answer.body.as_str()),
+            (200, Some("c"), "{\"x\":1}")
+        );
         assert_eq!(answer.json().unwrap()["x"], 1);
-        let chunks = b"HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\n\r\n";
+        let chunks =
+            b"HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\n\r\n";
         assert_eq!(parse(chunks).unwrap().body, "abcde");
-        for broken in [&b"HTTP/1.1 200 OK\r\n"[..], b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\na"] {
+        for broken in [
+            &b"HTTP/1.1 200 OK\r\n"[..],
+            b"nonsense\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\na",
+        ] {
             assert!(parse(broken).is_none());
         }
     }

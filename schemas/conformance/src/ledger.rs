@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_good_turn_is_good() {
-        judge(&[started(2), delta(3, 0, "Grüße "), delta(4, 6, "🦇."), done(5, "stop", "Grüße 🦇.")]).unwrap();
+        judge(&[started(2), delta(3, 0, "Grüße "), delta(4, 6, "🦇."), done(5, "stop", "Grüße 🦇.")])
+            .unwrap();
         judge(&[started(2), delta(3, 0, "Grüße"), cancelled(4, 2), done(5, "cancelled", "Gr")]).unwrap();
         judge(&[started(2), done(3, "stop", ""), cancelled(4, 0)]).unwrap();
         let error = json!({"op": "error", "s": 3, "d": {"turn": "t", "code": "engine_failed"}});
@@ -166,7 +167,9 @@ mod tests {
         assert!(ledger.resumed_after(1).take(&left(3), b"three").unwrap_err().contains("after 1"));
         // A turn that was heard of before goes on.
         let mut ledger = Ledger::default();
-        for (frame, bytes) in [(json!({"op": "ready", "s": 1}), b"1"), (started(2), b"2"), (delta(3, 0, "a"), b"3")] {
+        for (frame, bytes) in
+            [(json!({"op": "ready", "s": 1}), b"1"), (started(2), b"2"), (delta(3, 0, "a"), b"3")]
+        {
             ledger.take(&frame, bytes).unwrap();
         }
         let mut ledger = ledger.resumed_after(2);

@@ -58,7 +58,10 @@ impl Trace {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Came {
     Frame(Value),
-    Closed { code: u16, reason: String },
+    Closed {
+        code: u16,
+        reason: String,
+    },
     /// The connection ended without a close frame.
     Ended,
 }
@@ -112,7 +115,9 @@ async fn connect(opening: &Opening<'_>) -> Result<TcpStream, Error> {
 impl Link {
     /// Opens a socket.
     pub async fn open(name: &str, opening: Opening<'_>) -> Step<Self> {
-        let broken = |error: &dyn std::fmt::Display| Stop::Failed(format!("socket {name} could not be opened: {error}"));
+        let broken = |error: &dyn std::fmt::Display| {
+            Stop::Failed(format!("socket {name} could not be opened: {error}"))
+        };
         let open = async {
             let stream = connect(&opening).await?;
             let mut request = opening.target.url().into_client_request()?;
@@ -129,7 +134,9 @@ impl Link {
         let chosen = response.headers().get(SEC_WEBSOCKET_PROTOCOL).and_then(|name| name.to_str().ok());
         let expected = opening.offers.then(|| opening.encoding.subprotocol());
         if chosen != expected {
-            return fail(format!("socket {name}: the upgrade chose {chosen:?}, and {expected:?} was offered"));
+            return fail(format!(
+                "socket {name}: the upgrade chose {chosen:?}, and {expected:?} was offered"
+            ));
         }
         let (sink, stream) = socket.split();
         Ok(Self {
@@ -152,7 +159,8 @@ impl Link {
         if self.silent || self.heart.is_some() {
             return;
         }
-        let Ok(message) = self.encoding.write(&json!({"op": "heartbeat", "cid": HEART, "d": {"seq": 0}})) else {
+        let Ok(message) = self.encoding.write(&json!({"op": "heartbeat", "cid": HEART, "d": {"seq": 0}}))
+        else {
             return;
         };
         self.ledger.sent(&HEART.into());
@@ -169,7 +177,13 @@ impl Link {
     }
 
     /// Sends a frame.
-    pub async fn send(&mut self, frame: &Value, encoding: Encoding, patience: Duration, trace: &mut Trace) -> Step {
+    pub async fn send(
+        &mut self,
+        frame: &Value,
+        encoding: Encoding,
+        patience: Duration,
+        trace: &mut Trace,
+    ) -> Step {
         if let Some(cid) = frame.get("cid") {
             self.ledger.sent(cid);
         }
@@ -194,7 +208,9 @@ impl Link {
         }
         loop {
             let message = match timeout(patience, self.stream.next()).await {
-                Err(_) => return fail(format!("socket {}: nothing came in {} s", self.name, patience.as_secs())),
+                Err(_) => {
+                    return fail(format!("socket {}: nothing came in {} s", self.name, patience.as_secs()));
+                }
                 Ok(None) => return Ok(self.ended(Came::Ended, trace)),
                 Ok(Some(Err(error))) => {
                     trace.note(format!("{} ← {error}", self.name));
@@ -225,9 +241,10 @@ impl Link {
 
     fn judge(&mut self, message: &Message, schemas: &Schemas, trace: &mut Trace) -> Step<Value> {
         let broken = |name: &str, problem: String| Stop::Failed(format!("socket {name}: {problem}"));
-        let frame = self.encoding.read(message).map_err(|problem| {
-            broken(&self.name, format!("what came is no frame: {problem}"))
-        })?;
+        let frame = self
+            .encoding
+            .read(message)
+            .map_err(|problem| broken(&self.name, format!("what came is no frame: {problem}")))?;
         trace.note(format!("{} ← {}", self.name, short(&frame.to_string())));
         schemas.check(&frame).map_err(|problem| broken(&self.name, problem))?;
         let bytes: &[u8] = match message {

@@ -35,11 +35,12 @@ pub fn matches(pattern: &Value, value: Option<&Value>, at: &str, saved: &mut Sav
         return map.iter().try_for_each(|(key, wanted)| ask(key, wanted, value, at, saved));
     }
     let Some(value) = value else { return Err(format!("{at} is missing")) };
-    let differs = || Err(format!("{at} is {}, not {}", short(&value.to_string()), short(&pattern.to_string())));
+    let differs =
+        || Err(format!("{at} is {}, not {}", short(&value.to_string()), short(&pattern.to_string())));
     match (pattern, value) {
-        (Value::Object(wanted), Value::Object(map)) => {
-            wanted.iter().try_for_each(|(key, wanted)| matches(wanted, map.get(key), &format!("{at}.{key}"), saved))
-        }
+        (Value::Object(wanted), Value::Object(map)) => wanted
+            .iter()
+            .try_for_each(|(key, wanted)| matches(wanted, map.get(key), &format!("{at}.{key}"), saved)),
         (Value::Array(wanted), Value::Array(items)) if wanted.len() == items.len() => wanted
             .iter()
             .zip(items)
@@ -117,10 +118,13 @@ mod tests {
     #[test]
     fn a_map_wants_its_own_keys_and_takes_others() {
         let frame = json!({"op": "x", "d": {"a": 1, "l": [1, 2]}});
-        for pattern in [json!({}), json!({"op": "x"}), json!({"d": {"a": 1.0}}), json!({"d": {"l": [1, 2]}})] {
+        for pattern in [json!({}), json!({"op": "x"}), json!({"d": {"a": 1.0}}), json!({"d": {"l": [1, 2]}})]
+        {
             assert!(check(&pattern, &frame), "{pattern}");
         }
-        for pattern in [json!({"op": "y"}), json!({"d": {"b": 1}}), json!({"d": {"l": [1]}}), json!({"op": {}})] {
+        for pattern in
+            [json!({"op": "y"}), json!({"d": {"b": 1}}), json!({"d": {"l": [1]}}), json!({"op": {}})]
+        {
             assert!(!check(&pattern, &frame), "{pattern}");
         }
     }

@@ -15,9 +15,13 @@ pub enum Outcome {
         trace: Vec<String>,
     },
     /// The protocol knows it, and this server does not have it.
-    NotAvailable { reason: String },
+    NotAvailable {
+        reason: String,
+    },
     /// This run lacked something that the case needs.
-    Skipped { reason: String },
+    Skipped {
+        reason: String,
+    },
 }
 
 /// One line of a report.
@@ -73,7 +77,9 @@ impl fmt::Display for Report {
                 Outcome::NotAvailable { reason } => {
                     writeln!(f, "not available  {case} ({subprotocol}): {reason}")?;
                 }
-                Outcome::Skipped { reason } => writeln!(f, "skipped        {case} ({subprotocol}): {reason}")?,
+                Outcome::Skipped { reason } => {
+                    writeln!(f, "skipped        {case} ({subprotocol}): {reason}")?
+                }
                 Outcome::Failed { reason, trace } => {
                     writeln!(f, "FAILED         {case} ({subprotocol}): {reason}")?;
                     for sentence in proves {

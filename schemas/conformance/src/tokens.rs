@@ -85,7 +85,9 @@ impl Tokens {
                     && wish.without.is_empty()
                     && wish.fault.is_none();
                 if wish.player != *player || !plain {
-                    return Err(Stop::Skipped("tokens of other players are needed (--jwt-secret or --jwt-key)".into()));
+                    return Err(Stop::Skipped(
+                        "tokens of other players are needed (--jwt-secret or --jwt-key)".into(),
+                    ));
                 }
                 let play = wish.scope.as_deref() == Some("play");
                 Ok(if play { token } else { director.as_ref().unwrap_or(token) }.clone())
@@ -125,7 +127,8 @@ impl Signer {
                 format!("{}.{}.{}", parts[0], parts[1], other.rsplit('.').next().unwrap_or_default())
             }
             Some(Fault::Algorithm) => {
-                let algorithm = if self.algorithm == Algorithm::HS256 { Algorithm::HS512 } else { Algorithm::HS256 };
+                let algorithm =
+                    if self.algorithm == Algorithm::HS256 { Algorithm::HS512 } else { Algorithm::HS256 };
                 let own = self.algorithm == Algorithm::HS256;
                 let other = EncodingKey::from_secret(OTHER_SECRET);
                 encode(&header(algorithm), &claims, if own { &self.key } else { &other })?
@@ -171,7 +174,11 @@ mod tests {
     #[test]
     fn given_tokens_are_of_one_player() {
         let tokens = Tokens::Given { token: "p".into(), director: Some("d".into()), player: "mina".into() };
-        let wish = |player: &str, scope: &str| Wish { player: player.into(), scope: Some(scope.into()), ..Wish::default() };
+        let wish = |player: &str, scope: &str| Wish {
+            player: player.into(),
+            scope: Some(scope.into()),
+            ..Wish::default()
+        };
         assert_eq!(tokens.make(&wish("mina", "play")), Ok("p".into()));
         assert_eq!(tokens.make(&wish("mina", "play director")), Ok("d".into()));
         assert!(matches!(tokens.make(&wish("lucy", "play")), Err(Stop::Skipped(_))));

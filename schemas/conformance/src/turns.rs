@@ -88,7 +88,8 @@ impl Turn {
     }
 
     fn delta(&mut self, d: &Value) -> Result<(), String> {
-        let (offset, t_ms) = (d["offset"].as_u64().unwrap_or_default(), d["t_ms"].as_u64().unwrap_or_default());
+        let (offset, t_ms) =
+            (d["offset"].as_u64().unwrap_or_default(), d["t_ms"].as_u64().unwrap_or_default());
         let sent = self.text.chars().count() as u64;
         if offset != sent {
             return Err(format!("a delta has offset {offset} after {sent} characters"));
@@ -102,7 +103,8 @@ impl Turn {
     }
 
     fn end(&mut self, d: &Value) -> Result<(), String> {
-        let (reason, text) = (d["reason"].as_str().unwrap_or_default(), d["text"].as_str().unwrap_or_default());
+        let (reason, text) =
+            (d["reason"].as_str().unwrap_or_default(), d["text"].as_str().unwrap_or_default());
         if reason == "error" && !self.failed {
             return Err("it ended with reason error, and no error frame came".into());
         }

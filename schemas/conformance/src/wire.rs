@@ -62,7 +62,9 @@ impl Encoding {
     /// What is wrong with it.
     pub fn read(self, message: &Message) -> Result<Value, String> {
         match (self, message) {
-            (Self::Json, Message::Text(text)) => serde_json::from_str(text).map_err(|error| error.to_string()),
+            (Self::Json, Message::Text(text)) => {
+                serde_json::from_str(text).map_err(|error| error.to_string())
+            }
             (Self::Msgpack, Message::Binary(bytes)) => {
                 let mut rest = &bytes[..];
                 let value = rmpv::decode::read_value(&mut rest).map_err(|error| error.to_string())?;
@@ -94,9 +96,13 @@ fn plain(value: rmpv::Value, key: &str) -> Result<Value, String> {
         },
         Pack::F32(number) => f64::from(number).into(),
         Pack::F64(number) => number.into(),
-        Pack::String(text) => text.into_str().ok_or_else(|| format!("`{key}` is a str that is not UTF-8"))?.into(),
+        Pack::String(text) => {
+            text.into_str().ok_or_else(|| format!("`{key}` is a str that is not UTF-8"))?.into()
+        }
         Pack::Binary(bytes) => bytes.into(),
-        Pack::Array(items) => items.into_iter().map(|item| plain(item, "")).collect::<Result<Vec<_>, _>>()?.into(),
+        Pack::Array(items) => {
+            items.into_iter().map(|item| plain(item, "")).collect::<Result<Vec<_>, _>>()?.into()
+        }
         Pack::Map(entries) => {
             let mut map = Map::new();
             for (key, value) in entries {
@@ -136,6 +142,9 @@ mod tests {
         assert!(read(b"\x82\xa1a\x01\xa1a\x01").contains("twice"));
         assert!(read(b"\x81\xa1w\x91\x01").contains("not a bin"));
         assert!(read(b"\x81\xa1a\xc4\x01\x01").contains("is a bin"));
-        assert_eq!(Encoding::Msgpack.read(&Message::binary(b"\x81\xa1w\xc4\x01\x07".to_vec())), Ok(json!({"w": [7]})));
+        assert_eq!(
+            Encoding::Msgpack.read(&Message::binary(b"\x81\xa1w\xc4\x01\x07".to_vec())),
+            Ok(json!({"w": [7]}))
+        );
     }
 }

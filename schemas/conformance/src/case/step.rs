@@ -31,9 +31,15 @@ pub enum Action {
     /// Sends a frame as the other subprotocol has it.
     SendAsOther(Value),
     /// Sends a frame so many times, whether the server still reads or not.
-    Flood { frame: Value, times: Value },
+    Flood {
+        frame: Value,
+        times: Value,
+    },
     /// Sends what need not be a frame: bytes in hexadecimal, or text.
-    Raw { msgpack: Option<Value>, json: Option<Value> },
+    Raw {
+        msgpack: Option<Value>,
+        json: Option<Value>,
+    },
     /// Sends a frame; the first answer with its `cid` must match. Frames without it are passed over.
     Ask(Pair),
     /// The next frame must match.
@@ -52,11 +58,16 @@ pub enum Action {
         of: Option<Vec<Value>>,
     },
     /// The server closes the socket. Frames before that are passed over.
-    ExpectClose { code: Value, reason: Value },
+    ExpectClose {
+        code: Value,
+        reason: Value,
+    },
     /// Ends the connection without a word.
     Drop {},
     /// Closes as a client does.
-    Close { code: u16 },
+    Close {
+        code: u16,
+    },
     /// Opens a socket and takes the session of another one up; what comes until `resumed` must be what that socket got,
     /// byte for byte, and what it missed.
     Resume(Resume),
@@ -65,11 +76,17 @@ pub enum Action {
     Set(BTreeMap<String, Value>),
     /// The first value must match the second.
     Check(Pair),
-    Wait { ms: Value },
+    Wait {
+        ms: Value,
+    },
     /// Does steps again and again.
     Repeat(Loop),
     /// Does the steps for each of these values.
-    Each { of: Value, r#as: String, steps: Vec<Step> },
+    Each {
+        of: Value,
+        r#as: String,
+        steps: Vec<Step>,
+    },
     /// Sends the bytes of every golden frame of clients.
     Golden {},
     /// Tells the server to go down.

@@ -95,9 +95,15 @@ async fn play(suite: &Suite, case: &Case, encoding: Encoding) -> Verdict {
         Err(Stop::Failed(reason)) => Outcome::Failed { reason, trace: scene.trace.lines() },
         Err(Stop::Skipped(reason)) => Outcome::Skipped { reason },
         Err(Stop::NotAvailable(reason)) => Outcome::NotAvailable { reason },
-        Err(Stop::Enough) => {
-            Outcome::Failed { reason: "the case is wrong: a loop's end outside of a loop".into(), trace: vec![] }
-        }
+        Err(Stop::Enough) => Outcome::Failed {
+            reason: "the case is wrong: a loop's end outside of a loop".into(),
+            trace: vec![],
+        },
     };
-    Verdict { case: case.full_name(), subprotocol: encoding.subprotocol(), proves: case.proves.clone(), outcome }
+    Verdict {
+        case: case.full_name(),
+        subprotocol: encoding.subprotocol(),
+        proves: case.proves.clone(),
+        outcome,
+    }
 }

@@ -34,7 +34,8 @@ pub async fn meet(options: &Options, schemas: Schemas) -> anyhow::Result<(Suite,
     vars.set("longest_wait_ms", options.longest_wait);
     vars.set("authority", options.target.authority.as_str());
     vars.set("archetype", options.archetype.as_str());
-    let token = vars.evaluate(&wish, &tokens).map_err(|stop| anyhow::anyhow!("no token can be made: {stop:?}"))?;
+    let token =
+        vars.evaluate(&wish, &tokens).map_err(|stop| anyhow::anyhow!("no token can be made: {stop:?}"))?;
     let (hello, ready) = greet(options, &schemas, &token).await.map_err(|stop| match stop {
         Stop::Failed(reason) | Stop::Skipped(reason) | Stop::NotAvailable(reason) => anyhow::anyhow!(reason),
         Stop::Enough => anyhow::anyhow!("it ended"),
@@ -87,4 +88,3 @@ async fn greet(options: &Options, schemas: &Schemas, token: &Value) -> Step<(Val
 pub fn client() -> Value {
     json!({"name": "npc-conformance", "version": env!("CARGO_PKG_VERSION")})
 }
-

@@ -83,7 +83,9 @@ impl<'s> Scene<'s> {
     }
 
     pub fn link(&mut self, name: &str) -> Step<&mut Link> {
-        self.links.get_mut(name).ok_or_else(|| Stop::Failed(format!("the case is wrong: there is no socket {name}")))
+        self.links
+            .get_mut(name)
+            .ok_or_else(|| Stop::Failed(format!("the case is wrong: there is no socket {name}")))
     }
 
     /// Ends a connection without a word.
@@ -108,7 +110,9 @@ impl<'s> Scene<'s> {
                 .into_iter()
                 .find(|encoding| encoding.name() == wanted)
                 .or_else(|| Encoding::from_subprotocol(&self.text(&wanted.into()).ok()?))
-                .ok_or_else(|| Stop::Failed(format!("the case is wrong: there is no subprotocol {wanted}")))?,
+                .ok_or_else(|| {
+                    Stop::Failed(format!("the case is wrong: there is no subprotocol {wanted}"))
+                })?,
         };
         let opening = Opening {
             target: &self.suite.options.target,
@@ -154,7 +158,9 @@ impl<'s> Scene<'s> {
     fn remember(&mut self, name: &str, frame: &Value) {
         let d = &frame["d"];
         let keys: &[&str] = match frame["op"].as_str() {
-            Some("ready") => &["session", "resume_token", "epoch", "player", "scopes", "limits", "resume_window_ms"],
+            Some("ready") => {
+                &["session", "resume_token", "epoch", "player", "scopes", "limits", "resume_window_ms"]
+            }
             Some("resumed") => &["resume_token"],
             _ => return,
         };

@@ -21,7 +21,10 @@ const DIRECTOR: &str = "director";
 
 impl Scene<'_> {
     /// Does steps, one after another. Boxed: loops do steps too.
-    pub fn perform<'a>(&'a mut self, steps: &'a [CaseStep]) -> Pin<Box<dyn Future<Output = Step> + Send + 'a>> {
+    pub fn perform<'a>(
+        &'a mut self,
+        steps: &'a [CaseStep],
+    ) -> Pin<Box<dyn Future<Output = Step> + Send + 'a>> {
         Box::pin(async move {
             for step in steps {
                 self.step(step).await.map_err(|stop| match stop {
@@ -75,7 +78,8 @@ impl Scene<'_> {
                 self.compare(pattern, &value)
             }
             Action::Available((value, pattern)) => {
-                let missing = |_| Stop::NotAvailable(format!("there is no {}", value.as_str().unwrap_or_default()));
+                let missing =
+                    |_| Stop::NotAvailable(format!("there is no {}", value.as_str().unwrap_or_default()));
                 let value = self.value(value).map_err(missing)?;
                 self.compare(pattern, &value)
             }
@@ -113,7 +117,8 @@ impl Scene<'_> {
             let made = json!({"op": "npc.join", "d": {"npc": npc, "archetype": "$archetype"}});
             self.ask(DIRECTOR, &(made, json!({"op": "npc.joined"}))).await?;
         }
-        let d = if needs_director { json!({"npc": npc}) } else { json!({"npc": npc, "archetype": "$archetype"}) };
+        let d =
+            if needs_director { json!({"npc": npc}) } else { json!({"npc": npc, "archetype": "$archetype"}) };
         let joins = json!({"op": "npc.join", "d": d});
         self.ask(on, &(joins, json!({"op": "npc.joined", "d": {"npc": {"id": npc}}}))).await
     }
@@ -138,7 +143,9 @@ impl Scene<'_> {
         while !missing.is_empty() {
             let frame = match self.next(on).await? {
                 Came::Frame(frame) => frame,
-                other => return fail(format!("socket {on}: {other:?} came, and {} were missing", list(&missing))),
+                other => {
+                    return fail(format!("socket {on}: {other:?} came, and {} were missing", list(&missing)));
+                }
             };
             let mut found = None;
             for (i, pattern) in missing.iter().enumerate() {
@@ -150,7 +157,9 @@ impl Scene<'_> {
             if let Some(i) = found {
                 missing.remove(i);
             } else if frame["op"] == "error" && frame["d"]["code"] == "not_available" {
-                return Err(Stop::NotAvailable(frame["d"]["message"].as_str().unwrap_or_default().to_owned()));
+                return Err(Stop::NotAvailable(
+                    frame["d"]["message"].as_str().unwrap_or_default().to_owned(),
+                ));
             }
         }
         Ok(())
@@ -195,7 +204,9 @@ impl Scene<'_> {
                 Came::Closed { code, reason } => {
                     return self.compare(&wanted, &json!({"code": code, "reason": reason}));
                 }
-                Came::Ended => return fail(format!("socket {on} ended without a close frame; wanted: {wanted}")),
+                Came::Ended => {
+                    return fail(format!("socket {on} ended without a close frame; wanted: {wanted}"));
+                }
             }
         }
     }

@@ -4,9 +4,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
-/// Below this the WebSocket library logs whole messages, and with them tokens and what players say. It holds whatever
+/// Below this the WebSocket library logs every close, and then whole messages, with tokens and what players say. It holds whatever
 /// `log.level` says.
-const NO_MESSAGES: &str = "tungstenite=debug";
+const NO_MESSAGES: &str = "tungstenite=info";
 
 /// Starts logging, once in a process.
 pub(super) fn start(log: &Log) -> anyhow::Result<()> {

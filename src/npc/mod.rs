@@ -43,6 +43,8 @@ pub struct Npc {
 pub struct Place {
     npc: Arc<Npc>,
     queued: Queued,
+    /// It counts among the lines that wait or are answered.
+    counts: bool,
 }
 
 /// A place in the queue of a lock.
@@ -70,9 +72,18 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The line is answered: there is room for another one, whose turn comes when this place is dropped.
+    pub fn vacate(&mut self) {
+        if std::mem::take(&mut self.counts) {
+            self.npc.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.npc.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.vacate();
     }
 }
 
@@ -90,7 +101,7 @@ impl Npc {
             Poll::Ready(guard) => Queued::Reached { _guard: guard },
             Poll::Pending => Queued::Waiting(lock),
         };
-        Some(Place { npc: Arc::clone(self), queued })
+        Some(Place { npc: Arc::clone(self), queued, counts: true })
     }
 
     fn is_unused(&self) -> bool {

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 
 use super::gateway::Gateway;
 use super::state::{Session, TurnPlace};
-use crate::turn::{TurnEvent, Turns};
+use crate::turn::{TurnEvent, TurnEvents, Turns};
 use crate::wire::{Cid, ErrorCode, ErrorPayload, ServerFrame, TurnCancelled};
 
 /// The turns that are being carried, by player and turn id. One id may name a turn with each of several NPCs.
@@ -82,7 +81,7 @@ struct Reply {
 
 impl Relay {
     /// Starts to carry a turn. The first frame to the speaker has `cid`.
-    pub fn start(gateway: &Arc<Gateway>, say: Carried, place: TurnPlace, events: mpsc::Receiver<TurnEvent>) {
+    pub fn start(gateway: &Arc<Gateway>, say: Carried, place: TurnPlace, events: TurnEvents) {
         let Carried { speaker, npc, turn, audience, cid } = say;
         let relay =
             Arc::new(Self { speaker, npc, turn, told: AtomicBool::new(false), cancels: Mutex::default() });
@@ -125,7 +124,7 @@ impl Relay {
         gateway: &Gateway,
         audience: &[String],
         mut cid: Option<Cid>,
-        mut events: mpsc::Receiver<TurnEvent>,
+        mut events: TurnEvents,
         place: TurnPlace,
     ) {
         let mut place = Some(place);

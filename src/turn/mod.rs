@@ -2,6 +2,7 @@
 
 mod clock;
 mod error;
+mod events;
 mod prompt;
 mod registry;
 mod run;
@@ -11,11 +12,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 pub use self::error::TurnError;
+pub use self::events::TurnEvents;
 
+use self::events::Item;
 use self::registry::{Registry, Start};
 use self::run::Runner;
 use self::state::TurnState;
@@ -80,9 +82,6 @@ pub struct Turns {
     tasks: TaskTracker,
 }
 
-/// Events of one turn that wait for its session; the turn pauses while they are not taken.
-const CHANNEL: usize = 64;
-
 impl Turns {
     pub fn new(
         engine: impl Into<Backend>,
@@ -116,7 +115,7 @@ impl Turns {
     /// # Errors
     /// `unknown_npc`, `duplicate_turn` while it runs, `bad_payload`, `text_too_long` if the line does not
     /// fit into the model's context, `overloaded` if the NPC's mailbox is full and no scripted line is wanted.
-    pub fn say(self: &Arc<Self>, say: Say) -> Result<mpsc::Receiver<TurnEvent>, TurnError> {
+    pub fn say(self: &Arc<Self>, say: Say) -> Result<TurnEvents, TurnError> {
         let npc = self.npcs.get(&say.npc).ok_or_else(|| {
             TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {:?}", say.npc)).field("npc")
         })?;
@@ -127,7 +126,7 @@ impl Turns {
         }
         let runner = Runner { turns: Arc::clone(self), npc, say, state, mix, used, sampling, max_tokens };
         let place = runner.npc.take_place(self.npc.mailbox);
-        let (sender, receiver) = mpsc::channel(CHANNEL);
+        let (sender, receiver) = events::channel();
         self.tasks.spawn(runner.run(place, sender));
         Ok(receiver)
     }
@@ -263,11 +262,11 @@ pub fn still_running(turn: &str) -> TurnError {
 }
 
 /// The answer to a turn id that was used before.
-fn known_turn(known: &TurnState) -> Result<mpsc::Receiver<TurnEvent>, TurnError> {
+fn known_turn(known: &TurnState) -> Result<TurnEvents, TurnError> {
     let done = ended(known)?;
-    let (sender, receiver) = mpsc::channel(1);
-    // A fresh channel of one has room for one.
-    drop(sender.try_send(TurnEvent::Done(done)));
+    let (sender, receiver) = events::channel();
+    // A fresh channel has room.
+    drop(sender.try_send(Item::Event(TurnEvent::Done(done))));
     Ok(receiver)
 }
 

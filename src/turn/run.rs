@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::events::Item;
 use super::state::TurnState;
 use super::{Say, TurnError, TurnEvent, Turns, prompt};
 use crate::config::OnOverload;
@@ -80,7 +81,7 @@ impl From<Result<Ending, Gone>> for Ending {
 
 impl Runner {
     /// Runs the turn to its end. `place`: its place in the NPC's mailbox; `None`: the mailbox is full.
-    pub async fn run(self, mut place: Option<Place>, events: mpsc::Sender<TurnEvent>) {
+    pub async fn run(self, mut place: Option<Place>, events: mpsc::Sender<Item>) {
         let mut progress =
             Progress { arrived: Instant::now(), waited_ms: 0.0, started: None, usage: Usage::default() };
         let ending = if let Some(place) = &mut place {
@@ -97,17 +98,16 @@ impl Runner {
             let error = EngineError::Overloaded { retry_after_ms: 1000 };
             self.overloaded(error, &mut progress, &events).await.into()
         };
-        self.conclude(ending, &progress, &events).await;
-        // Held until the line is remembered: the NPC's next line builds on it.
-        drop(place);
+        self.conclude(ending, &progress, &events, place.as_mut()).await;
+        // Held until the line is remembered and its end was passed on: the NPC's next line builds on it, and comes
+        // behind it. Who has gone waits for nothing.
+        if let Some(place) = place {
+            drop(events.send(Item::End(place)).await);
+        }
     }
 
     /// Generates the line and streams it.
-    async fn answer(
-        &self,
-        progress: &mut Progress,
-        events: &mpsc::Sender<TurnEvent>,
-    ) -> Result<Ending, Gone> {
+    async fn answer(&self, progress: &mut Progress, events: &mpsc::Sender<Item>) -> Result<Ending, Gone> {
         let window = self.turns.hot.window(&self.say.npc, &self.say.player);
         let prompt = match self.turns.tokens(&self.npc, &self.say, &window, self.max_tokens) {
             Ok(prompt) => prompt,
@@ -145,7 +145,7 @@ impl Runner {
         &self,
         mut generation: Generation,
         progress: &mut Progress,
-        events: &mpsc::Sender<TurnEvent>,
+        events: &mpsc::Sender<Item>,
     ) -> Result<Ending, Gone> {
         let mut line = Trimmer::default();
         loop {
@@ -197,7 +197,7 @@ impl Runner {
         &self,
         progress: &mut Progress,
         used: &[AdapterUse],
-        events: &mpsc::Sender<TurnEvent>,
+        events: &mpsc::Sender<Item>,
     ) -> Result<(), Gone> {
         progress.started = Some(Instant::now());
         let frame = TurnStarted {
@@ -218,7 +218,7 @@ impl Runner {
         text: &str,
         tokens: u32,
         progress: &Progress,
-        events: &mpsc::Sender<TurnEvent>,
+        events: &mpsc::Sender<Item>,
     ) -> Result<(), Gone> {
         let now_ms = progress.started.map_or(0, millis);
         let Some((offset, t_ms)) = self.state.add_text(text, now_ms) else { return Ok(()) };
@@ -238,7 +238,7 @@ impl Runner {
         &self,
         error: EngineError,
         progress: &mut Progress,
-        events: &mpsc::Sender<TurnEvent>,
+        events: &mpsc::Sender<Item>,
     ) -> Result<Ending, Gone> {
         let lines = &self.npc.pack.overload_lines;
         if self.turns.npc.on_overload == OnOverload::Error || lines.is_empty() {
@@ -253,11 +253,7 @@ impl Runner {
         Ok(Ending::Line { reason: DoneReason::Stop, fallback: true })
     }
 
-    async fn engine_failed(
-        &self,
-        error: EngineError,
-        events: &mpsc::Sender<TurnEvent>,
-    ) -> Result<Ending, Gone> {
+    async fn engine_failed(&self, error: EngineError, events: &mpsc::Sender<Item>) -> Result<Ending, Gone> {
         // Logged here, where it is handled; what is the client's own fault is only answered.
         if !matches!(error, EngineError::BadRequest { .. } | EngineError::UnknownAdapter(_)) {
             tracing::error!(%error, npc = self.say.npc, turn = self.say.turn, "a line could not be generated");
@@ -265,14 +261,20 @@ impl Runner {
         self.failed(&error.into(), events).await
     }
 
-    async fn failed(&self, error: &TurnError, events: &mpsc::Sender<TurnEvent>) -> Result<Ending, Gone> {
+    async fn failed(&self, error: &TurnError, events: &mpsc::Sender<Item>) -> Result<Ending, Gone> {
         let frame = error.payload(&self.say.turn, Some(&self.say.npc));
         send(events, TurnEvent::Error(frame)).await?;
         Ok(Ending::Failed)
     }
 
     /// Remembers the turn and sends its last frames.
-    async fn conclude(&self, ending: Ending, progress: &Progress, events: &mpsc::Sender<TurnEvent>) {
+    async fn conclude(
+        &self,
+        ending: Ending,
+        progress: &Progress,
+        events: &mpsc::Sender<Item>,
+        place: Option<&mut Place>,
+    ) {
         if matches!(ending, Ending::Failed) && progress.started.is_none() {
             // It never began: the same id may be tried again.
             self.turns.registry.remove(&self.state);
@@ -312,6 +314,10 @@ impl Runner {
         tracing::debug!(npc = self.say.npc, turn = self.say.turn, reason = ?done.reason, ?usage, "turn ended");
         // A cancel or a playback may have come between the record and the end: the record follows it.
         self.turns.hot.amend(&self.say.npc, &self.say.player, &self.say.turn, &self.state.heard_text());
+        if let Some(place) = place {
+            // First: a client may answer `turn.done` with its next line.
+            place.vacate();
+        }
         if let Some(cancelled) = cancelled
             && send(events, TurnEvent::Cancelled(cancelled)).await.is_err()
         {
@@ -333,8 +339,8 @@ impl Runner {
     }
 }
 
-async fn send(events: &mpsc::Sender<TurnEvent>, event: TurnEvent) -> Result<(), Gone> {
-    events.send(event).await.map_err(|_| Gone)
+async fn send(events: &mpsc::Sender<Item>, event: TurnEvent) -> Result<(), Gone> {
+    events.send(Item::Event(event)).await.map_err(|_| Gone)
 }
 
 fn millis(since: Instant) -> u64 {

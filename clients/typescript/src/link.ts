@@ -13,6 +13,8 @@ export interface LinkEnd {
 
 /** The code with which the client closes a socket that it gives up; browsers allow no smaller one but 1000. */
 const GIVEN_UP = 3000;
+/** How long an error waits for the close that should follow it. */
+const CLOSE_FOLLOWS_MS = 100;
 
 /**
  * One socket, from opening to its end, which is told exactly once.
@@ -24,6 +26,7 @@ export class Link {
   readonly #codec: Codec;
   readonly #frame: (frame: RawFrame) => void;
   readonly #ended: (end: LinkEnd) => void;
+  #failure: ReturnType<typeof setTimeout> | undefined;
   #open = false;
   #over = false;
 
@@ -52,8 +55,7 @@ export class Link {
     socket.onclose = (event: { code: number; reason: string }) => {
       this.#end({ code: event.code, reason: event.reason });
     };
-    // `onclose` follows and says all that is known; without a listener `ws` would throw.
-    socket.onerror = () => {};
+    socket.onerror = (event: { message?: unknown }) => this.#failed(event.message);
   }
 
   /** Sends an encoded frame, if the socket is still there. */
@@ -78,6 +80,14 @@ export class Link {
     if (this.#over) return;
     this.#close(GIVEN_UP, violation.message);
     this.#end({ code: GIVEN_UP, reason: violation.message, violation });
+  }
+
+  /** `onclose` follows and says more, but not with every WebSocket: Node 20's own forgets it. */
+  #failed(message: unknown): void {
+    if (this.#over) return;
+    this.#failure = setTimeout(() => {
+      this.#end({ code: 1006, reason: typeof message === "string" ? message : "" });
+    }, CLOSE_FOLLOWS_MS);
   }
 
   #message(data: unknown): void {
@@ -106,6 +116,7 @@ export class Link {
     if (this.#over) return;
     this.#over = true;
     this.#open = false;
+    clearTimeout(this.#failure);
     this.#ended(end);
   }
 }

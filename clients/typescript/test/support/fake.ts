@@ -4,25 +4,10 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { decode, encode } from "@msgpack/msgpack";
 import { type WebSocket, WebSocketServer } from "ws";
+import { within } from "./within.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: a test looks at what came, whatever it is.
 type Any = any;
-
-/** Longest that a test waits for what must come: no measure, only an end for a test that hangs. */
-const HANG_MS = 20_000;
-
-/** Rejects instead of hanging. */
-export async function within<T>(promise: Promise<T>, what: string): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const hung = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`hangs: ${what}`)), HANG_MS);
-  });
-  try {
-    return await Promise.race([promise, hung]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 /** One socket of a client, as the server sees it. */
 export class Peer {

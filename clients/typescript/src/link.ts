@@ -1,6 +1,7 @@
 import type { Codec } from "./codec.js";
 import { ProtocolError } from "./errors.js";
 import type { ClientFrame, RawFrame } from "./frames.js";
+import { MAX_MESSAGE, MAX_UNSENT } from "./limits.js";
 import type { WebSocketClass, WebSocketLike } from "./websocket.js";
 
 /** How a socket ended. 1006 without a word from the server is a network that went away. */
@@ -24,7 +25,7 @@ const CLOSE_FOLLOWS_MS = 100;
 export class Link {
   readonly #socket: WebSocketLike;
   readonly #codec: Codec;
-  readonly #frame: (frame: RawFrame) => void;
+  readonly #frame: (frame: RawFrame, size: number) => void;
   readonly #ended: (end: LinkEnd) => void;
   #failure: ReturnType<typeof setTimeout> | undefined;
   #open = false;
@@ -34,7 +35,7 @@ export class Link {
     WebSocket: WebSocketClass,
     url: string,
     codec: Codec,
-    frame: (frame: RawFrame) => void,
+    frame: (frame: RawFrame, size: number) => void,
     ended: (end: LinkEnd) => void,
   ) {
     this.#codec = codec;
@@ -61,6 +62,10 @@ export class Link {
   /** Sends an encoded frame, if the socket is still there. */
   send(frame: ClientFrame): void {
     if (!this.#open || this.#over) return;
+    if ((this.#socket.bufferedAmount ?? 0) > MAX_UNSENT) {
+      this.drop(1006, "the network takes nothing any more");
+      return;
+    }
     try {
       this.#socket.send(this.#codec.encode(frame));
     } catch {
@@ -92,15 +97,19 @@ export class Link {
 
   #message(data: unknown): void {
     if (this.#over) return;
+    const message = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
+    const size = typeof message === "string" || message instanceof Uint8Array ? message.length : 0;
     let frame: RawFrame;
     try {
-      frame = this.#codec.decode(data instanceof ArrayBuffer ? new Uint8Array(data) : data);
+      if (size > MAX_MESSAGE)
+        throw new ProtocolError(`a message of ${size}; the largest one taken is ${MAX_MESSAGE}`);
+      frame = this.#codec.decode(message);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.violate(error);
       return;
     }
-    this.#frame(frame);
+    this.#frame(frame, size);
   }
 
   #close(code: number, reason: string): void {

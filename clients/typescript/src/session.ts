@@ -52,7 +52,7 @@ export class Session extends Emitter<SessionEvents> {
     this.encoding = encoding;
     this.#credentials = options.credentials;
     this.#transport = new Transport(options, {
-      frame: (frame) => this.#frame(frame),
+      frame: (frame, size) => this.#frame(frame, size),
       up: (how) => void this.#up(how),
       renew: () => void this.renew().catch((error) => this.#problem(error)),
       state: (change) => this.#changed(change),
@@ -198,12 +198,12 @@ export class Session extends Emitter<SessionEvents> {
     return this.#ask("npc.act", { npc: npc.id, act, ...rest }, "npc.acted");
   }
 
-  #frame(frame: RawFrame): void {
+  #frame(frame: RawFrame, size: number): void {
     const answered = this.#requests.take(frame);
     if (frame.op === "error") {
       if (!answered) this.#turns.fault(frame.cid, frame.d as unknown as ErrorPayload);
     } else {
-      const theirs = this.#turns.take(frame);
+      const theirs = this.#turns.take(frame, size);
       if (theirs) this.emit("turn", theirs);
     }
     if (frame.op === "hello") this.#requests.maxBytes = this.hello.max_frame_bytes;

@@ -6,6 +6,7 @@ import { ClosedError, ConnectError, type NpcGatewayError, ProtocolError, Request
 import type { ClientFrame, RawFrame, ServerOp } from "./frames.js";
 import type { ErrorPayload, Hello, Ready, Resumed, ResumeFailed } from "./generated.js";
 import { Heartbeat } from "./heartbeat.js";
+import { LONGEST_TIMER_MS } from "./limits.js";
 import { Link, type LinkEnd } from "./link.js";
 import { checkShape, isKnown } from "./shape.js";
 import type { WebSocketClass } from "./websocket.js";
@@ -30,8 +31,8 @@ export interface Up {
 
 /** @internal */
 export interface Hooks {
-  /** Every frame of the server, in order, once. */
-  frame(frame: RawFrame): void;
+  /** Every frame of the server, in order, once, and how large it was. */
+  frame(frame: RawFrame, size: number): void;
   up(how: Up): void;
   /** The token is about to expire. */
   renew(): void;
@@ -229,7 +230,7 @@ export class Transport {
     const end = await new Promise<LinkEnd & { cause?: unknown }>((resolve) => {
       const { WebSocket, url, codec } = this.#options;
       try {
-        this.#link = new Link(WebSocket, url, codec, (frame) => this.#received(frame), resolve);
+        this.#link = new Link(WebSocket, url, codec, (frame, size) => this.#received(frame, size), resolve);
         this.#expectWithin();
       } catch (cause) {
         // A URL that is none: it will be none the next time, too.
@@ -258,14 +259,14 @@ export class Transport {
     this.#deadline = setTimeout(late, connectTimeoutMs);
   }
 
-  #received(frame: RawFrame): void {
+  #received(frame: RawFrame, size: number): void {
     this.#heartbeat.alive();
     this.#expectWithin();
     try {
       // Another version's `hello` may look different.
       if (frame.op !== "hello" || frame.d["protocol"] === PROTOCOL) checkShape(frame);
       if (!this.#isNext(frame)) return;
-      this.#handle(frame);
+      this.#handle(frame, size);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#link?.violate(error);
@@ -291,7 +292,7 @@ export class Transport {
     return true;
   }
 
-  #handle(frame: RawFrame): void {
+  #handle(frame: RawFrame, size: number): void {
     const { op, d } = frame;
     switch (op) {
       case "hello":
@@ -320,7 +321,7 @@ export class Transport {
         if (this.#phase !== "up" && frame.s === undefined) this.#handshakeError(d as unknown as ErrorPayload);
         break;
     }
-    this.#hooks.frame(frame);
+    this.#hooks.frame(frame, size);
     if (op === "ready" || op === "resumed") this.#isUp(op === "resumed");
   }
 
@@ -421,7 +422,7 @@ export class Transport {
 
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#wake?.(), ms);
+      const timer = setTimeout(() => this.#wake?.(), Math.min(ms, LONGEST_TIMER_MS));
       this.#wake = () => {
         clearTimeout(timer);
         this.#wake = undefined;

@@ -30,6 +30,11 @@ export class Peer {
     return this.#socket.protocol === "npc.v1.json";
   }
 
+  /** How many frames of the client nobody has looked at. */
+  get unread(): number {
+    return this.#frames.length;
+  }
+
   /** The next frame of the client, heartbeats passed over, which must be of this kind. */
   async expect(op: string): Promise<Any> {
     for (;;) {
@@ -101,9 +106,17 @@ export class Peer {
     return identify;
   }
 
+  /** Greets, and takes the `resume`; `s` goes on behind what the client has. */
+  async resume(hello: object = {}): Promise<Any> {
+    this.hello(hello);
+    const resume = await this.expect("resume");
+    this.s = resume.d.seq;
+    return resume;
+  }
+
   /** Answers a `resume` that has seen all but the frames that are sent before this. */
-  resumed(seq: number, replayed: number, token = "next-token"): void {
-    this.raw({ op: "resumed", d: { seq, replayed, resume_token: token } });
+  resumed(replayed = 0, token = "next-token"): void {
+    this.raw({ op: "resumed", d: { seq: this.s, replayed, resume_token: token } });
   }
 
   async joined(): Promise<Any> {
@@ -152,6 +165,7 @@ export class FakeGateway {
 
   private constructor(server: WebSocketServer) {
     this.#server = server;
+    this.url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/ws`;
     server.on("connection", (socket) => {
       this.#peers.push(new Peer(socket));
       this.#wake();
@@ -168,9 +182,8 @@ export class FakeGateway {
     return new FakeGateway(server);
   }
 
-  get url(): string {
-    return `ws://127.0.0.1:${(this.#server.address() as AddressInfo).port}/ws`;
-  }
+  /** Its address, also when it has stopped. */
+  readonly url: string;
 
   /** Sockets that came so far. */
   get sockets(): number {

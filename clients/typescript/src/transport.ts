@@ -282,6 +282,8 @@ export class Transport {
     if (this.#phase === "hello" || (this.#phase === "identify" && op !== "ready")) {
       throw new ProtocolError(`a \`${op}\` with \`s\` ${s} before there is a session`);
     }
+    // Before it is counted: what is refused has not been received.
+    if (op === "ready") this.#expect(op, "identify");
     if (s <= this.#seq) return false;
     if (typeof s === "bigint" || s !== this.#seq + 1) {
       throw new ProtocolError(`a hole in the sequence: \`s\` ${s} after ${this.#seq}`);
@@ -299,7 +301,6 @@ export class Transport {
         this.#greeted(frame);
         break;
       case "ready":
-        this.#expect(op, "identify");
         this.#identified(d as unknown as Ready);
         break;
       case "resumed":

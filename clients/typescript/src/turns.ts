@@ -37,7 +37,7 @@ export class Turns {
     this.#prune();
     const key = keyOf(player, d.turn);
     if (this.#turns.get(key)?.ended === false) throw new UsageError(`turn ${d.turn} is running`);
-    const running = [...this.#turns.values()].filter((turn) => !turn.ended).length;
+    const running = [...this.#turns.values()].filter((turn) => turn.request && !turn.ended).length;
     if (running >= MAX_RUNNING) throw new UsageError(`${MAX_RUNNING} turns are running already`);
     const names = { id: d.turn, player, npc: d.npc };
     const turn = new Turn(names, this.#host, { cid: this.#host.nextCid(), d });

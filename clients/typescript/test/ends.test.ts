@@ -1,9 +1,9 @@
 // Every way to lose a socket, and what comes after it; with a gateway that does what a test says.
 
 import assert from "node:assert/strict";
-import test, { type TestContext } from "node:test";
+import test from "node:test";
 import { CLOSE_CODES, ClosedError, ConnectError, SessionClosedError, TurnLostError } from "npc-gateway-client";
-import { FakeGateway } from "./support/fake.js";
+import { joined, meet, serve } from "./support/meet.js";
 import { ENCODINGS, play, QUICK, Watch } from "./support/player.js";
 import { within } from "./support/within.js";
 
@@ -17,12 +17,6 @@ test("every close code of the protocol is in one of the lists", () => {
   const listed = new Set([...RESUMED, ...BEGUN_ANEW, ...LAST]);
   for (const code of Object.keys(CLOSE_CODES)) assert.ok(listed.has(Number(code)), code);
 });
-
-async function serve(t: TestContext, protocol?: string): Promise<FakeGateway> {
-  const fake = await FakeGateway.start(protocol);
-  t.after(() => fake.stop());
-  return fake;
-}
 
 for (const encoding of ENCODINGS) {
   for (const code of [...RESUMED, "cut"] as const) {
@@ -65,12 +59,7 @@ for (const encoding of ENCODINGS) {
 
 for (const code of BEGUN_ANEW) {
   test(`after ${code} there is a new session, in which everything goes on`, async (t) => {
-    const fake = await serve(t);
-    const playing = play(t, fake.url);
-    const first = await fake.peer();
-    await first.identified();
-    const session = await playing;
-    const watch = new Watch(session);
+    const { fake, peer: first, session, watch } = await meet(t);
     const joining = session.join({ npc: "bram", archetype: "vampire", seed: 7 });
     await first.joined();
     const turn = (await joining).say("Hello", { turn: "t" });
@@ -94,14 +83,7 @@ for (const code of BEGUN_ANEW) {
 
 for (const code of LAST) {
   test(`after ${code} the client does not come back`, async (t) => {
-    const fake = await serve(t);
-    const playing = play(t, fake.url);
-    const peer = await fake.peer();
-    await peer.identified();
-    const session = await playing;
-    const joining = session.join({ npc: "bram", archetype: "vampire" });
-    await peer.joined();
-    const npc = await joining;
+    const { fake, peer, session, npc } = await joined(t);
     const turn = npc.say("Hello");
     await peer.expect("say");
     const waiting = npc.focus();
@@ -134,15 +116,7 @@ for (const code of LAST) {
 const REFUSALS = ["unknown_session", "bad_token", "epoch_changed", "expired", "gap", "bad_subprotocol"];
 for (const reason of REFUSALS) {
   test(`resume_failed ${reason}: a new session on the same socket`, async (t) => {
-    const fake = await serve(t);
-    const playing = play(t, fake.url);
-    const first = await fake.peer();
-    await first.identified();
-    const session = await playing;
-    const watch = new Watch(session);
-    const joining = session.join({ npc: "bram", archetype: "vampire" });
-    await first.joined();
-    const npc = await joining;
+    const { fake, peer: first, watch, npc } = await joined(t);
     const turn = npc.say("Hello", { turn: "t" });
     const say = await first.expect("say");
     first.started("t", say.cid);
@@ -180,14 +154,8 @@ for (const reason of REFUSALS) {
 }
 
 test("a turn that the gateway knows nothing of any more is lost, with the words that came", async (t) => {
-  const fake = await serve(t);
-  const playing = play(t, fake.url);
-  const first = await fake.peer();
-  await first.identified();
-  const session = await playing;
-  const joining = session.join({ npc: "bram", archetype: "vampire" });
-  await first.joined();
-  const turn = (await joining).say("Hello", { turn: "t" });
+  const { fake, peer: first, npc } = await joined(t);
+  const turn = npc.say("Hello", { turn: "t" });
   const say = await first.expect("say");
   first.started("t", say.cid);
   first.delta("t", "Good ", 0);
@@ -201,15 +169,7 @@ test("a turn that the gateway knows nothing of any more is lost, with the words 
 });
 
 test("the newest resume token is used, and nothing is sent before `resumed`", async (t) => {
-  const fake = await serve(t);
-  const playing = play(t, fake.url);
-  const first = await fake.peer();
-  await first.identified();
-  const session = await playing;
-  const watch = new Watch(session);
-  const joining = session.join({ npc: "bram", archetype: "vampire" });
-  await first.joined();
-  const npc = await joining;
+  const { fake, peer: first, session, watch, npc } = await joined(t);
   first.cut();
 
   // Lost in the middle of the replay: the old token still counts, and what came was received.
@@ -253,21 +213,14 @@ test("no gateway, and one that gives up, are told at once", async (t) => {
 });
 
 test("a session that cannot be brought back gives up after as many attempts as were asked for", async (t) => {
-  const fake = await serve(t);
-  const playing = play(t, fake.url, { reconnect: { ...QUICK, attempts: 2 } });
-  await (await fake.peer()).identified();
-  const session = await playing;
+  const { fake, session } = await meet(t, { reconnect: { ...QUICK, attempts: 2 } });
   await fake.stop();
   assert.ok((await within(session.closed, "the end")) instanceof ConnectError);
 });
 
 test("closing, also by a signal, ends everything that waits", async (t) => {
-  const fake = await serve(t);
   const ends = new AbortController();
-  const playing = play(t, fake.url, { signal: ends.signal });
-  const peer = await fake.peer();
-  await peer.identified();
-  const session = await playing;
+  const { fake, peer, session } = await meet(t, { signal: ends.signal });
   const waiting = session.join({ npc: "bram" });
   await peer.expect("npc.join");
   ends.abort();

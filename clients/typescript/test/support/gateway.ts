@@ -22,6 +22,7 @@ const PATIENT = [
   "turn.queue_timeout_ms=600000",
   "engine.overload_wait_ms=600000",
   "session.heartbeat_ms=60000",
+  "log.level=warn",
 ];
 
 /** Settings of a gateway that plays its built-in text in the place of the model, so many words a second. */

@@ -4,9 +4,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
-/// Below this the WebSocket library logs whole messages, and with them tokens and what players say. It holds whatever
-/// `log.level` says.
-const NO_MESSAGES: &str = "tungstenite=debug";
+/// With `trace` the WebSocket library logs whole messages, and with them tokens and what players say, and with `debug` two
+/// lines for every close, also where `log.level` is higher. It holds whatever that says.
+const NO_MESSAGES: &str = "tungstenite=info";
 
 /// Starts logging, once in a process.
 pub(super) fn start(log: &Log) -> anyhow::Result<()> {

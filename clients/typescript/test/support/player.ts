@@ -12,7 +12,7 @@ import { within } from "./within.js";
 export const ENCODINGS: readonly Encoding[] = ["msgpack", "json"];
 export const QUICK = { initialMs: 20, maxMs: 200, waitMs: 40 };
 /** The same answer whenever it is asked for. */
-export const GREEDY = { greedy: true, max_tokens: 48 };
+export const GREEDY = { greedy: true, max_tokens: 24 };
 
 /** A session that is closed at the end of the test, whatever happens in it. */
 export async function play(

@@ -4,9 +4,10 @@ import { Emitter } from "./emitter.js";
 import { NpcGatewayError, ProtocolError, RequestError, SessionClosedError } from "./errors.js";
 import type { ClientOp, RawFrame, ServerOp } from "./frames.js";
 import type { ClientPayloads, ErrorPayload, Hello, NpcJoin, Ready, ServerPayloads } from "./generated.js";
+import type { Up } from "./handshake.js";
 import { type ActOptions, type EventOptions, Npc, type NpcHost, type SayOptions } from "./npc.js";
 import { Requests } from "./requests.js";
-import { type StateChange, Transport, type TransportOptions, type Up } from "./transport.js";
+import { type StateChange, Transport, type TransportOptions } from "./transport.js";
 import type { Turn } from "./turn.js";
 import { Turns } from "./turns.js";
 

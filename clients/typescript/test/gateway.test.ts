@@ -6,6 +6,7 @@ import { RequestError, scalars, type Turn, type TurnEvent } from "npc-gateway-cl
 import { Gateway, scripted } from "./support/gateway.js";
 import { Network } from "./support/network.js";
 import { ENCODINGS, GREEDY, play, Watch } from "./support/player.js";
+import { within } from "./support/within.js";
 
 const gateway = await Gateway.start();
 // 48 words take a second, wherever in it the network is lost.
@@ -191,5 +192,21 @@ test("a gateway that starts anew", async (t) => {
     assert.notEqual(session.ready.session, old);
   } finally {
     await Promise.all([network.close(), first.stop(), second?.stop()]);
+  }
+});
+
+test("heartbeats say what has come, and are answered", async (t) => {
+  const quick = await Gateway.start(...scripted(0), "session.heartbeat_ms=100");
+  try {
+    const session = await play(t, quick.url, { token: "harker" });
+    const npc = await session.join({ npc: "clock", archetype: "zombie" });
+    await npc.say("What time is it?").done;
+    const { seq } = session;
+    const acked: number[] = [];
+    while (acked.length < 3) acked.push((await within(session.once("heartbeat_ack"), "an answer")).seq);
+    assert.equal(acked.at(-1), seq);
+    assert.equal(session.state, "open");
+  } finally {
+    await quick.stop();
   }
 });

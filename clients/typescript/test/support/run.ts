@@ -19,6 +19,8 @@ export async function run(words: readonly string[], cwd: string, said = ""): Pro
   const [program = "", ...rest] = words;
   const child = spawn(program, rest, { cwd });
   try {
+    // It may have ended without a look at it.
+    child.stdin.on("error", () => {});
     child.stdin.end(said);
     const all = Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
     const [out, complaint, [code]] = await within(all, words.join(" "));

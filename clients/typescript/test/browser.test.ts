@@ -179,6 +179,7 @@ test("the network comes back to a browser that waits", async (t) => {
     return { text, whole: (await turn.done).text, states, state: session.state };
   });
   await page.waitForFunction(() => document.title === "lost");
+  // It says so to the page alone: sockets that are open stay so, which is why the network is cut for itself.
   await context.setOffline(true);
   assert.equal(await page.evaluate(() => navigator.onLine), false);
   assert.equal(await session.evaluate((session) => session.state), "reconnecting");

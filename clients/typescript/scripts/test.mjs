@@ -16,7 +16,11 @@ if (files.length === 0) {
 }
 // Node 20 has a WebSocket of its own, too, but only shows it when asked.
 const flags = typeof WebSocket === "undefined" ? ["--experimental-websocket"] : [];
-const { status } = spawnSync(process.execPath, [...flags, "--test", "--test-concurrency=2", ...files], {
-  stdio: "inherit",
-});
+const { status } = spawnSync(
+  process.execPath,
+  [...flags, "--test", "--test-reporter=spec", "--test-concurrency=2", ...files],
+  {
+    stdio: "inherit",
+  },
+);
 process.exit(status ?? 1);

@@ -1,4 +1,5 @@
 import type { TurnEvent } from "./frames.js";
+import { LONGEST_TIMER_MS } from "./limits.js";
 import type { Turn } from "./turn.js";
 
 /** When an event is due on the turn's clock; those without a time are due as soon as what was before them. */
@@ -78,7 +79,7 @@ export async function* presented(turn: Turn): AsyncGenerator<TurnEvent, void, un
 async function sleepUnless(wake: Promise<void>, ms: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const sleep = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
+    timer = setTimeout(resolve, Math.min(ms, LONGEST_TIMER_MS));
   });
   await Promise.race([wake, sleep]);
   clearTimeout(timer);

@@ -29,14 +29,17 @@ export const CLOSE_CODES: Readonly<Record<number, CloseRule>> = {
   4506: rule("identify_timeout", "stop"),
 };
 
+/** Codes of RFC 6455 that blame what the client sent, or what it wants. */
+const OUR_FAULT: readonly number[] = [1003, 1007, 1009, 1010];
+
 /**
  * The rule of any close code. Codes that the protocol does not list follow its ranges: 4000 to 4499 come back,
- * 4500 to 4999 do not; all others are a lost network.
+ * 4500 to 4999 do not, nor do those of RFC 6455 that blame the client; all others are a lost network.
  */
 export function closeRule(code: number): CloseRule {
   const known = CLOSE_CODES[code];
   if (known) return known;
-  if (code >= 4500 && code <= 4999) return rule("", "stop");
+  if ((code >= 4500 && code <= 4999) || OUR_FAULT.includes(code)) return rule("", "stop");
   if (code >= 4000 && code <= 4499) return rule("", "resume", true);
   return rule("", "resume");
 }

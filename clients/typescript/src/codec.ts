@@ -2,6 +2,7 @@ import { Decoder, Encoder } from "@msgpack/msgpack";
 import { ProtocolError } from "./errors.js";
 import type { ClientFrame, RawFrame } from "./frames.js";
 import { parse, stringify } from "./json.js";
+import { scan } from "./scan.js";
 
 /** How frames are written: MessagePack in binary messages, or JSON in text messages. */
 export type Encoding = "msgpack" | "json";
@@ -27,12 +28,14 @@ const msgpack: Codec = {
     return encoder.encode(frame);
   },
   decode(message) {
-    if (!(message instanceof ArrayBuffer || ArrayBuffer.isView(message))) {
+    const bytes = message instanceof ArrayBuffer ? new Uint8Array(message) : message;
+    if (!(bytes instanceof Uint8Array)) {
       throw new ProtocolError("a text message on the subprotocol npc.v1.msgpack");
     }
     let value: unknown;
     try {
-      value = decoder.decode(message);
+      scan(bytes);
+      value = decoder.decode(bytes);
     } catch (cause) {
       throw new ProtocolError("a message is not MessagePack", { cause });
     }

@@ -1,4 +1,5 @@
 import { UsageError } from "./errors.js";
+import { LONGEST_TIMER_MS } from "./limits.js";
 
 /** Why a token is asked for: to identify, because the old one is about to expire, or was refused. */
 export type TokenReason = "connect" | "renew" | "rejected";
@@ -12,8 +13,6 @@ export interface Token {
 /** The token itself, or a function that gets one whenever it is needed. */
 export type TokenSource = string | ((reason: TokenReason) => string | Token | Promise<string | Token>);
 
-/** Longest wait that a timer takes. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** Least time between two renewals, so that a clock which is wrong does not make a flood of them. */
 const LEAST_RENEWAL_MS = 1_000;
 

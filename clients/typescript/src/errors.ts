@@ -1,6 +1,8 @@
 import { closeRule } from "./close.js";
 import type { ErrorCode, ErrorPayload, TurnDone } from "./generated.js";
 
+// Each class has its name as a text: a bundler may shorten the class's own.
+
 /** What every error of this package is. */
 export class NpcGatewayError extends Error {
   override name = "NpcGatewayError";
@@ -9,30 +11,38 @@ export class NpcGatewayError extends Error {
 /** The server answered a request, or ended a turn, with an `error` frame. `code` says which one. */
 export class RequestError extends NpcGatewayError {
   override name = "RequestError";
-  readonly code: ErrorCode;
-  /** Whether the same request may succeed later. */
-  readonly temporary: boolean;
-  /** After how many milliseconds. */
-  readonly retryAfterMs: number | undefined;
-  readonly turn: string | undefined;
-  readonly npc: string | undefined;
-  /** The key of the payload that is wrong. */
-  readonly field: string | undefined;
-  /** The limit that was passed. */
-  readonly limit: number | undefined;
-  /** The end of the turn, if it had begun. */
-  readonly done: TurnDone | undefined;
 
-  constructor(payload: ErrorPayload, done?: TurnDone) {
+  constructor(
+    /** All that the server said. */
+    readonly payload: ErrorPayload,
+    /** The end of the turn, if it had begun. */
+    readonly done?: TurnDone,
+  ) {
     super(`${payload.code}: ${payload.message}`);
-    this.code = payload.code;
-    this.temporary = payload.temporary;
-    this.retryAfterMs = payload.retry_after_ms;
-    this.turn = payload.turn;
-    this.npc = payload.npc;
-    this.field = payload.field;
-    this.limit = payload.limit;
-    this.done = done;
+  }
+
+  get code(): ErrorCode {
+    return this.payload.code;
+  }
+
+  /** Whether the same request may succeed later. */
+  get temporary(): boolean {
+    return this.payload.temporary;
+  }
+
+  /** After how many milliseconds. */
+  get retryAfterMs(): number | undefined {
+    return this.payload.retry_after_ms;
+  }
+
+  /** The key of the payload that is wrong. */
+  get field(): string | undefined {
+    return this.payload.field;
+  }
+
+  /** The limit that was passed. */
+  get limit(): number | undefined {
+    return this.payload.limit;
   }
 }
 
@@ -44,15 +54,16 @@ export class ConnectError extends NpcGatewayError {
 /** The server closed the socket in a way after which coming back is no use. */
 export class ClosedError extends NpcGatewayError {
   override name = "ClosedError";
-  /** Close code; 4000 to 4999 are the protocol's. */
-  readonly code: number;
-  /** Its name in the protocol, or the reason that the server gave. */
+  /** The code's name in the protocol, or the reason that the server gave. */
   readonly reason: string;
 
-  constructor(code: number, reason: string) {
+  constructor(
+    /** Close code; 4000 to 4999 are the protocol's. */
+    readonly code: number,
+    reason: string,
+  ) {
     const name = closeRule(code).name || reason;
     super(`the server closed the socket: ${code}${name ? ` ${name}` : ""}`);
-    this.code = code;
     this.reason = name;
   }
 }
@@ -73,14 +84,15 @@ export class ProtocolError extends NpcGatewayError {
 /** The turn cannot be finished: its session is gone, and the server no longer has what was missing of it. */
 export class TurnLostError extends NpcGatewayError {
   override name = "TurnLostError";
-  readonly turn: string;
-  /** What had arrived of the line. */
-  readonly text: string;
 
-  constructor(turn: string, text: string, why: string, options?: ErrorOptions) {
+  constructor(
+    readonly turn: string,
+    /** What had arrived of the line. */
+    readonly text: string,
+    why: string,
+    options?: ErrorOptions,
+  ) {
     super(`turn ${turn} is lost: ${why}`, options);
-    this.turn = turn;
-    this.text = text;
   }
 }
 

@@ -1,3 +1,5 @@
+import { LEAST_HEARTBEAT_MS, LONGEST_TIMER_MS } from "./limits.js";
+
 /**
  * Beats at the server's interval, the first time somewhere within it, and notices when the server is silent for
  * two of them.
@@ -17,7 +19,8 @@ export class Heartbeat {
     this.#random = random;
   }
 
-  start(intervalMs: number): void {
+  start(wanted: number): void {
+    const intervalMs = Math.min(LONGEST_TIMER_MS, Math.max(LEAST_HEARTBEAT_MS, wanted));
     this.stop();
     this.#unanswered = 0;
     const tick = () => {

@@ -27,8 +27,9 @@ export {
   type TurnOp,
 } from "./frames.js";
 export type * from "./generated.js";
+export { PROTOCOL } from "./handshake.js";
 export type { ActOptions, EventOptions, Npc, SayOptions } from "./npc.js";
 export type { Session, SessionEvents } from "./session.js";
-export { PROTOCOL, type StateChange } from "./transport.js";
+export type { StateChange } from "./transport.js";
 export type { Turn } from "./turn.js";
 export type { WebSocketClass, WebSocketLike } from "./websocket.js";

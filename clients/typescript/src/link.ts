@@ -1,6 +1,7 @@
 import type { Codec } from "./codec.js";
 import { ProtocolError } from "./errors.js";
 import type { ClientFrame, RawFrame } from "./frames.js";
+import { MAX_MESSAGE, MAX_UNSENT } from "./limits.js";
 import type { WebSocketClass, WebSocketLike } from "./websocket.js";
 
 /** How a socket ended. 1006 without a word from the server is a network that went away. */
@@ -13,6 +14,8 @@ export interface LinkEnd {
 
 /** The code with which the client closes a socket that it gives up; browsers allow no smaller one but 1000. */
 const GIVEN_UP = 3000;
+/** How long an error waits for the close that should follow it. */
+const CLOSE_FOLLOWS_MS = 100;
 
 /**
  * One socket, from opening to its end, which is told exactly once.
@@ -22,8 +25,9 @@ const GIVEN_UP = 3000;
 export class Link {
   readonly #socket: WebSocketLike;
   readonly #codec: Codec;
-  readonly #frame: (frame: RawFrame) => void;
+  readonly #frame: (frame: RawFrame, size: number) => void;
   readonly #ended: (end: LinkEnd) => void;
+  #failure: ReturnType<typeof setTimeout> | undefined;
   #open = false;
   #over = false;
 
@@ -31,7 +35,7 @@ export class Link {
     WebSocket: WebSocketClass,
     url: string,
     codec: Codec,
-    frame: (frame: RawFrame) => void,
+    frame: (frame: RawFrame, size: number) => void,
     ended: (end: LinkEnd) => void,
   ) {
     this.#codec = codec;
@@ -52,13 +56,16 @@ export class Link {
     socket.onclose = (event: { code: number; reason: string }) => {
       this.#end({ code: event.code, reason: event.reason });
     };
-    // `onclose` follows and says all that is known; without a listener `ws` would throw.
-    socket.onerror = () => {};
+    socket.onerror = (event: { message?: unknown }) => this.#failed(event.message);
   }
 
   /** Sends an encoded frame, if the socket is still there. */
   send(frame: ClientFrame): void {
     if (!this.#open || this.#over) return;
+    if ((this.#socket.bufferedAmount ?? 0) > MAX_UNSENT) {
+      this.drop(1006, "the network takes nothing any more");
+      return;
+    }
     try {
       this.#socket.send(this.#codec.encode(frame));
     } catch {
@@ -80,17 +87,29 @@ export class Link {
     this.#end({ code: GIVEN_UP, reason: violation.message, violation });
   }
 
+  /** `onclose` follows and says more, but not with every WebSocket: Node 20's own forgets it. */
+  #failed(message: unknown): void {
+    if (this.#over) return;
+    this.#failure = setTimeout(() => {
+      this.#end({ code: 1006, reason: typeof message === "string" ? message : "" });
+    }, CLOSE_FOLLOWS_MS);
+  }
+
   #message(data: unknown): void {
     if (this.#over) return;
+    const message = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
+    const size = typeof message === "string" || message instanceof Uint8Array ? message.length : 0;
     let frame: RawFrame;
     try {
-      frame = this.#codec.decode(data instanceof ArrayBuffer ? new Uint8Array(data) : data);
+      if (size > MAX_MESSAGE)
+        throw new ProtocolError(`a message of ${size}; the largest one taken is ${MAX_MESSAGE}`);
+      frame = this.#codec.decode(message);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.violate(error);
       return;
     }
-    this.#frame(frame);
+    this.#frame(frame, size);
   }
 
   #close(code: number, reason: string): void {
@@ -106,6 +125,7 @@ export class Link {
     if (this.#over) return;
     this.#over = true;
     this.#open = false;
+    clearTimeout(this.#failure);
     this.#ended(end);
   }
 }

@@ -2,9 +2,7 @@ import { type Codec, size } from "./codec.js";
 import { type NpcGatewayError, RequestError, UsageError } from "./errors.js";
 import type { ClientFrame, ClientOp, RawFrame, ServerOp } from "./frames.js";
 import type { ClientPayloads, ErrorPayload, ServerPayloads } from "./generated.js";
-
-/** Requests that may be unanswered at the same time. */
-const MAX_UNANSWERED = 1024;
+import { MAX_UNANSWERED } from "./limits.js";
 
 interface Request {
   frame: ClientFrame;

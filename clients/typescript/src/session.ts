@@ -4,9 +4,10 @@ import { Emitter } from "./emitter.js";
 import { NpcGatewayError, ProtocolError, RequestError, SessionClosedError } from "./errors.js";
 import type { ClientOp, RawFrame, ServerOp } from "./frames.js";
 import type { ClientPayloads, ErrorPayload, Hello, NpcJoin, Ready, ServerPayloads } from "./generated.js";
+import type { Up } from "./handshake.js";
 import { type ActOptions, type EventOptions, Npc, type NpcHost, type SayOptions } from "./npc.js";
 import { Requests } from "./requests.js";
-import { type StateChange, Transport, type TransportOptions, type Up } from "./transport.js";
+import { type StateChange, Transport, type TransportOptions } from "./transport.js";
 import type { Turn } from "./turn.js";
 import { Turns } from "./turns.js";
 
@@ -52,7 +53,7 @@ export class Session extends Emitter<SessionEvents> {
     this.encoding = encoding;
     this.#credentials = options.credentials;
     this.#transport = new Transport(options, {
-      frame: (frame) => this.#frame(frame),
+      frame: (frame, size) => this.#frame(frame, size),
       up: (how) => void this.#up(how),
       renew: () => void this.renew().catch((error) => this.#problem(error)),
       state: (change) => this.#changed(change),
@@ -198,12 +199,12 @@ export class Session extends Emitter<SessionEvents> {
     return this.#ask("npc.act", { npc: npc.id, act, ...rest }, "npc.acted");
   }
 
-  #frame(frame: RawFrame): void {
+  #frame(frame: RawFrame, size: number): void {
     const answered = this.#requests.take(frame);
     if (frame.op === "error") {
       if (!answered) this.#turns.fault(frame.cid, frame.d as unknown as ErrorPayload);
     } else {
-      const theirs = this.#turns.take(frame);
+      const theirs = this.#turns.take(frame, size);
       if (theirs) this.emit("turn", theirs);
     }
     if (frame.op === "hello") this.#requests.maxBytes = this.hello.max_frame_bytes;

@@ -1,17 +1,15 @@
 import { type Backoff, delayMs } from "./backoff.js";
 import { closeRule } from "./close.js";
 import type { Codec } from "./codec.js";
-import type { Credentials, TokenReason } from "./credentials.js";
-import { ClosedError, ConnectError, type NpcGatewayError, ProtocolError, RequestError } from "./errors.js";
-import type { ClientFrame, RawFrame, ServerOp } from "./frames.js";
-import type { ErrorPayload, Hello, Ready, Resumed, ResumeFailed } from "./generated.js";
+import type { Credentials } from "./credentials.js";
+import { ClosedError, ConnectError, type NpcGatewayError, ProtocolError } from "./errors.js";
+import type { ClientFrame, RawFrame } from "./frames.js";
+import type { Hello, Ready } from "./generated.js";
+import { Handshake, type Up } from "./handshake.js";
 import { Heartbeat } from "./heartbeat.js";
+import { LONGEST_TIMER_MS } from "./limits.js";
 import { Link, type LinkEnd } from "./link.js";
-import { checkShape, isKnown } from "./shape.js";
 import type { WebSocketClass } from "./websocket.js";
-
-/** The version of the protocol that this client speaks. */
-export const PROTOCOL = 1;
 
 /** Where a session stands. */
 export type StateChange =
@@ -19,19 +17,10 @@ export type StateChange =
   | { state: "reconnecting"; code: number; reason: string; attempt: number; delayMs: number }
   | { state: "closed"; error?: NpcGatewayError };
 
-/** How a session came up. @internal */
-export interface Up {
-  resumed: boolean;
-  /** Why there is a new session in place of an old one. */
-  lost?: string;
-  /** A token to show before anything else. */
-  auth?: string;
-}
-
 /** @internal */
 export interface Hooks {
-  /** Every frame of the server, in order, once. */
-  frame(frame: RawFrame): void;
+  /** Every frame of the server, in order, once, and how large it was. */
+  frame(frame: RawFrame, size: number): void;
   up(how: Up): void;
   /** The token is about to expire. */
   renew(): void;
@@ -58,14 +47,6 @@ interface End extends LinkEnd {
   cause?: unknown;
 }
 
-/** Frames that carry no `s`; `error` carries none before `ready`. */
-const UNNUMBERED: ReadonlySet<string> = new Set<ServerOp>([
-  "hello",
-  "heartbeat_ack",
-  "resumed",
-  "resume_failed",
-  "error",
-]);
 /** So many sockets in a row that end in a breach of the protocol are no accident. */
 const MAX_VIOLATIONS = 3;
 /** So many tokens in a row that are refused are not worth another one. */
@@ -74,7 +55,7 @@ const MAX_REJECTIONS = 3;
 const SETTLED_MS = 5_000;
 
 /**
- * Keeps one session on whatever sockets it takes: handshake, heartbeats, `s`, resuming, coming back.
+ * Keeps one session on whatever sockets it takes: opens them, beats, and comes back when one is lost.
  *
  * @internal
  */
@@ -82,42 +63,50 @@ export class Transport {
   readonly #options: TransportOptions;
   readonly #hooks: Hooks;
   readonly #heartbeat: Heartbeat;
+  readonly #handshake: Handshake;
   #link: Link | undefined;
-  #phase: "hello" | "identify" | "resume" | "up" = "hello";
-  #resume: { session: string; resume_token: string; epoch: string } | undefined;
-  #seq = 0;
-  #progressed = false;
-  /** Numbered frames since the session was asked for on this socket. */
-  #replayed = 0;
-  /** The token that this life starts with. */
-  #token: string | undefined;
-  #tokenReason: TokenReason = "connect";
-  #rejections = 0;
   #violations = 0;
-  #lost: string | undefined;
   #fatal: NpcGatewayError | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
   #closing = false;
   #wake: (() => void) | undefined;
-  hello: Hello | undefined;
-  ready: Ready | undefined;
 
   constructor(options: TransportOptions, hooks: Hooks) {
     this.#options = options;
     this.#hooks = hooks;
     this.#heartbeat = new Heartbeat(
-      () => this.send({ op: "heartbeat", d: { seq: this.#seq } }),
+      () => this.send({ op: "heartbeat", d: { seq: this.seq } }),
       () => this.#link?.drop(4003, "the server is silent"),
     );
+    const host = {
+      send: (frame: ClientFrame) => this.send(frame),
+      frame: (frame: RawFrame, size: number) => hooks.frame(frame, size),
+      up: (how: Up) => this.#isUp(how),
+      expiry: () => this.#scheduleRenewal(),
+      drop: (reason: string) => this.#link?.drop(1006, reason),
+      stop: (error: NpcGatewayError) => {
+        this.#fatal = error;
+        this.#link?.drop(1000, "");
+      },
+    };
+    this.#handshake = new Handshake(host, options.credentials, options.client);
   }
 
   /** The last `s` received. */
   get seq(): number {
-    return this.#seq;
+    return this.#handshake.seq;
   }
 
   get up(): boolean {
-    return this.#link !== undefined && this.#phase === "up";
+    return this.#link !== undefined && this.#handshake.up;
+  }
+
+  get hello(): Hello | undefined {
+    return this.#handshake.hello;
+  }
+
+  get ready(): Ready | undefined {
+    return this.#handshake.ready;
   }
 
   send(frame: ClientFrame): void {
@@ -183,17 +172,18 @@ export class Transport {
       case "stop":
         return new ClosedError(end.code, end.reason);
       case "identify":
-        this.#forget(rule.name);
+        this.#handshake.forget(rule.name);
         return undefined;
-      case "token":
-        this.#rejections += 1;
-        this.#tokenReason = "rejected";
-        if (!this.#options.credentials.renewable || this.#rejections >= MAX_REJECTIONS) {
+      case "token": {
+        this.#handshake.rejected();
+        const { rejections } = this.#handshake;
+        if (!this.#options.credentials.renewable || rejections >= MAX_REJECTIONS) {
           return new ClosedError(end.code, end.reason);
         }
         // A session outlives its token: it is resumed and shown the new one. If that was refused, a new session.
-        if (this.#rejections >= 2) this.#forget(rule.name);
+        if (rejections >= 2) this.#handshake.forget(rule.name);
         return undefined;
+      }
       case "resume":
         return undefined;
     }
@@ -205,31 +195,21 @@ export class Transport {
     return new ConnectError(`cannot connect to ${this.#options.url}: ${why}`, { cause: end.cause });
   }
 
-  /** The session cannot be resumed any more. */
-  #forget(why: string): void {
-    if (this.#resume) this.#lost = why;
-    this.#resume = undefined;
-  }
-
   /** One socket, from before it is opened until it has ended. */
   async #life(): Promise<End> {
-    this.#phase = "hello";
-    this.#progressed = false;
-    this.#token = undefined;
-    if (!this.#resume || this.#rejections > 0) {
-      try {
-        this.#token = await this.#options.credentials.get(this.#tokenReason);
-      } catch (cause) {
-        const reason = `no token: ${cause instanceof Error ? cause.message : String(cause)}`;
-        return { code: 1000, reason, up: false, progressed: false, cause };
-      }
+    const nothing = { code: 1000, reason: "", up: false, progressed: false };
+    try {
+      await this.#handshake.prepare();
+    } catch (cause) {
+      const reason = `no token: ${cause instanceof Error ? cause.message : String(cause)}`;
+      return { ...nothing, reason, cause };
     }
-    if (this.#closing) return { code: 1000, reason: "", up: false, progressed: false };
+    if (this.#closing) return nothing;
     const began = Date.now();
     const end = await new Promise<LinkEnd & { cause?: unknown }>((resolve) => {
       const { WebSocket, url, codec } = this.#options;
       try {
-        this.#link = new Link(WebSocket, url, codec, (frame) => this.#received(frame), resolve);
+        this.#link = new Link(WebSocket, url, codec, (frame, size) => this.#received(frame, size), resolve);
         this.#expectWithin();
       } catch (cause) {
         // A URL that is none: it will be none the next time, too.
@@ -241,178 +221,39 @@ export class Transport {
     this.#heartbeat.stop();
     this.#options.credentials.stop();
     this.#link = undefined;
-    const up = this.#wasUp();
-    return { ...end, up, progressed: this.#progressed || (up && Date.now() - began >= SETTLED_MS) };
-  }
-
-  #wasUp(): boolean {
-    return this.#phase === "up";
+    const { up, progressed } = this.#handshake;
+    return { ...end, up, progressed: progressed || (up && Date.now() - began >= SETTLED_MS) };
   }
 
   /** Until the session is up, something must come within the time given. */
   #expectWithin(): void {
     clearTimeout(this.#deadline);
-    if (this.#phase === "up") return;
+    if (this.#handshake.up) return;
     const { connectTimeoutMs } = this.#options;
     const late = () => this.#link?.drop(1006, `no answer for ${connectTimeoutMs} ms`);
     this.#deadline = setTimeout(late, connectTimeoutMs);
   }
 
-  #received(frame: RawFrame): void {
+  #received(frame: RawFrame, size: number): void {
     this.#heartbeat.alive();
     this.#expectWithin();
     try {
-      // Another version's `hello` may look different.
-      if (frame.op !== "hello" || frame.d["protocol"] === PROTOCOL) checkShape(frame);
-      if (!this.#isNext(frame)) return;
-      this.#handle(frame);
+      this.#handshake.take(frame, size);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#link?.violate(error);
     }
   }
 
-  /** Checks `s`: no hole, and nothing twice. */
-  #isNext({ op, s }: RawFrame): boolean {
-    if (s === undefined) {
-      if (isKnown(op) && !UNNUMBERED.has(op)) throw new ProtocolError(`a \`${op}\` without \`s\``);
-      return true;
-    }
-    if (this.#phase === "hello" || (this.#phase === "identify" && op !== "ready")) {
-      throw new ProtocolError(`a \`${op}\` with \`s\` ${s} before there is a session`);
-    }
-    if (s <= this.#seq) return false;
-    if (typeof s === "bigint" || s !== this.#seq + 1) {
-      throw new ProtocolError(`a hole in the sequence: \`s\` ${s} after ${this.#seq}`);
-    }
-    this.#seq = s;
-    this.#replayed += 1;
-    if (op !== "ready") this.#progressed = true;
-    return true;
-  }
-
-  #handle(frame: RawFrame): void {
-    const { op, d } = frame;
-    switch (op) {
-      case "hello":
-        this.#greeted(frame);
-        break;
-      case "ready":
-        this.#expect(op, "identify");
-        this.#identified(d as unknown as Ready);
-        break;
-      case "resumed":
-        this.#expect(op, "resume");
-        this.#resumedAt(d as unknown as Resumed);
-        break;
-      case "resume_failed":
-        this.#expect(op, "resume");
-        this.#refused(d as unknown as ResumeFailed);
-        break;
-      case "authed": {
-        this.#rejections = 0;
-        const { expires_ms } = d as { expires_ms?: number };
-        this.#options.credentials.expires(expires_ms);
-        this.#scheduleRenewal();
-        break;
-      }
-      case "error":
-        if (this.#phase !== "up" && frame.s === undefined) this.#handshakeError(d as unknown as ErrorPayload);
-        break;
-    }
-    this.#hooks.frame(frame);
-    if (op === "ready" || op === "resumed") this.#isUp(op === "resumed");
-  }
-
-  #expect(op: string, phase: "identify" | "resume"): void {
-    if (this.#phase !== phase) throw new ProtocolError(`a \`${op}\` that was not asked for`);
-  }
-
-  #greeted({ d }: RawFrame): void {
-    if (this.#phase !== "hello") throw new ProtocolError("a second `hello`");
-    const hello = d as unknown as Hello;
-    if (hello.protocol !== PROTOCOL) {
-      this.#stop(new ConnectError(`the server speaks protocol ${d["protocol"]}, this client ${PROTOCOL}`));
-      return;
-    }
-    if (!(hello.heartbeat_ms > 0)) throw new ProtocolError("`heartbeat_ms` of `hello` is not above 0");
-    this.hello = hello;
-    if (this.#resume) {
-      this.#phase = "resume";
-      this.#replayed = 0;
-      this.send({ op: "resume", d: { ...this.#resume, seq: this.#seq } });
-    } else if (this.#token !== undefined) {
-      this.#identify(this.#token);
-    }
-  }
-
-  #identify(token: string): void {
-    this.#phase = "identify";
-    this.#seq = 0;
-    const { client } = this.#options;
-    this.send({ op: "identify", d: { token, client } });
-  }
-
-  #identified(ready: Ready): void {
-    const { session, resume_token, epoch } = ready;
-    this.#resume = { session, resume_token, epoch };
-    this.#rejections = 0;
-    this.#token = undefined;
-    this.ready = ready;
-  }
-
-  #resumedAt({ seq, replayed, resume_token }: Resumed): void {
-    if (seq > this.#seq || replayed > this.#replayed) {
-      throw new ProtocolError(
-        `\`resumed\` after ${seq} with ${replayed} frames, but ${this.#replayed} came, up to ${this.#seq}`,
-      );
-    }
-    if (this.#resume) this.#resume.resume_token = resume_token;
-  }
-
-  /** The session is gone; the socket stays for a new one. */
-  #refused({ reason }: ResumeFailed): void {
-    this.#forget(reason);
-    const link = this.#link;
-    const identify = (token: string) => {
-      if (link !== undefined && link === this.#link) this.#identify(token);
-    };
-    if (this.#token !== undefined) {
-      identify(this.#token);
-      return;
-    }
-    this.#options.credentials.get("connect").then(identify, (cause) => {
-      if (link === this.#link) link?.drop(1006, `no token: ${String(cause)}`);
-    });
-  }
-
-  #handshakeError(payload: ErrorPayload): void {
-    // Nothing of the handshake is different the next time, unless the server says so.
-    if (payload.temporary) this.#link?.drop(1006, payload.message);
-    else this.#stop(new RequestError(payload));
-  }
-
-  #stop(error: NpcGatewayError): void {
-    this.#fatal = error;
-    this.#link?.drop(1000, "");
-  }
-
-  #isUp(resumed: boolean): void {
+  #isUp(how: Up): void {
+    // Whoever was told of the frame may have closed the session.
     if (!this.#link || !this.hello) return;
-    this.#phase = "up";
     clearTimeout(this.#deadline);
     this.#heartbeat.start(this.hello.heartbeat_ms);
-    this.#tokenReason = "connect";
     this.#scheduleRenewal();
-    const lost = this.#lost;
-    this.#lost = undefined;
     // First, so that what is asked for at the news comes after what is said again.
-    this.#hooks.up({
-      resumed,
-      ...(lost === undefined ? {} : { lost }),
-      ...(resumed && this.#token !== undefined ? { auth: this.#token } : {}),
-    });
-    this.#hooks.state({ state: "open", resumed });
+    this.#hooks.up(how);
+    this.#hooks.state({ state: "open", resumed: how.resumed });
   }
 
   #scheduleRenewal(): void {
@@ -421,7 +262,7 @@ export class Transport {
 
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#wake?.(), ms);
+      const timer = setTimeout(() => this.#wake?.(), Math.min(ms, LONGEST_TIMER_MS));
       this.#wake = () => {
         clearTimeout(timer);
         this.#wake = undefined;

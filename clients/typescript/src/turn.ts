@@ -10,9 +10,7 @@ import type {
   TurnDone,
   TurnStarted,
 } from "./generated.js";
-
-/** Events that one turn may have; a server that sends more is broken. */
-const MAX_EVENTS = 100_000;
+import { MAX_TURN_EVENTS, MAX_TURN_SIZE } from "./limits.js";
 
 /** What a turn asks of its session. @internal */
 export interface TurnHost {
@@ -51,6 +49,7 @@ export class Turn implements AsyncIterable<DialogueDelta> {
   #settleDone!: { resolve(done: TurnDone): void; reject(error: Error): void };
   #text = "";
   #offset = 0;
+  #size = 0;
   #startedAt: number | undefined;
   #hasStarted = false;
   #error: ErrorPayload | undefined;
@@ -222,9 +221,14 @@ export class Turn implements AsyncIterable<DialogueDelta> {
     this.#notify();
   }
 
-  /** @internal Takes a frame of the turn. */
-  take(event: TurnEvent): void {
+  /** @internal Takes a frame of the turn, and how large it was. */
+  take(event: TurnEvent, size: number): void {
     if (this.ended) return;
+    this.#size += size;
+    if (this.#size > MAX_TURN_SIZE || this.#events.length >= MAX_TURN_EVENTS) {
+      this.fail(new ProtocolError(`turn ${this.id} has no end: ${this.#events.length} events`));
+      return;
+    }
     switch (event.op) {
       case "turn.started":
         this.#start(event.d);
@@ -291,10 +295,6 @@ export class Turn implements AsyncIterable<DialogueDelta> {
   }
 
   #push(event: TurnEvent): void {
-    if (this.#events.length >= MAX_EVENTS) {
-      this.fail(new ProtocolError(`turn ${this.id} has more than ${MAX_EVENTS} events`));
-      return;
-    }
     this.#events.push(event);
     this.#notify();
   }

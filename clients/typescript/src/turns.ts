@@ -1,14 +1,9 @@
 import { TurnLostError, UsageError } from "./errors.js";
 import { type ClientFrame, isTurnEvent, type RawFrame } from "./frames.js";
 import type { ErrorPayload, Say } from "./generated.js";
+import { MAX_REMEMBERED, MAX_RUNNING, REMEMBERED_MS } from "./limits.js";
 import { Turn, type TurnHost } from "./turn.js";
 
-/** Turns that may run at the same time. */
-const MAX_RUNNING = 1024;
-/** Turns that are remembered, with those that have ended. */
-const MAX_REMEMBERED = 4096;
-/** An ended turn may be cancelled or played for so long. */
-const REMEMBERED_MS = 120_000;
 /** Between two looks at a turn that still runs in a session that is gone, in milliseconds. */
 const LOOK_AGAIN_MS = 1_000;
 const LOOK_AGAIN_MOST_MS = 10_000;
@@ -42,7 +37,7 @@ export class Turns {
     this.#prune();
     const key = keyOf(player, d.turn);
     if (this.#turns.get(key)?.ended === false) throw new UsageError(`turn ${d.turn} is running`);
-    const running = [...this.#turns.values()].filter((turn) => !turn.ended).length;
+    const running = [...this.#turns.values()].filter((turn) => turn.request && !turn.ended).length;
     if (running >= MAX_RUNNING) throw new UsageError(`${MAX_RUNNING} turns are running already`);
     const names = { id: d.turn, player, npc: d.npc };
     const turn = new Turn(names, this.#host, { cid: this.#host.nextCid(), d });
@@ -60,14 +55,17 @@ export class Turns {
     this.#host.send({ op: "say", cid, d });
   }
 
-  /** Takes a frame that belongs to a turn. Returns the turn if it is another player's and has just begun. */
-  take(frame: RawFrame): Turn | undefined {
+  /**
+   * Takes a frame that belongs to a turn, and how large it was. Returns the turn if it is another player's and has
+   * just begun.
+   */
+  take(frame: RawFrame, size: number): Turn | undefined {
     if (!isTurnEvent(frame)) return undefined;
     const { turn: id, player } = frame.d;
     const key = keyOf(player, id);
     const known = this.#turns.get(key);
     if (known && !(known.ended && frame.op === "turn.started")) {
-      known.take(frame);
+      known.take(frame, size);
       return undefined;
     }
     if (frame.op !== "turn.started") return undefined;
@@ -75,7 +73,7 @@ export class Turns {
     const turn = new Turn({ id, player, npc: frame.d.npc });
     this.#turns.delete(key);
     this.#turns.set(key, turn);
-    turn.take(frame);
+    turn.take(frame, size);
     return turn;
   }
 

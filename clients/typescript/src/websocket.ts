@@ -4,6 +4,7 @@ import { ConnectError } from "./errors.js";
 export interface WebSocketLike {
   binaryType: string;
   readonly protocol: string;
+  readonly bufferedAmount?: number;
   onopen: ((event: never) => void) | null;
   onmessage: ((event: never) => void) | null;
   onclose: ((event: never) => void) | null;

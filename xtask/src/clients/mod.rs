@@ -1,6 +1,8 @@
 //! The client libraries: their own lints and tests, against the gateway that was built.
 
+mod node;
 mod python;
+mod typescript;
 
 use std::path::Path;
 
@@ -14,5 +16,6 @@ pub(crate) struct Told<'a> {
 
 /// Runs the tests of every client.
 pub(crate) fn test(told: &Told) -> anyhow::Result<()> {
-    python::test(told)
+    python::test(told)?;
+    typescript::test(told)
 }

@@ -81,7 +81,7 @@ fn pip(python: &str, own: &Path) -> Command {
 }
 
 /// A Python that is new enough and has pip, and its version.
-fn python() -> anyhow::Result<(&'static str, String)> {
+pub(super) fn python() -> anyhow::Result<(&'static str, String)> {
     let mut tried = Vec::new();
     for name in PYTHONS {
         match Command::new(name).args(["-c", SUITABLE]).stdin(Stdio::null()).output() {
@@ -98,5 +98,5 @@ fn python() -> anyhow::Result<(&'static str, String)> {
             Err(error) => tried.push(format!("`{name}`: {error}")),
         }
     }
-    bail!("the Python client's tests need Python 3.11 or newer with pip and venv ({})", tried.join("; "))
+    bail!("the clients' tests need Python 3.11 or newer with pip and venv ({})", tried.join("; "))
 }

@@ -4,25 +4,10 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { decode, encode } from "@msgpack/msgpack";
 import { type WebSocket, WebSocketServer } from "ws";
+import { within } from "./within.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: a test looks at what came, whatever it is.
 type Any = any;
-
-/** Longest that a test waits for what must come: no measure, only an end for a test that hangs. */
-const HANG_MS = 20_000;
-
-/** Rejects instead of hanging. */
-export async function within<T>(promise: Promise<T>, what: string): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const hung = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`hangs: ${what}`)), HANG_MS);
-  });
-  try {
-    return await Promise.race([promise, hung]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 /** One socket of a client, as the server sees it. */
 export class Peer {
@@ -43,6 +28,11 @@ export class Peer {
 
   get json(): boolean {
     return this.#socket.protocol === "npc.v1.json";
+  }
+
+  /** How many frames of the client nobody has looked at. */
+  get unread(): number {
+    return this.#frames.length;
   }
 
   /** The next frame of the client, heartbeats passed over, which must be of this kind. */
@@ -116,9 +106,17 @@ export class Peer {
     return identify;
   }
 
+  /** Greets, and takes the `resume`; `s` goes on behind what the client has. */
+  async resume(hello: object = {}): Promise<Any> {
+    this.hello(hello);
+    const resume = await this.expect("resume");
+    this.s = resume.d.seq;
+    return resume;
+  }
+
   /** Answers a `resume` that has seen all but the frames that are sent before this. */
-  resumed(seq: number, replayed: number, token = "next-token"): void {
-    this.raw({ op: "resumed", d: { seq, replayed, resume_token: token } });
+  resumed(replayed = 0, token = "next-token"): void {
+    this.raw({ op: "resumed", d: { seq: this.s, replayed, resume_token: token } });
   }
 
   async joined(): Promise<Any> {
@@ -167,6 +165,7 @@ export class FakeGateway {
 
   private constructor(server: WebSocketServer) {
     this.#server = server;
+    this.url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/ws`;
     server.on("connection", (socket) => {
       this.#peers.push(new Peer(socket));
       this.#wake();
@@ -183,9 +182,8 @@ export class FakeGateway {
     return new FakeGateway(server);
   }
 
-  get url(): string {
-    return `ws://127.0.0.1:${(this.#server.address() as AddressInfo).port}/ws`;
-  }
+  /** Its address, also when it has stopped. */
+  readonly url: string;
 
   /** Sockets that came so far. */
   get sockets(): number {

@@ -1,5 +1,4 @@
-//! The command line. Exit codes: 0 every promise was kept, 1 one broke or nothing could be measured, 2 asked for
-//! something that does not exist.
+//! The command line.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,9 +10,24 @@ use crate::bare::{self, BareArgs};
 use crate::report::Report;
 use crate::scenario::{chat, flood, idle, push, slow, storm, tavern};
 
+/// A promise of the protocol broke.
+const BROKEN: u8 = 1;
+/// The run could not be carried out, so that nothing is known of the gateway.
+const NOT_RUN: u8 = 3;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  the run came to its end, and every promise of the protocol was kept
+  1  at least one promise broke; the report names the first 20
+  2  an argument is wrong (it is named), and nothing was run
+  3  the run could not be carried out: nobody listens there, or this machine does not have what it takes";
+
 /// Crowds of players that load a gateway and check every promise of its wire protocol.
+///
+/// Each scenario ends with a report on standard output: what was counted, percentiles of every time in milliseconds,
+/// and the promises that broke.
 #[derive(Debug, Parser)]
-#[command(name = "npc-bots", version, max_term_width = 100)]
+#[command(name = "npc-bots", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     scenario: Scenario,
@@ -47,17 +61,17 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: {error}");
-            return ExitCode::FAILURE;
+            return ExitCode::from(NOT_RUN);
         }
     };
     match runtime.block_on(run(cli)) {
         Ok(report) => {
             println!("{}", report.table());
-            if report.broken() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if report.broken() == 0 { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) }
         }
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(NOT_RUN)
         }
     }
 }

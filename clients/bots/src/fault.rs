@@ -58,7 +58,11 @@ impl From<tungstenite::Error> for Fault {
     fn from(error: tungstenite::Error) -> Self {
         match error {
             tungstenite::Error::Http(response) => Self::Http(response.status().as_u16()),
-            tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)
+            // The last: it ended in the middle of the upgrade.
+            tungstenite::Error::Protocol(
+                tungstenite::error::ProtocolError::ResetWithoutClosingHandshake
+                | tungstenite::error::ProtocolError::HandshakeIncomplete,
+            )
             | tungstenite::Error::ConnectionClosed
             | tungstenite::Error::AlreadyClosed
             | tungstenite::Error::Io(_) => Self::Broken(error.to_string()),

@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Common, Crowd, chat};
-use crate::bot::Bot;
+use crate::bot::{Bot, retry};
 use crate::fault::Fault;
 use crate::report::Report;
 use crate::wire::{Body, Frame, Heartbeat, Join, Say, Which};
@@ -62,8 +62,12 @@ async fn flood(crowd: Arc<Crowd>, number: usize) -> Result<(), Fault> {
                     sleep(Duration::from_secs(1)).await;
                 }
                 Some(SLOW_CONSUMER) => crowd.report.count("floods closed with 4002"),
-                _ if matches!(fault, Fault::Broken(_)) => crowd.report.count("floods cut off"),
-                _ => return Err(fault),
+                _ => match fault {
+                    Fault::Broken(_) => crowd.report.count("floods cut off"),
+                    // Its first frame on a new socket: the rate is the player's, not the socket's.
+                    Fault::Refused(refusal) if refusal.code == "rate_limited" => sleep(retry(&refusal)).await,
+                    _ => return Err(fault),
+                },
             },
         }
     }

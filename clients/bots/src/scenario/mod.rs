@@ -12,9 +12,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -46,6 +48,9 @@ pub struct Common {
     /// Seconds for which they stay after that; what has begun is finished.
     #[arg(long, default_value_t = 10.0)]
     pub duration: f64,
+    /// Connections that are being opened at the same time; more would only wait for this machine.
+    #[arg(long, default_value_t = 1000)]
+    pub at_once: usize,
     /// Makes the run's choices; the same seed makes the same ones.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -79,6 +84,7 @@ pub struct Crowd {
     pub door: Door,
     pub report: Arc<Report>,
     tokens: Vec<String>,
+    opening: Semaphore,
     /// When the first one arrives.
     start: Instant,
 }
@@ -90,7 +96,8 @@ impl Crowd {
         let tokens = match &common.tokens {
             None => Vec::new(),
             Some(file) => {
-                let text = std::fs::read_to_string(file)?;
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read --tokens {}", file.display()))?;
                 let tokens: Vec<String> =
                     text.lines().map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect();
                 anyhow::ensure!(
@@ -109,8 +116,12 @@ impl Crowd {
             patience: Duration::from_secs(common.patience),
             opening: Opening::default(),
         };
+        // Somebody must be there: what is not there breaks no promise.
+        let there = door.target.connect(0, Opening::default()).await;
+        drop(there.with_context(|| format!("--url {}: cannot connect", common.url))?);
         let report = Arc::new(Report::default());
-        Ok(Arc::new(Self { common: common.clone(), door, report, tokens, start: Instant::now() }))
+        let opening = Semaphore::new(common.at_once.max(1));
+        Ok(Arc::new(Self { common: common.clone(), door, report, tokens, opening, start: Instant::now() }))
     }
 
     /// The token of a player.
@@ -177,14 +188,18 @@ impl Crowd {
         self.insist(|| Bot::enter(&self.door, number, &token, &self.report)).await
     }
 
-    /// Tries something until it works, as long as what goes wrong may pass.
+    /// Opens something until it works, as long as what goes wrong may pass.
     pub async fn insist<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Fault>>,
     {
         let mut tries = 0;
         loop {
-            match attempt().await {
+            // Closed only with the run.
+            let place = self.opening.acquire().await;
+            let opened = attempt().await;
+            drop(place);
+            match opened {
                 Err(fault) if fault.is_passing() && tries < TRIES => {
                     tries += 1;
                     self.report.count("connections tried again");

@@ -80,7 +80,15 @@ async fn doze(crowd: Arc<Crowd>, number: usize, lines: usize, asleep: Duration) 
     let link = crowd.insist(|| crowd.door.resume(number, seat.clone())).await?;
     let mut bot = lost.reseated(link);
     while !open.is_empty() {
-        hear(&mut bot, &mut open).await?;
+        match hear(&mut bot, &mut open).await {
+            // It missed more than `session.replay_bytes`, and was told so.
+            Err(Fault::NotResumed(reason)) if reason == "gap" => {
+                crowd.report.count("slow players who missed too much (gap)");
+                bot.link.leave().await;
+                return Ok(());
+            }
+            heard => heard?,
+        }
     }
     crowd.report.time("resume to the last turn.done", back.elapsed());
     crowd.report.count("slow players who got everything by resuming");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use rand::Rng;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{Common, Crowd, SEEDS};
@@ -27,9 +27,6 @@ pub struct StormArgs {
     /// Seconds from when all turns have begun, and from when all are back, to the next storm.
     #[arg(long, default_value_t = 1.0)]
     pub calm: f64,
-    /// Connections that are being opened at the same time.
-    #[arg(long, default_value_t = 1000)]
-    pub at_once: usize,
 }
 
 /// What all players do at the same time.
@@ -42,7 +39,6 @@ struct Weather {
     ready: AtomicUsize,
     /// Players who can do nothing any more.
     lost: AtomicUsize,
-    at_once: Semaphore,
     /// What a script says to each seed, heard by somebody who was not cut off.
     texts: HashMap<u64, String>,
 }
@@ -55,7 +51,6 @@ pub async fn run(args: &StormArgs) -> anyhow::Result<Arc<Report>> {
         storms: args.storms.max(1),
         ready: AtomicUsize::new(0),
         lost: AtomicUsize::new(0),
-        at_once: Semaphore::new(args.at_once.max(1)),
         texts,
     });
     let playing = crowd.play(|crowd, number| {
@@ -175,7 +170,7 @@ async fn endure(crowd: Arc<Crowd>, number: usize, weather: &Weather) -> Result<(
             crowd.report.count("turns over before the storm");
         }
         let cut = Instant::now();
-        let (back, ended) = come_back(bot, &crowd, number, weather).await?;
+        let (back, ended) = come_back(bot, &crowd, number).await?;
         bot = back;
         told = told.or(ended);
         crowd.report.time("cut to resumed", cut.elapsed());
@@ -216,21 +211,11 @@ async fn stand_until(bot: &mut Bot, weather: &Weather, stage: u32) -> Result<Opt
 }
 
 /// Loses the network and resumes, as often as it takes. Returns the turn whose end was missed, if it was.
-async fn come_back(
-    bot: Bot,
-    crowd: &Crowd,
-    number: usize,
-    weather: &Weather,
-) -> Result<(Bot, Option<Box<Ended>>), Fault> {
+async fn come_back(bot: Bot, crowd: &Crowd, number: usize) -> Result<(Bot, Option<Box<Ended>>), Fault> {
     let (mut lost, mut seat) = bot.cut();
     let mut told = None;
     loop {
-        let link = {
-            // Closed only with the run.
-            let _turn = weather.at_once.acquire().await;
-            let seat = &seat;
-            crowd.insist(|| crowd.door.resume(number, seat.clone())).await?
-        };
+        let link = crowd.insist(|| crowd.door.resume(number, seat.clone())).await?;
         let mut bot = lost.reseated(link);
         let fault = loop {
             match bot.link.next().await {

@@ -51,6 +51,9 @@ pub async fn run(args: &TavernArgs) -> anyhow::Result<Arc<Report>> {
         texts: Arc::new(Texts::default()),
     });
     crowd.play(|crowd, number| sit(crowd, number, Arc::clone(&room))).await;
+    if crowd.report.counted("lines said") == 0 && crowd.report.broken() == 0 {
+        anyhow::bail!("nobody said anything: --duration is over before everybody is in");
+    }
     let unheard = room.texts.unheard();
     if unheard > 0 {
         crowd.report.broke(format!("{unheard} turns were not heard by everybody who should have"));

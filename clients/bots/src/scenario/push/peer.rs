@@ -50,6 +50,8 @@ impl Peer {
             format!("turn.max_tokens={tokens}"),
             "turn.ignore_end=true".to_owned(),
             "session.heartbeat_ms=600000".to_owned(),
+            "session.frames_per_second=0".to_owned(),
+            "session.turns_per_minute=0".to_owned(),
             "session.max_sessions=20000".to_owned(),
             "log.level=warn".to_owned(),
         ];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::ensure;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -22,7 +23,7 @@ pub async fn measure(args: &PushArgs, report: &Report) -> anyhow::Result<()> {
         for turn in 0..2 {
             let which = (round + turn) % 2;
             let peer = if which == 0 { &gateway } else { &bare };
-            measured[which] = frames_per_second(peer, args, round).await?;
+            measured[which] = frames_per_second(peer, args, round, frames.len()).await?;
             rates[which].push(measured[which]);
         }
         ratios.push(measured[0] / measured[1]);
@@ -49,7 +50,12 @@ pub async fn measure(args: &PushArgs, report: &Report) -> anyhow::Result<()> {
 }
 
 /// All clients open their sockets, then all ask for their turns at the same moment.
-async fn frames_per_second(peer: &Peer, args: &PushArgs, round: usize) -> anyhow::Result<f64> {
+async fn frames_per_second(
+    peer: &Peer,
+    args: &PushArgs,
+    round: usize,
+    of_turn: usize,
+) -> anyhow::Result<f64> {
     let (all_in, mut players) = (Arc::new(Barrier::new(args.clients + 1)), JoinSet::new());
     for number in 0..args.clients {
         let (door, kind, all_in) = (peer.door.clone(), peer.kind, Arc::clone(&all_in));
@@ -62,7 +68,12 @@ async fn frames_per_second(peer: &Peer, args: &PushArgs, round: usize) -> anyhow
             let mut frames = 0;
             for _ in 0..turns {
                 player.say(tokens).await?;
-                frames += player.until("turn.done").await?;
+                let read = player.until("turn.done").await?;
+                ensure!(
+                    read == of_turn,
+                    "a turn of {read} frames instead of {of_turn}: another work is compared"
+                );
+                frames += read;
             }
             anyhow::Ok((frames, player))
         });

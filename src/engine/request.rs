@@ -164,4 +164,12 @@ impl Generation {
             Source::Script(play) => play.next().await,
         }
     }
+
+    /// The next event if it is there already.
+    pub fn ready(&mut self) -> Option<Event> {
+        match &mut self.source {
+            Source::Model(events) => events.try_recv().ok(),
+            Source::Script(play) => play.ready(),
+        }
+    }
 }

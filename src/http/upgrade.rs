@@ -13,7 +13,7 @@ use crate::wire::Subprotocol;
 /// Bytes of a socket's read buffer, which is held as long as the socket. Frames of clients are far smaller.
 const READ_BUFFER: usize = 4096;
 /// Bytes that are gathered before they are handed to the connection; a flush does not wait for them.
-const WRITE_BUFFER: usize = 4096;
+const WRITE_BUFFER: usize = 8192;
 /// Bytes beyond the largest message that may be gathered for a client that does not read: pongs, of which only the last
 /// is kept when there is no more room, and the close frame.
 const CONTROL_BUFFER: usize = 4096;

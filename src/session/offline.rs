@@ -1,5 +1,6 @@
 //! A socket's protocol without a socket, for tests and fuzzers.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,12 +39,12 @@ impl Offline {
 
     /// The messages that were sent since the last call.
     pub fn sent(&mut self) -> Vec<Bytes> {
-        let mut sent = Vec::new();
+        let (mut sent, mut hand) = (Vec::new(), VecDeque::new());
         loop {
-            match self.outbox.next(false).now_or_never() {
-                Some(Step::Send(message)) => {
+            match self.outbox.next(&mut hand, false).now_or_never() {
+                Some(Step::Send) => {
                     self.outbox.sent();
-                    sent.push(message);
+                    sent.extend(hand.drain(..));
                 }
                 Some(Step::End(LastWord::Close(code))) => {
                     self.closed = Some(code);

@@ -26,11 +26,38 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     messages: VecDeque<Waiting>,
-    /// Counted bytes of `messages` and of the message that the writer has in hand.
+    /// Counted bytes of `messages` and of those that the writer has in hand.
     bytes: usize,
-    /// Counted bytes of the message that the writer has in hand.
+    /// Counted bytes of those that the writer has in hand.
     in_hand: usize,
     end: Option<LastWord>,
+}
+
+impl State {
+    /// Adds a message, or ends the socket because it has no room; tells which.
+    fn add(&mut self, message: Bytes, limit: usize) -> bool {
+        let fits = self.bytes + message.len() <= limit;
+        if fits {
+            self.bytes += message.len();
+            self.messages.push_back(Waiting { message, counted: true });
+        } else {
+            self.messages = VecDeque::new();
+            self.end = Some(LastWord::Close(CloseCode::SlowConsumer));
+        }
+        fits
+    }
+
+    /// Gives the writer the next messages.
+    fn give(&mut self, hand: &mut VecDeque<Bytes>) {
+        let mut bytes = 0;
+        while bytes < HAND
+            && let Some(Waiting { message, counted }) = self.messages.pop_front()
+        {
+            bytes += message.len();
+            self.in_hand += if counted { message.len() } else { 0 };
+            hand.push_back(message);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -40,8 +67,10 @@ struct Waiting {
     counted: bool,
 }
 
-/// Places for messages that an empty queue keeps.
-const KEPT_PLACES: usize = 16;
+/// Places for messages that an empty queue keeps, and the writer's empty hand.
+pub const KEPT_PLACES: usize = 16;
+/// Bytes that the writer is given at once; the last message may go beyond.
+const HAND: usize = 8192;
 
 /// How the server's side of a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +86,8 @@ pub enum LastWord {
 /// What the writer does next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    Send(Bytes),
+    /// Send the messages that it has in hand.
+    Send,
     /// Nothing waits: hand the socket what it has buffered.
     Flush,
     End(LastWord),
@@ -71,19 +101,25 @@ impl Outbox {
 
     /// Adds a message; after the end it is dropped.
     pub fn push(&self, message: Bytes) {
+        self.push_all(&[message]);
+    }
+
+    /// Adds messages as [`Self::push`] would one after another.
+    pub fn push_all(&self, messages: &[Bytes]) {
         let mut state = self.state.lock();
         if state.end.is_some() {
             return;
         }
-        if state.bytes + message.len() > self.limit {
-            state.messages = VecDeque::new();
-            state.end = Some(LastWord::Close(CloseCode::SlowConsumer));
-            drop(state);
+        let mut full = false;
+        for message in messages {
+            full = !state.add(message.clone(), self.limit);
+            if full {
+                break;
+            }
+        }
+        drop(state);
+        if full {
             self.ended.notify_one();
-        } else {
-            state.bytes += message.len();
-            state.messages.push_back(Waiting { message, counted: true });
-            drop(state);
         }
         self.work.notify_one();
     }
@@ -128,14 +164,15 @@ impl Outbox {
         }
     }
 
-    /// Waits for the writer's next step. For one task. `unflushed`: the writer has sent since it last flushed.
-    pub async fn next(&self, unflushed: bool) -> Step {
+    /// Waits for the writer's next step. For one task. `hand`: the messages that the writer is given, empty before;
+    /// `unflushed`: it has sent since it last flushed.
+    pub async fn next(&self, hand: &mut VecDeque<Bytes>, unflushed: bool) -> Step {
         loop {
             {
                 let mut state = self.state.lock();
-                if let Some(Waiting { message, counted }) = state.messages.pop_front() {
-                    state.in_hand = if counted { message.len() } else { 0 };
-                    return Step::Send(message);
+                if !state.messages.is_empty() {
+                    state.give(hand);
+                    return Step::Send;
                 }
                 if let Some(last) = state.end {
                     return Step::End(last);
@@ -151,7 +188,7 @@ impl Outbox {
         }
     }
 
-    /// The writer has handed over the message that it was given last.
+    /// The writer has handed over the messages that it was given last.
     pub fn sent(&self) {
         let mut state = self.state.lock();
         state.bytes -= std::mem::take(&mut state.in_hand);
@@ -166,18 +203,38 @@ mod tests {
         vec![0; bytes].into()
     }
 
+    /// What the writer does next: the messages that it is given, or the step.
+    async fn next(outbox: &Outbox, unflushed: bool) -> Result<Vec<Bytes>, Step> {
+        let mut hand = VecDeque::new();
+        match outbox.next(&mut hand, unflushed).await {
+            Step::Send => Ok(hand.into()),
+            step => Err(step),
+        }
+    }
+
     #[tokio::test]
     async fn messages_leave_in_order_and_then_the_end() {
         let outbox = Outbox::new(100);
         outbox.push(Bytes::from_static(b"a"));
-        outbox.push(Bytes::from_static(b"b"));
+        outbox.push_all(&[b"b", b"c"].map(|bytes| Bytes::from_static(bytes)));
         outbox.end(LastWord::Close(CloseCode::Draining));
         outbox.end(LastWord::Silence);
         outbox.push(Bytes::from_static(b"too late"));
-        assert_eq!(outbox.next(false).await, Step::Send(Bytes::from_static(b"a")));
-        assert_eq!(outbox.next(true).await, Step::Send(Bytes::from_static(b"b")));
-        assert_eq!(outbox.next(true).await, Step::End(LastWord::Close(CloseCode::Draining)));
+        assert_eq!(next(&outbox, false).await.unwrap(), ["a", "b", "c"]);
+        assert_eq!(next(&outbox, true).await, Err(Step::End(LastWord::Close(CloseCode::Draining))));
         assert_eq!(outbox.ended().await, LastWord::Close(CloseCode::Draining));
+    }
+
+    #[tokio::test]
+    async fn the_writer_is_given_a_bounded_handful() {
+        let outbox = Outbox::new(10 * HAND);
+        outbox.push_all(&[HAND - 1, 2, 3, HAND, 1].map(message));
+        for expected in [vec![HAND - 1, 2], vec![3, HAND], vec![1]] {
+            let lengths: Vec<_> = next(&outbox, true).await.unwrap().iter().map(Bytes::len).collect();
+            assert_eq!(lengths, expected);
+            outbox.sent();
+        }
+        assert_eq!(next(&outbox, true).await, Err(Step::Flush));
     }
 
     #[tokio::test]
@@ -185,23 +242,22 @@ mod tests {
         let outbox = Outbox::new(10);
         outbox.push(message(6));
         // In the writer's hand it still counts.
-        assert_eq!(outbox.next(false).await, Step::Send(message(6)));
-        outbox.push(message(4));
-        outbox.push(message(1));
+        assert_eq!(next(&outbox, false).await.unwrap(), [message(6)]);
+        outbox.push_all(&[message(4), message(1)]);
         assert_eq!(outbox.ended().await, LastWord::Close(CloseCode::SlowConsumer));
-        assert_eq!(outbox.next(false).await, Step::End(LastWord::Close(CloseCode::SlowConsumer)));
+        assert_eq!(next(&outbox, false).await, Err(Step::End(LastWord::Close(CloseCode::SlowConsumer))));
     }
 
     #[tokio::test]
     async fn what_was_sent_makes_room() {
         let outbox = Outbox::new(10);
         for _ in 0..100 {
-            outbox.push(message(10));
-            assert_eq!(outbox.next(false).await, Step::Send(message(10)));
+            outbox.push_all(&[message(7), message(3)]);
+            assert_eq!(next(&outbox, false).await.unwrap(), [message(7), message(3)]);
             assert_eq!(outbox.state.lock().end, None);
             outbox.sent();
         }
-        assert_eq!(outbox.next(true).await, Step::Flush);
+        assert_eq!(next(&outbox, true).await, Err(Step::Flush));
     }
 
     #[tokio::test]
@@ -210,12 +266,10 @@ mod tests {
         outbox.push(message(4));
         outbox.replay([8, 9].map(message).into_iter());
         outbox.push(message(6));
-        for bytes in [4, 8, 9] {
-            assert_eq!(outbox.next(false).await, Step::Send(message(bytes)));
-            outbox.sent();
-        }
+        assert_eq!(next(&outbox, false).await.unwrap(), [4, 8, 9, 6].map(message));
+        outbox.sent();
         // Only what is counted makes room, and only that counts.
-        outbox.push(message(4));
+        outbox.push(message(10));
         assert_eq!(outbox.state.lock().end, None);
         outbox.push(message(1));
         assert_eq!(outbox.ended().await, LastWord::Close(CloseCode::SlowConsumer));
@@ -226,6 +280,6 @@ mod tests {
         let outbox = Outbox::new(10);
         outbox.push(message(1));
         outbox.end(LastWord::Close(CloseCode::SessionReplaced));
-        assert_eq!(outbox.next(false).await, Step::End(LastWord::Close(CloseCode::SessionReplaced)));
+        assert_eq!(next(&outbox, false).await, Err(Step::End(LastWord::Close(CloseCode::SessionReplaced))));
     }
 }

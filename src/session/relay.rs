@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 
 use super::gateway::Gateway;
-use super::state::{Session, TurnPlace};
+use super::state::{Outgoing, Session, TurnPlace};
 use crate::turn::{TurnEvent, TurnEvents, Turns};
 use crate::wire::{Cid, ErrorCode, ErrorPayload, ServerFrame, TurnCancelled};
 
@@ -49,6 +49,9 @@ impl Relays {
         });
     }
 }
+
+/// Events of a turn that are sent together, if they are there.
+const BATCH: usize = 64;
 
 /// One turn on its way.
 #[derive(Debug)]
@@ -130,8 +133,9 @@ impl Relay {
         let mut place = Some(place);
         let mut listeners = Vec::new();
         let mut speaker_gone = false;
+        let (mut batch, mut frames) = (Vec::new(), Vec::new());
         loop {
-            let event = tokio::select! {
+            let received = tokio::select! {
                 biased;
                 () = self.speaker.gone.cancelled(), if !speaker_gone => {
                     speaker_gone = true;
@@ -143,40 +147,49 @@ impl Relay {
                     gateway.turns.hang_up(&self.speaker.player.name, &self.npc, &self.turn);
                     continue;
                 }
-                event = events.recv() => event,
+                received = events.recv_many(&mut batch, BATCH) => received,
             };
-            match event {
-                None => {
-                    drop(place);
-                    return;
-                }
-                Some(TurnEvent::Started(started)) => {
-                    // Chosen once: who comes later has missed the beginning, and gets nothing.
-                    listeners = gateway.sessions.hearing(audience, &self.npc, &self.speaker);
-                    self.send_all(&listeners, &ServerFrame::TurnStarted(started), cid.take().as_ref());
-                }
-                Some(TurnEvent::Delta(delta)) => {
-                    self.send_all(&listeners, &ServerFrame::DialogueDelta(delta), None);
-                }
-                Some(TurnEvent::Error(error)) => {
-                    self.send_all(&listeners, &ServerFrame::Error(error), cid.take().as_ref());
-                }
-                Some(TurnEvent::Cancelled(cancelled)) => self.send_cancelled(&listeners, cancelled),
-                Some(TurnEvent::Done(done)) => {
-                    // Given back first: a client may answer `turn.done` with its next line.
-                    place = None;
-                    self.told.store(true, Ordering::Release);
-                    self.send_all(&listeners, &ServerFrame::TurnDone(done), cid.take().as_ref());
+            if received == 0 {
+                drop(place);
+                return;
+            }
+            for event in batch.drain(..) {
+                match event {
+                    TurnEvent::Started(started) => {
+                        // Chosen once: who comes later has missed the beginning, and gets nothing.
+                        listeners = gateway.sessions.hearing(audience, &self.npc, &self.speaker);
+                        frames.push(Outgoing::Frame(ServerFrame::TurnStarted(*started)));
+                    }
+                    TurnEvent::Delta(piece) => frames.push(Outgoing::Delta(piece)),
+                    TurnEvent::Error(error) => frames.push(Outgoing::Frame(ServerFrame::Error(*error))),
+                    TurnEvent::Cancelled(cancelled) => {
+                        self.send_all(&listeners, &mut frames, &mut cid);
+                        self.send_cancelled(&listeners, *cancelled);
+                    }
+                    TurnEvent::Done(done) => {
+                        self.send_all(&listeners, &mut frames, &mut cid);
+                        // Given back first: a client may answer `turn.done` with its next line.
+                        place = None;
+                        self.told.store(true, Ordering::Release);
+                        frames.push(Outgoing::Frame(ServerFrame::TurnDone(*done)));
+                    }
                 }
             }
+            self.send_all(&listeners, &mut frames, &mut cid);
         }
     }
 
-    fn send_all(&self, listeners: &[Arc<Session>], frame: &ServerFrame, cid: Option<&Cid>) {
-        self.speaker.send(frame, cid);
-        for session in listeners.iter().filter(|session| session.has_joined(&self.npc)) {
-            session.send(frame, None);
+    /// Sends these frames. `cid` goes with the turn's first one to the speaker.
+    fn send_all(&self, listeners: &[Arc<Session>], frames: &mut Vec<Outgoing>, cid: &mut Option<Cid>) {
+        if frames.is_empty() {
+            return;
         }
+        let (player, turn) = (&self.speaker.player.name, &self.turn);
+        self.speaker.send_all(player, turn, frames, cid.take().as_ref());
+        for session in listeners.iter().filter(|session| session.has_joined(&self.npc)) {
+            session.send_all(player, turn, frames, None);
+        }
+        frames.clear();
     }
 
     /// Every session that hears the turn gets the frame once, and every `cancel` its answer.

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-/// What a frame takes besides its bytes: its place in the queue and the count of those who share it.
+/// What a frame takes besides its bytes: its place in the queue and the count of those who share it. Frames that were
+/// written together share a piece of memory ([`crate::wire::Burst`]), which is there until all of them are forgotten: a
+/// buffer may take up to a piece more than it counts.
 const FRAME_COST: usize = 64;
 /// Places that an empty buffer keeps.
 const KEPT_PLACES: usize = 16;
@@ -106,6 +108,17 @@ impl Replay {
         self.frames.push_back(frame);
     }
 
+    /// Adds frames as [`Self::push`] would one after another.
+    pub fn extend(&mut self, frames: Vec<Bytes>) {
+        let all: usize = frames.iter().map(cost).sum();
+        if self.bytes + all <= self.shares.per_session && self.shares.take(all) {
+            self.bytes += all;
+            self.frames.extend(frames);
+        } else {
+            frames.into_iter().for_each(|frame| self.push(frame));
+        }
+    }
+
     /// Counts a frame that is not held: nothing up to it can be replayed any more.
     pub fn skip(&mut self) {
         self.clear();
@@ -167,6 +180,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Act {
         Push(usize),
+        Extend(Vec<usize>),
         Skip,
         Forget(u64),
         Trim(usize),
@@ -176,6 +190,7 @@ mod tests {
     fn act() -> impl Strategy<Value = Act> {
         prop_oneof![
             8 => (0..300_usize).prop_map(Act::Push),
+            3 => proptest::collection::vec(0..300_usize, 0..6).prop_map(Act::Extend),
             1 => Just(Act::Skip),
             3 => (0..60_u64).prop_map(Act::Forget),
             1 => (0..1000_usize).prop_map(Act::Trim),
@@ -231,6 +246,14 @@ mod tests {
                         let frame = Bytes::from(vec![number as u8; length]);
                         model.push(&frame, others, per_session, total);
                         replay.push(frame);
+                    }
+                    Act::Extend(lengths) => {
+                        let frame = |length| Bytes::from(vec![number as u8; length]);
+                        let frames: Vec<_> = lengths.into_iter().map(frame).collect();
+                        for frame in &frames {
+                            model.push(frame, others, per_session, total);
+                        }
+                        replay.extend(frames);
                     }
                     Act::Skip => {
                         model.all.push(None);

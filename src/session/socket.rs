@@ -1,5 +1,6 @@
 //! Runs one WebSocket from `hello` to its end.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -17,7 +18,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::connection::{Beat, Connection};
 use super::gateway::Gateway;
-use super::outbox::{LastWord, Outbox, Step};
+use super::outbox::{KEPT_PLACES, LastWord, Outbox, Step};
 use crate::wire::{CloseCode, Subprotocol};
 
 /// How long the last frames and the close frame may take to leave.
@@ -213,24 +214,20 @@ async fn write(
     subprotocol: Subprotocol,
 ) -> Option<axum::Error> {
     let mut unflushed = false;
+    let mut hand = VecDeque::new();
     loop {
-        let written = match outbox.next(unflushed).await {
-            Step::Send(frame) => {
-                let message = if subprotocol.is_binary() {
-                    Message::Binary(frame)
-                } else {
-                    match Utf8Bytes::try_from(frame) {
-                        Ok(text) => Message::Text(text),
-                        Err(error) => return Some(axum::Error::new(error)),
-                    }
-                };
+        let written = match outbox.next(&mut hand, unflushed).await {
+            Step::Send => {
                 unflushed = true;
-                let written = sink.feed(message).await;
+                let fed = feed(&mut sink, &mut hand, subprotocol).await;
                 outbox.sent();
-                written
+                fed
             }
             Step::Flush => {
                 unflushed = false;
+                if hand.capacity() > KEPT_PLACES {
+                    hand = VecDeque::new();
+                }
                 sink.flush().await
             }
             Step::End(last) => {
@@ -247,6 +244,23 @@ async fn write(
             return Some(error);
         }
     }
+}
+
+/// Hands the socket these messages.
+async fn feed(
+    sink: &mut SplitSink<WebSocket, Message>,
+    hand: &mut VecDeque<Bytes>,
+    subprotocol: Subprotocol,
+) -> Result<(), axum::Error> {
+    while let Some(frame) = hand.pop_front() {
+        let message = if subprotocol.is_binary() {
+            Message::Binary(frame)
+        } else {
+            Message::Text(Utf8Bytes::try_from(frame).map_err(axum::Error::new)?)
+        };
+        sink.feed(message).await?;
+    }
+    Ok(())
 }
 
 /// Lets the last frames out and waits for the client's answer. What the client sends meanwhile is read and

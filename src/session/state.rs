@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +15,10 @@ use super::auth::{Pass, Player};
 use super::keys::Keys;
 use super::outbox::{LastWord, Outbox};
 use super::replay::{Replay, Shares};
+use crate::turn::Piece;
 use crate::wire::{
-    Cid, CloseCode, Resume, ResumeFailReason, Resumed, ServerFrame, Subprotocol, encode_server,
+    Burst, Cid, CloseCode, CodecError, DeltaRef, Resume, ResumeFailReason, Resumed, ServerFrame, Subprotocol,
+    encode_server,
 };
 
 /// A player's session.
@@ -43,6 +46,40 @@ struct Stream {
     replay: Replay,
     line: Line,
     keys: Keys,
+}
+
+impl Stream {
+    /// Passes messages on that have their `s`.
+    fn pass(&mut self, messages: Vec<Bytes>) {
+        if let Line::Open(outbox) = &self.line {
+            outbox.push_all(&messages);
+        }
+        self.replay.extend(messages);
+    }
+
+    /// A frame could not be written: it is lost, and a resume must not pretend otherwise.
+    fn lose_frame(&mut self, op: &str, error: &CodecError) {
+        self.replay.skip();
+        if let Line::Open(outbox) = &self.line {
+            unwritable(outbox, op, error);
+        }
+    }
+}
+
+/// A frame of a turn on its way to a session.
+#[derive(Debug)]
+pub enum Outgoing {
+    Delta(Piece),
+    Frame(ServerFrame),
+}
+
+impl Outgoing {
+    fn op(&self) -> &'static str {
+        match self {
+            Self::Delta(_) => "dialogue.delta",
+            Self::Frame(frame) => frame.op(),
+        }
+    }
 }
 
 /// Where frames go.
@@ -103,14 +140,36 @@ impl Session {
                 }
                 stream.replay.push(message);
             }
-            Err(error) => {
-                // The frame is lost, and a resume must not pretend otherwise.
-                stream.replay.skip();
-                if let Line::Open(outbox) = &stream.line {
-                    unwritable(outbox, frame, &error);
+            Err(error) => stream.lose_frame(frame.op(), &error),
+        }
+    }
+
+    /// Sends frames of a player's turn with the next `s` each, as [`Self::send`] would one after another. `cid`: of the
+    /// first one.
+    pub fn send_all(&self, player: &str, turn: &str, frames: &[Outgoing], mut cid: Option<&Cid>) {
+        let mut stream = self.stream.lock();
+        if matches!(stream.line, Line::Over) {
+            return;
+        }
+        let mut burst = Burst::new(self.subprotocol, frames.len());
+        let mut s = stream.replay.last();
+        for frame in frames {
+            s += 1;
+            let cid = cid.take();
+            let written = match frame {
+                Outgoing::Frame(frame) => burst.frame(frame, s, cid),
+                Outgoing::Delta(Piece { text, offset, t_ms, tokens }) => {
+                    let (offset, t_ms, tokens) = (*offset, *t_ms, *tokens);
+                    burst.delta(&DeltaRef { turn, player, text, offset, t_ms, tokens }, s)
                 }
+            };
+            if let Err(error) = written {
+                let before = std::mem::replace(&mut burst, Burst::new(self.subprotocol, 0));
+                stream.pass(before.messages());
+                stream.lose_frame(frame.op(), &error);
             }
         }
+        stream.pass(burst.messages());
     }
 
     /// The newest resume token.
@@ -256,13 +315,13 @@ impl Session {
 pub fn send_unnumbered(outbox: &Outbox, subprotocol: Subprotocol, frame: &ServerFrame, cid: Option<&Cid>) {
     match encode_server(subprotocol, frame, None, cid) {
         Ok(message) => outbox.push(message),
-        Err(error) => unwritable(outbox, frame, &error),
+        Err(error) => unwritable(outbox, frame.op(), &error),
     }
 }
 
 /// A client that is not told something would wait for it, so the socket ends.
-fn unwritable(outbox: &Outbox, frame: &ServerFrame, error: &crate::wire::CodecError) {
-    tracing::error!(op = frame.op(), %error, "a frame could not be written");
+fn unwritable(outbox: &Outbox, op: &str, error: &CodecError) {
+    tracing::error!(op, %error, "a frame could not be written");
     outbox.end(LastWord::Close(CloseCode::Internal));
 }
 

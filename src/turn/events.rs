@@ -19,6 +19,10 @@ pub(super) enum Item {
 #[derive(Debug)]
 pub struct TurnEvents {
     items: mpsc::Receiver<Item>,
+    /// Empty between two calls.
+    taken: Vec<Item>,
+    /// Came with the last events, which may not have been passed on yet.
+    end: Option<Place>,
 }
 
 impl std::fmt::Debug for Item {
@@ -32,16 +36,27 @@ impl std::fmt::Debug for Item {
 
 pub(super) fn channel() -> (mpsc::Sender<Item>, TurnEvents) {
     let (sender, items) = mpsc::channel(CHANNEL);
-    (sender, TurnEvents { items })
+    (sender, TurnEvents { items, taken: Vec::new(), end: None })
 }
 
 impl TurnEvents {
-    /// The next event; `None` after the last. Asking for another one says that the one before was passed on.
-    pub async fn recv(&mut self) -> Option<TurnEvent> {
+    /// Adds the next events, those that are there but at most `limit`, and returns how many; 0 after the last. Asking
+    /// again says that those before were passed on.
+    pub async fn recv_many(&mut self, events: &mut Vec<TurnEvent>, limit: usize) -> usize {
+        let before = events.len();
         loop {
-            match self.items.recv().await? {
-                Item::Event(event) => return Some(event),
-                Item::End(place) => drop(place),
+            self.end = None;
+            if self.items.recv_many(&mut self.taken, limit).await == 0 {
+                return 0;
+            }
+            for item in self.taken.drain(..) {
+                match item {
+                    Item::Event(event) => events.push(event),
+                    Item::End(place) => self.end = Some(place),
+                }
+            }
+            if events.len() > before {
+                return events.len() - before;
             }
         }
     }

@@ -27,8 +27,7 @@ use crate::engine::{Backend, Mix, Sampling, Schedule, Weighted};
 use crate::history::Hot;
 use crate::npc::{Npc, Npcs};
 use crate::wire::{
-    Action, AdapterUse, DialogueDelta, ErrorCode, ErrorPayload, GenerationOptions, TurnCancelled, TurnDone,
-    TurnStarted,
+    Action, AdapterUse, ErrorCode, ErrorPayload, GenerationOptions, TurnCancelled, TurnDone, TurnStarted,
 };
 
 /// What a player's next line need not compute any more.
@@ -60,13 +59,24 @@ pub struct Say {
 
 /// What a turn streams: `Started`, any number of `Delta`, then `Done`; `Cancelled` or `Error` right before
 /// `Done` if that is how it ended. An `Error` without `Started` is the only event.
+///
+/// Nearly all are deltas; the others are boxed so that they do not set the size.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TurnEvent {
-    Started(TurnStarted),
-    Delta(DialogueDelta),
-    Cancelled(TurnCancelled),
-    Error(ErrorPayload),
-    Done(TurnDone),
+    Started(Box<TurnStarted>),
+    Delta(Piece),
+    Cancelled(Box<TurnCancelled>),
+    Error(Box<ErrorPayload>),
+    Done(Box<TurnDone>),
+}
+
+/// More of a turn's line: a `dialogue.delta` without what all of the turn's have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    pub text: String,
+    pub offset: u64,
+    pub t_ms: u64,
+    pub tokens: u32,
 }
 
 /// Runs turns.
@@ -266,7 +276,7 @@ fn known_turn(known: &TurnState) -> Result<TurnEvents, TurnError> {
     let done = ended(known)?;
     let (sender, receiver) = events::channel();
     // A fresh channel has room.
-    drop(sender.try_send(Item::Event(TurnEvent::Done(done))));
+    drop(sender.try_send(Item::Event(TurnEvent::Done(Box::new(done)))));
     Ok(receiver)
 }
 

@@ -8,14 +8,14 @@ use tokio::sync::mpsc;
 
 use super::events::Item;
 use super::state::TurnState;
-use super::{Say, TurnError, TurnEvent, Turns, prompt};
+use super::{Piece, Say, TurnError, TurnEvent, Turns, prompt};
 use crate::config::OnOverload;
 use crate::engine::{
     EngineError, Event, FinishReason, Generate, Generation, MAX_STOPS, Mix, Sampling, Schedule, Usage,
 };
 use crate::history::Exchange;
 use crate::npc::{Npc, Place};
-use crate::wire::{AdapterUse, DialogueDelta, DoneReason, TimingInfo, TurnDone, TurnStarted, UsageInfo};
+use crate::wire::{AdapterUse, DoneReason, TimingInfo, TurnDone, TurnStarted, UsageInfo};
 
 /// Everything that one turn needs.
 pub(super) struct Runner {
@@ -48,8 +48,19 @@ struct Progress {
     waited_ms: f64,
     /// When `turn.started` was sent; `None`: it was not.
     started: Option<Instant>,
+    /// When the engine's last event was taken.
+    now: Instant,
     usage: Usage,
 }
+
+impl Progress {
+    fn since_arrival_ms(&self) -> f64 {
+        self.now.saturating_duration_since(self.arrived).as_secs_f64() * 1e3
+    }
+}
+
+/// Events of the engine that are taken at once, if they are there.
+const BURST: usize = 64;
 
 /// Nobody takes the turn's events any more.
 struct Gone;
@@ -82,8 +93,9 @@ impl From<Result<Ending, Gone>> for Ending {
 impl Runner {
     /// Runs the turn to its end. `place`: its place in the NPC's mailbox; `None`: the mailbox is full.
     pub async fn run(self, mut place: Option<Place>, events: mpsc::Sender<Item>) {
+        let now = Instant::now();
         let mut progress =
-            Progress { arrived: Instant::now(), waited_ms: 0.0, started: None, usage: Usage::default() };
+            Progress { arrived: now, waited_ms: 0.0, started: None, now, usage: Usage::default() };
         let ending = if let Some(place) = &mut place {
             tokio::select! {
                 biased;
@@ -149,48 +161,70 @@ impl Runner {
     ) -> Result<Ending, Gone> {
         let mut line = Trimmer::default();
         loop {
-            let event = tokio::select! {
+            let mut event = tokio::select! {
                 biased;
                 () = self.state.cancelled.cancelled() => return Ok(Ending::Cancelled),
                 () = events.closed() => return Err(Gone),
                 event = generation.next() => event,
             };
-            match event {
-                Some(Event::Started { prompt_tokens, cached_tokens }) => {
-                    progress.usage.prompt_tokens = prompt_tokens;
-                    progress.usage.cached_tokens = cached_tokens;
-                    progress.usage.queue_ms = progress.arrived.elapsed().as_secs_f64() * 1e3;
-                    self.start(progress, &self.used, events).await?;
+            progress.now = Instant::now();
+            // What is there already comes with it. A cancel that comes meanwhile lets no text through either.
+            for taken in 1.. {
+                if let Some(ending) = self.take(event, &mut line, progress, events).await? {
+                    return Ok(ending);
                 }
-                Some(Event::Text { text, tokens }) => {
-                    if progress.usage.generated_tokens == 0 {
-                        progress.usage.first_token_ms = progress.arrived.elapsed().as_secs_f64() * 1e3;
-                    }
-                    progress.usage.generated_tokens += tokens;
-                    if let Some(text) = line.push(&text, tokens) {
-                        self.delta(&text, line.take_tokens(), progress, events).await?;
-                    }
+                event = if taken < BURST { generation.ready() } else { None };
+                if event.is_none() {
+                    break;
                 }
-                Some(Event::Finished { reason, usage }) => {
-                    // The engine's times begin when it was asked, the turn's when the line arrived.
-                    progress.usage = Usage {
-                        queue_ms: progress.waited_ms + usage.queue_ms,
-                        first_token_ms: progress.waited_ms + usage.first_token_ms,
-                        ..usage
-                    };
-                    let reason = match reason {
-                        FinishReason::Stop => DoneReason::Stop,
-                        FinishReason::Length => DoneReason::Length,
-                    };
-                    return Ok(Ending::Line { reason, fallback: false });
-                }
-                Some(Event::Failed { error: error @ EngineError::DeadlineExceeded { .. } }) => {
-                    return self.overloaded(error, progress, events).await;
-                }
-                Some(Event::Failed { error }) => return self.engine_failed(error, events).await,
-                None => return self.engine_failed(EngineError::Stopped, events).await,
             }
         }
+    }
+
+    /// Takes an event of the engine; returns how the turn ended, if that was the last one.
+    async fn take(
+        &self,
+        event: Option<Event>,
+        line: &mut Trimmer,
+        progress: &mut Progress,
+        events: &mpsc::Sender<Item>,
+    ) -> Result<Option<Ending>, Gone> {
+        match event {
+            Some(Event::Started { prompt_tokens, cached_tokens }) => {
+                progress.usage.prompt_tokens = prompt_tokens;
+                progress.usage.cached_tokens = cached_tokens;
+                progress.usage.queue_ms = progress.since_arrival_ms();
+                self.start(progress, &self.used, events).await?;
+            }
+            Some(Event::Text { text, tokens }) => {
+                if progress.usage.generated_tokens == 0 {
+                    progress.usage.first_token_ms = progress.since_arrival_ms();
+                }
+                progress.usage.generated_tokens += tokens;
+                if let Some(text) = line.push(text, tokens) {
+                    self.delta(text, line.take_tokens(), progress, events).await?;
+                }
+            }
+            Some(Event::Finished { reason, usage }) => {
+                // The engine's times begin when it was asked, the turn's when the line arrived.
+                progress.usage = Usage {
+                    queue_ms: progress.waited_ms + usage.queue_ms,
+                    first_token_ms: progress.waited_ms + usage.first_token_ms,
+                    ..usage
+                };
+                let reason = match reason {
+                    FinishReason::Stop => DoneReason::Stop,
+                    FinishReason::Length => DoneReason::Length,
+                };
+                return Ok(Some(Ending::Line { reason, fallback: false }));
+            }
+            Some(Event::Failed { error: error @ EngineError::DeadlineExceeded { .. } }) => {
+                return self.overloaded(error, progress, events).await.map(Some);
+            }
+            Some(Event::Failed { error }) => return self.engine_failed(error, events).await.map(Some),
+            None => return self.engine_failed(EngineError::Stopped, events).await.map(Some),
+        }
+        Ok(None)
     }
 
     async fn start(
@@ -210,27 +244,20 @@ impl Runner {
             prompt_tokens: progress.usage.prompt_tokens,
             cached_tokens: progress.usage.cached_tokens,
         };
-        send(events, TurnEvent::Started(frame)).await
+        send(events, TurnEvent::Started(Box::new(frame))).await
     }
 
     async fn delta(
         &self,
-        text: &str,
+        text: String,
         tokens: u32,
         progress: &Progress,
         events: &mpsc::Sender<Item>,
     ) -> Result<(), Gone> {
-        let now_ms = progress.started.map_or(0, millis);
-        let Some((offset, t_ms)) = self.state.add_text(text, now_ms) else { return Ok(()) };
-        let frame = DialogueDelta {
-            turn: self.say.turn.clone(),
-            player: self.say.player.clone(),
-            text: text.to_owned(),
-            offset,
-            t_ms,
-            tokens,
-        };
-        send(events, TurnEvent::Delta(frame)).await
+        let since_start = |started| progress.now.saturating_duration_since(started).as_millis() as u64;
+        let now_ms = progress.started.map_or(0, since_start);
+        let Some((offset, t_ms)) = self.state.add_text(&text, now_ms) else { return Ok(()) };
+        send(events, TurnEvent::Delta(Piece { text, offset, t_ms, tokens })).await
     }
 
     /// A scripted line of the pack, or the error.
@@ -249,7 +276,7 @@ impl Runner {
         let pick =
             self.say.turn.bytes().fold(0_usize, |hash, b| hash.wrapping_mul(31).wrapping_add(b.into()));
         self.start(progress, &[], events).await?;
-        self.delta(&lines[pick % lines.len()], 0, progress, events).await?;
+        self.delta(lines[pick % lines.len()].clone(), 0, progress, events).await?;
         Ok(Ending::Line { reason: DoneReason::Stop, fallback: true })
     }
 
@@ -263,7 +290,7 @@ impl Runner {
 
     async fn failed(&self, error: &TurnError, events: &mpsc::Sender<Item>) -> Result<Ending, Gone> {
         let frame = error.payload(&self.say.turn, Some(&self.say.npc));
-        send(events, TurnEvent::Error(frame)).await?;
+        send(events, TurnEvent::Error(Box::new(frame))).await?;
         Ok(Ending::Failed)
     }
 
@@ -319,12 +346,12 @@ impl Runner {
             place.vacate();
         }
         if let Some(cancelled) = cancelled
-            && send(events, TurnEvent::Cancelled(cancelled)).await.is_err()
+            && send(events, TurnEvent::Cancelled(Box::new(cancelled))).await.is_err()
         {
             return;
         }
         // Fails only if the client is gone, and then nobody waits for it.
-        let _ = send(events, TurnEvent::Done(done)).await;
+        let _ = send(events, TurnEvent::Done(Box::new(done))).await;
     }
 
     /// Adds the exchange to the conversation.
@@ -357,9 +384,13 @@ struct Trimmer {
 
 impl Trimmer {
     /// Adds text; returns what is sure to stay.
-    fn push(&mut self, text: &str, tokens: u32) -> Option<String> {
+    fn push(&mut self, text: String, tokens: u32) -> Option<String> {
         self.tokens += tokens;
-        self.held.push_str(text);
+        if self.began && self.held.is_empty() && !text.ends_with(char::is_whitespace) {
+            // Most text: nothing is taken off.
+            return (!text.is_empty()).then_some(text);
+        }
+        self.held.push_str(&text);
         if !self.began {
             self.held.drain(..self.held.len() - self.held.trim_start().len());
         }
@@ -377,5 +408,65 @@ impl Trimmer {
 
     fn take_tokens(&mut self) -> u32 {
         std::mem::take(&mut self.tokens)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archetype::Packs;
+    use crate::config::Config;
+    use crate::engine::Script;
+    use crate::history::{Hot, HotLimits};
+    use crate::npc::Npcs;
+    use crate::wire::NpcJoin;
+
+    #[tokio::test]
+    async fn nothing_is_lost_of_what_the_engine_says_at_once() {
+        let words = 5 * BURST + 7;
+        let line = (0..words).map(|word| format!("w{word}")).collect::<Vec<_>>().join(" ");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &line).unwrap();
+        let sets = [
+            "engine.script_tokens_per_second=0".to_owned(),
+            format!("engine.script_file={}", file.path().display()),
+            "turn.max_tokens=1000".to_owned(),
+        ];
+        let config = Config::load(None, std::iter::empty(), &sets).unwrap();
+        let hot = Arc::new(Hot::new(HotLimits { conversations: 10, window_min: 5, window_max: 10 }));
+        let packs = Arc::new(Packs::load(None).unwrap());
+        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&hot)));
+        let archetype = Some("vampire".to_owned());
+        npcs.join(&NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality: None })
+            .unwrap();
+        let script = Script::start(&config.engine).unwrap();
+        let turns = Turns::new(script, npcs, hot, config.turn, config.npc);
+        let mut events = turns
+            .say(Say {
+                player: "anna".into(),
+                npc: "n".into(),
+                turn: "t".into(),
+                text: "Go on.".into(),
+                context: None,
+                generation: None,
+                mix: None,
+                audience: None,
+                actions: Vec::new(),
+            })
+            .unwrap();
+        assert!(matches!(events.recv().await, Some(TurnEvent::Started(_))));
+        let (mut text, mut pieces) = (String::new(), 0);
+        while let Some(event) = events.recv().await {
+            match event {
+                TurnEvent::Delta(piece) => {
+                    assert_eq!(piece.offset, text.chars().count() as u64);
+                    text.push_str(&piece.text);
+                    pieces += 1;
+                }
+                TurnEvent::Done(done) => assert_eq!((&done.text, done.reason), (&line, DoneReason::Stop)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((text, pieces), (line, words));
     }
 }

@@ -1,12 +1,13 @@
 //! Bytes to frames and back, for both subprotocols.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use bytes::Bytes;
 use serde::de::DeserializeSeed;
 use serde::{Deserialize, Serialize};
 
-use super::frame::{Cid, ClientFrame, ServerFrame};
+use super::frame::{Cid, ClientFrame, DELTA_OP, ServerFrame};
+use super::payload::DeltaRef;
 use super::value::{MAX_DEPTH, Tree, Value};
 
 /// How frames are written. Both carry the same maps.
@@ -84,24 +85,98 @@ struct Envelope<'a, D> {
 const SCRATCH: usize = 16 * 1024;
 
 thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Frames are written into a buffer that is there already, and copied once to where they have no spare room: they may
 /// be held for long, and a buffer that grows with each frame costs more than the copy.
 fn encode<T: Serialize>(subprotocol: Subprotocol, frame: &T) -> Result<Bytes, CodecError> {
-    BUFFER.with_borrow_mut(|buffer| {
+    let mut buffer = BUFFER.take();
+    let written = write(subprotocol, &mut buffer, frame);
+    let message = Bytes::copy_from_slice(&buffer);
+    keep(buffer);
+    written.map(|()| message)
+}
+
+/// Adds a frame to what is in the buffer.
+fn write<T: Serialize>(subprotocol: Subprotocol, buffer: &mut Vec<u8>, frame: &T) -> Result<(), CodecError> {
+    match subprotocol {
+        Subprotocol::Msgpack => rmp_serde::encode::write_named(buffer, frame)?,
+        Subprotocol::Json => serde_json::to_writer(buffer, frame)?,
+    }
+    Ok(())
+}
+
+/// Gives the thread its buffer back.
+fn keep(mut buffer: Vec<u8>) {
+    if buffer.capacity() <= SCRATCH {
         buffer.clear();
-        match subprotocol {
-            Subprotocol::Msgpack => rmp_serde::encode::write_named(buffer, frame)?,
-            Subprotocol::Json => serde_json::to_writer(&mut *buffer, frame)?,
+        BUFFER.set(buffer);
+    }
+}
+
+/// Bytes of frames that share a piece of memory; the last one of a piece may go beyond.
+const PIECE: usize = 4096;
+
+/// Writes frames that follow one another. They share memory, piece by piece, which costs less than memory for each; a
+/// piece is there for as long as one of its frames is.
+#[derive(Debug)]
+pub struct Burst {
+    subprotocol: Subprotocol,
+    /// The piece that is being filled, and where each of its frames ends.
+    buffer: Vec<u8>,
+    ends: Vec<usize>,
+    messages: Vec<Bytes>,
+}
+
+impl Burst {
+    /// For about so many frames.
+    pub fn new(subprotocol: Subprotocol, frames: usize) -> Self {
+        let (ends, messages) = (Vec::with_capacity(frames), Vec::with_capacity(frames));
+        Self { subprotocol, buffer: BUFFER.take(), ends, messages }
+    }
+
+    /// Writes a frame. After an error it is as if nothing had been asked.
+    pub fn frame(&mut self, frame: &ServerFrame, s: u64, cid: Option<&Cid>) -> Result<(), CodecError> {
+        self.write(&Envelope { op: frame.op(), s: Some(s), cid, d: frame })
+    }
+
+    /// Writes a `dialogue.delta`.
+    pub fn delta(&mut self, delta: &DeltaRef, s: u64) -> Result<(), CodecError> {
+        self.write(&Envelope { op: DELTA_OP, s: Some(s), cid: None, d: delta })
+    }
+
+    fn write<T: Serialize>(&mut self, frame: &T) -> Result<(), CodecError> {
+        let start = self.buffer.len();
+        let written = write(self.subprotocol, &mut self.buffer, frame);
+        if written.is_err() {
+            self.buffer.truncate(start);
+            return written;
         }
-        let message = Bytes::copy_from_slice(buffer);
-        if buffer.capacity() > SCRATCH {
-            *buffer = Vec::new();
+        self.ends.push(self.buffer.len());
+        if self.buffer.len() >= PIECE {
+            self.cut();
         }
-        Ok(message)
-    })
+        Ok(())
+    }
+
+    /// Makes messages of what is in the buffer.
+    fn cut(&mut self) {
+        let mut piece = Bytes::copy_from_slice(&self.buffer);
+        let mut start = 0;
+        for end in self.ends.drain(..) {
+            self.messages.push(piece.split_to(end - start));
+            start = end;
+        }
+        self.buffer.clear();
+    }
+
+    /// The frames as messages, in their order.
+    pub fn messages(mut self) -> Vec<Bytes> {
+        self.cut();
+        keep(self.buffer);
+        self.messages
+    }
 }
 
 /// Writes a server frame as one message.

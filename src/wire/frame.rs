@@ -100,6 +100,9 @@ pub const SERVER_OPS: [&str; 21] = [
     "error",
 ];
 
+/// The `op` of most frames.
+pub(super) const DELTA_OP: &str = "dialogue.delta";
+
 /// Ops of clients that the protocol has and this server does not.
 pub const NOT_AVAILABLE: [&str; 3] = ["action.result", "event", "npc.act"];
 
@@ -144,7 +147,7 @@ impl ServerFrame {
             Self::NpcWarm(_) => "npc.warm",
             Self::NpcLeft(_) => "npc.left",
             Self::TurnStarted(_) => "turn.started",
-            Self::DialogueDelta(_) => "dialogue.delta",
+            Self::DialogueDelta(_) => DELTA_OP,
             Self::Emotion(_) => "emotion",
             Self::FaceKey(_) => "face.key",
             Self::ActionProposed(_) => "action.proposed",

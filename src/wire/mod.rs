@@ -23,7 +23,7 @@ pub use client::{
     MAX_STOP_CHARS, MAX_STOPS, MAX_TOKENS, MAX_TRAITS, NotAFrame, RawFrame, not_available,
 };
 pub use code::{CloseCode, ErrorCode};
-pub use codec::{CodecError, ServerMessage, Subprotocol, decode_server, encode_client, encode_server};
+pub use codec::{Burst, CodecError, ServerMessage, Subprotocol, decode_server, encode_client, encode_server};
 pub use frame::{CLIENT_OPS, Cid, ClientFrame, NOT_AVAILABLE, SERVER_OPS, ServerFrame};
 pub use payload::*;
 

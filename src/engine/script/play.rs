@@ -64,6 +64,34 @@ impl Play {
 
     /// The next event when its time has come; `None` after the last. A future that is dropped loses nothing.
     pub async fn next(&mut self) -> Option<Event> {
+        if let Some(due) = self.due() {
+            self.until(due).await;
+        }
+        self.play()
+    }
+
+    /// The next event if its time has come.
+    pub fn ready(&mut self) -> Option<Event> {
+        if self.due().is_some_and(|due| due > Instant::now()) { None } else { self.play() }
+    }
+
+    /// When the next event is due; `None`: now.
+    fn due(&self) -> Option<Instant> {
+        let rate = self.shared.tokens_per_second;
+        if rate <= 0.0 || self.stage != Stage::Speaking || self.end().is_some() {
+            return None;
+        }
+        let tokens = self.tokens + self.piece();
+        Some(self.asked + Duration::from_secs_f64(f64::from(tokens) / rate))
+    }
+
+    /// Tokens of the next piece.
+    fn piece(&self) -> u32 {
+        self.shared.delta_tokens.min(self.max_tokens - self.tokens)
+    }
+
+    /// The next event, which is due.
+    fn play(&mut self) -> Option<Event> {
         match self.stage {
             Stage::Ended => return None,
             Stage::Asked => {
@@ -75,14 +103,11 @@ impl Play {
         if let Some(reason) = self.end() {
             return Some(self.finish(reason));
         }
-        let tokens = self.shared.delta_tokens.min(self.max_tokens - self.tokens);
-        self.until(self.tokens + tokens).await;
         if !self.shared.running.load(Ordering::Acquire) {
             self.stage = Stage::Ended;
             return Some(Event::Failed { error: EngineError::Stopped });
         }
-        let shared = Arc::clone(&self.shared);
-        let (text, tokens) = self.take(shared.lines.pick(self.line), tokens);
+        let (text, tokens) = self.take(self.piece());
         if self.tokens == 0 {
             self.first_token_ms = self.elapsed_ms();
         }
@@ -92,7 +117,7 @@ impl Play {
 
     /// Whether everything was played.
     fn end(&self) -> Option<FinishReason> {
-        let start = self.start(self.shared.lines.pick(self.line));
+        let start = start(self.shared.lines.pick(self.line), self.next);
         if start >= self.bytes && !self.endless {
             Some(FinishReason::Stop)
         } else if self.tokens >= self.max_tokens {
@@ -102,16 +127,12 @@ impl Play {
         }
     }
 
-    /// Where the next token of the line begins.
-    fn start(&self, line: &Line) -> usize {
-        self.next.checked_sub(1).map_or(0, |last| line.ends[last])
-    }
-
     /// The text of the next tokens, as many of these as there are.
-    fn take(&mut self, line: &Line, tokens: u32) -> (String, u32) {
+    fn take(&mut self, tokens: u32) -> (String, u32) {
+        let line = self.shared.lines.pick(self.line);
         let mut text = String::new();
         for taken in 0..tokens {
-            let mut start = self.start(line);
+            let mut start = start(line, self.next);
             if start >= self.bytes {
                 if !self.endless {
                     return (text, taken);
@@ -125,13 +146,8 @@ impl Play {
         (text, tokens)
     }
 
-    /// Waits until so many tokens are due.
-    async fn until(&mut self, tokens: u32) {
-        let rate = self.shared.tokens_per_second;
-        if rate <= 0.0 {
-            return;
-        }
-        let due = self.asked + Duration::from_secs_f64(f64::from(tokens) / rate);
+    /// Waits until then.
+    async fn until(&mut self, due: Instant) {
         if due <= Instant::now() {
             return;
         }
@@ -159,6 +175,11 @@ impl Play {
     fn elapsed_ms(&self) -> f64 {
         self.asked.elapsed().as_secs_f64() * 1e3
     }
+}
+
+/// Where a token of a line begins.
+fn start(line: &Line, token: usize) -> usize {
+    token.checked_sub(1).map_or(0, |last| line.ends[last])
 }
 
 impl Drop for Play {

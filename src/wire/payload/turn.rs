@@ -129,6 +129,17 @@ pub struct DialogueDelta {
     pub tokens: u32,
 }
 
+/// [`DialogueDelta`] while it is written: there are many in a turn, and what they have in common is not copied for each.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct DeltaRef<'a> {
+    pub turn: &'a str,
+    pub player: &'a str,
+    pub text: &'a str,
+    pub offset: u64,
+    pub t_ms: u64,
+    pub tokens: u32,
+}
+
 /// S `turn.done`: the last frame of a turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

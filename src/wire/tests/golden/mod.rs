@@ -75,6 +75,31 @@ fn msgpack(json: &str) -> Vec<u8> {
 }
 
 #[test]
+fn frames_in_a_burst_are_the_same_bytes() {
+    for subprotocol in [Subprotocol::Json, Subprotocol::Msgpack] {
+        // Several times, so that they fill more than one piece of memory.
+        let cases: Vec<_> = std::iter::repeat_with(server_cases).take(3).flatten().collect();
+        let mut burst = Burst::new(subprotocol, cases.len());
+        let mut expected = Vec::new();
+        for (s, case) in (1..).zip(&cases) {
+            let (frame, cid) = (&case.frame, case.cid.as_ref());
+            burst.frame(frame, s, cid).unwrap();
+            expected.push(encode_server(subprotocol, frame, Some(s), cid).unwrap());
+            if let ServerFrame::DialogueDelta(delta) = frame {
+                let DialogueDelta { turn, player, text, offset, t_ms, tokens } = delta;
+                let (offset, t_ms, tokens) = (*offset, *t_ms, *tokens);
+                burst.delta(&DeltaRef { turn, player, text, offset, t_ms, tokens }, s).unwrap();
+                expected.push(encode_server(subprotocol, frame, Some(s), None).unwrap());
+            }
+        }
+        let bytes: usize = expected.iter().map(bytes::Bytes::len).sum();
+        assert!(bytes > 3 * 4096, "{bytes}");
+        assert_eq!(burst.messages(), expected);
+        assert!(Burst::new(subprotocol, 0).messages().is_empty());
+    }
+}
+
+#[test]
 fn the_golden_files_are_what_is_written() {
     server_golden().check();
     client_golden().check();

@@ -302,6 +302,20 @@ fn the_socket_is_measured_with_adapters_that_differ() {
 }
 
 #[test]
+fn as_many_files_are_opened_as_the_system_allows() {
+    let gateway = env!("CARGO_BIN_EXE_npc-gateway");
+    let serve =
+        format!("ulimit -Sn 100; exec {gateway} serve --listen 127.0.0.1:0 --set engine.kind=scripted");
+    let mut command = Command::new("sh");
+    command.args(["-c", &serve]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let server = started(&mut command);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.process.id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let words: Vec<&str> = files.split_whitespace().collect();
+    assert_eq!(words[3], words[4], "soft and hard: {files}");
+}
+
+#[test]
 fn a_script_answers_without_a_model() {
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (script, log) = (place.path().join("script.txt"), place.path().join("log"));

@@ -62,6 +62,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = args.config()?;
     drop(args);
     super::logging::start(&config.log)?;
+    raise_file_limit(config.session.max_sessions);
     App::check(&config).map_err(explain)?;
     let paths = match config.engine.kind {
         EngineKind::Model => Some(paths(&config)?),
@@ -75,6 +76,23 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
         tracing::info!(address = %app.address(), seconds = start.elapsed().as_secs_f32(), "ready");
         Ok(app.run(shutdown).await?)
     })
+}
+
+/// Files that the server opens besides its sockets, about.
+const OTHER_FILES: u64 = 100;
+
+/// Every socket is an open file: takes as many as the system lets the process have.
+fn raise_file_limit(max_sessions: usize) {
+    let wanted = max_sessions as u64 + OTHER_FILES;
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit >= wanted => {}
+        Ok(limit) => tracing::warn!(
+            limit,
+            wanted,
+            "the hard limit of open files (ulimit -Hn) is too low for session.max_sessions sockets"
+        ),
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
 }
 
 /// Finds, and fetches and imports if need be, what the model runs on.

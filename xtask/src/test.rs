@@ -45,6 +45,7 @@ pub fn run_with(args: &TestArgs, variables: &[(&str, String)]) -> anyhow::Result
     if !args.clients {
         let mut test = cargo();
         test.args(["test", "--workspace", "--no-fail-fast"]).args(&args.rest).envs(told);
+        test.env("NPC_GATEWAY_TEST_BINARY", &gateway);
         step(test.envs(variables.iter().map(|(name, value)| (name, value))))?;
     }
     if !args.rest.is_empty() {

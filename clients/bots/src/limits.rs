@@ -20,6 +20,21 @@ pub fn raise_files(sockets: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Seconds that the threads of a process have computed, those of ended ones left out.
+///
+/// # Errors
+/// There is no such process, or this is no Linux.
+pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/task");
+    let mut nanos = 0;
+    for thread in std::fs::read_dir(&path).with_context(|| format!("cannot read {path}"))? {
+        // One that ends meanwhile is left out.
+        let Ok(stat) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        nanos += stat.split_whitespace().next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(nanos as f64 / 1e9)
+}
+
 /// Resident memory of a process in bytes.
 ///
 /// # Errors

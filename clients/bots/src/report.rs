@@ -104,20 +104,20 @@ impl Report {
         let inner = self.inner();
         let mut text = String::new();
         for (what, count) in &inner.counts {
-            let _ = writeln!(text, "{what:<34} {count:>12}");
+            let _ = writeln!(text, "{what:<40} {count:>12}");
         }
         for (what, value) in &inner.figures {
-            let _ = writeln!(text, "{what:<34} {value:>12.3}");
+            let _ = writeln!(text, "{what:<40} {value:>12.3}");
         }
         if !inner.times.is_empty() {
             let _ = writeln!(
                 text,
-                "\n{:<34} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10}",
+                "\n{:<40} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10}",
                 "milliseconds", "count", "p50", "p90", "p99", "p99.9", "max"
             );
         }
         for (what, times) in &inner.times {
-            let _ = write!(text, "{what:<34} {:>9}", times.len());
+            let _ = write!(text, "{what:<40} {:>9}", times.len());
             let values = PERCENTILES.map(|(_, percent)| times.value_at_percentile(percent));
             for micros in values.into_iter().chain([times.max()]) {
                 let _ = write!(text, " {:>10.2}", micros as f64 / 1e3);

@@ -58,10 +58,10 @@ fn tavern() {
 
 #[test]
 fn idle() {
-    let words = ["idle", "--clients", "50", "--duration", "1", "--npcs", "5"];
-    let report = kept(&words, &["session.heartbeat_ms=500"]);
+    let words = ["idle", "--clients", "50", "--duration", "3", "--npcs", "5"];
+    let report = kept(&words, &["session.heartbeat_ms=2000"]);
     assert_eq!(count(&report, "sessions"), 50);
-    assert!(count(&report, "heartbeats answered") >= 50);
+    assert!(count(&report, "heartbeats answered") >= 25);
     assert!(report["figures"]["server KiB a session"].as_f64().is_some());
     percentiles(&report, "connect to ready");
 }
@@ -80,7 +80,7 @@ fn storm() {
 fn slow() {
     // More than the kernel and the gateway's queue hold for a player that does not read.
     let sets = ["engine.script_tokens_per_second=500", "turn.ignore_end=true", "turn.max_tokens=900"];
-    let words = ["slow", "--clients", "3", "--honest", "3", "--asleep", "3", "--duration", "0"];
+    let words = ["slow", "--clients", "3", "--honest", "3", "--asleep", "6", "--duration", "0"];
     let report = kept(&words, &[&sets[..], &["session.replay_bytes=16777216"]].concat());
     assert_eq!(count(&report, "slow players who got everything by resuming"), 3, "{report:#}");
     assert!(count(&report, "visits") >= 3);
@@ -121,14 +121,16 @@ fn push() {
         "--late-tokens",
         "50",
     ];
-    for flush in ["each", "end"] {
-        let (code, report, text) = bots(&[&words[..], &["--flush", flush]].concat());
-        assert_eq!(code, 0, "{text}");
-        assert_eq!(report["figures"]["frames of a turn"], 102.0);
-        assert!(report["figures"]["gateway over bare"].as_f64() > Some(0.0));
-        percentiles(&report, "gateway: delta late by");
-        percentiles(&report, "bare: delta late by");
+    let (code, report, text) = bots(&words);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(report["figures"]["frames of a turn"], 102.0);
+    for figure in
+        ["gateway over bare, each sent", "gateway over bare, gathered", "gateway CPU us a frame, paced"]
+    {
+        assert!(report["figures"][figure].as_f64() > Some(0.0), "{figure} in {report:#}");
     }
+    percentiles(&report, "gateway: delta late by");
+    percentiles(&report, "bare: delta late by");
     // No gateway is a million times as fast.
     let (code, report, text) = bots(&[&words[..], &["--at-least", "1000000"]].concat());
     assert_eq!((code, &report["broken"]), (1, &1.into()), "{text}");

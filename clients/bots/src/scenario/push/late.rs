@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use super::peer::{Kind, Peer};
 use super::rate::median;
-use super::{Player, PushArgs, pair};
+use super::{Player, PushArgs};
+use crate::bare::Flush;
+use crate::limits::cpu_seconds;
 use crate::report::Report;
 use crate::wire::Encoding;
 
@@ -23,14 +25,19 @@ const NAMES: [(Kind, &str, &str); 2] = [
 ];
 
 pub async fn measure(args: &PushArgs, report: &Arc<Report>) -> anyhow::Result<()> {
-    let (gateway, bare, _) = pair(args, args.pace, args.late_tokens).await?;
+    let (gateway, frames) = super::gateway(args, args.pace, args.late_tokens).await?;
+    let bare = Peer::bare(&frames, args.pace, Flush::Each).await?;
+    let pushed = (args.late_rounds.max(1) * args.clients * frames.len()) as f64;
+    let mut busy = [0.0; 2];
     let (mut added, mut added_start) = (Vec::new(), Vec::new());
     for round in 0..args.late_rounds.max(1) {
         let rounds = [Report::default(), Report::default()].map(Arc::new);
         for turn in 0..2 {
             let which = (round + turn) % 2;
             let peer = if which == 0 { &gateway } else { &bare };
+            let before = cpu_seconds(peer.pid())?;
             listen(peer, args, round, &rounds[which], report).await?;
+            busy[which] += cpu_seconds(peer.pid())? - before;
         }
         let p99 = |which: usize, of: &str| {
             rounds[which].percentile(of, 99.0).unwrap_or_default().as_secs_f64() * 1e3
@@ -40,6 +47,8 @@ pub async fn measure(args: &PushArgs, report: &Arc<Report>) -> anyhow::Result<()
         added_start.push(start(0) - start(1));
         eprintln!("round {}: p99 late gateway {:.2} ms, bare {:.2} ms", round + 1, late(0), late(1));
     }
+    report.figure("gateway CPU us a frame, paced", busy[0] / pushed * 1e6);
+    report.figure("bare CPU us a frame, paced", busy[1] / pushed * 1e6);
     report.figure("ms added to p99 of a delta", median(&mut added));
     report.figure("ms added to p99 of turn.started", median(&mut added_start));
     Ok(())

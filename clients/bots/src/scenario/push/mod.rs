@@ -15,7 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
 use self::peer::{Kind, Peer};
-use crate::bare::{self, Flush};
+use crate::bare;
 use crate::limits;
 use crate::link::Door;
 use crate::report::Report;
@@ -42,9 +42,6 @@ pub struct PushArgs {
     /// Tokens, and so deltas, of a turn.
     #[arg(long, default_value_t = 500)]
     pub tokens: u32,
-    /// When the bare server hands frames to the kernel.
-    #[arg(long, value_enum, default_value = "end")]
-    pub flush: Flush,
     /// Tokens a second of each client in the measurement of lateness; 0: no such measurement.
     #[arg(long, default_value_t = 20.0)]
     pub pace: f64,
@@ -54,7 +51,8 @@ pub struct PushArgs {
     /// Tokens of a turn in it.
     #[arg(long, default_value_t = 100)]
     pub late_tokens: u32,
-    /// Fails if the gateway pushes less than this share of what the bare server does; 0: whatever it is.
+    /// Fails if the gateway pushes less than this share of what the bare server does that sends each frame; 0: whatever
+    /// it is.
     #[arg(long, default_value_t = 0.0)]
     pub at_least: f64,
     /// Also writes everything into a file, as JSON.
@@ -74,14 +72,12 @@ pub async fn run(args: &PushArgs) -> anyhow::Result<Arc<Report>> {
     Ok(report)
 }
 
-/// The gateway at a rate, and the bare server with the frames of one of the gateway's turns at the same rate.
-async fn pair(args: &PushArgs, rate: f64, tokens: u32) -> anyhow::Result<(Peer, Peer, Vec<Bytes>)> {
+/// The gateway at a rate, and the frames of one of its turns.
+async fn gateway(args: &PushArgs, rate: f64, tokens: u32) -> anyhow::Result<(Peer, Vec<Bytes>)> {
     let gateway = Peer::gateway(args, rate, tokens).await?;
     let mut player = Player::enter(&gateway.door, 0, Kind::Gateway, "sample").await?;
     let frames = player.sample(tokens).await?;
-    drop(player);
-    let bare = Peer::bare(&frames, rate, args.flush).await?;
-    Ok((gateway, bare, frames))
+    Ok((gateway, frames))
 }
 
 /// A client of either server. It does the same for both: sends a line, and reads the head of every frame until

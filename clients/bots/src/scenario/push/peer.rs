@@ -71,6 +71,10 @@ impl Peer {
         Self::start(Kind::Bare, command, &own, Some(file)).await
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     async fn start(
         kind: Kind,
         mut command: Command,

@@ -8,38 +8,44 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::peer::Peer;
-use super::{Player, PushArgs, pair};
+use super::{Player, PushArgs};
+use crate::bare::Flush;
 use crate::report::Report;
 
+/// The servers that are measured in turns, and how a line of standard error calls them.
+const NAMES: [&str; 3] = ["gateway", "bare, each frame sent", "bare, all gathered"];
+
 pub async fn measure(args: &PushArgs, report: &Report) -> anyhow::Result<()> {
-    let (gateway, bare, frames) = pair(args, 0.0, args.tokens).await?;
+    let (gateway, frames) = super::gateway(args, 0.0, args.tokens).await?;
+    let each = Peer::bare(&frames, 0.0, Flush::Each).await?;
+    let gathered = Peer::bare(&frames, 0.0, Flush::End).await?;
+    let peers = [gateway, each, gathered];
     let bytes: usize = frames.iter().map(bytes::Bytes::len).sum();
     report.figure("frames of a turn", frames.len() as f64);
     report.figure("bytes of a frame", bytes as f64 / frames.len() as f64);
-    let (mut rates, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
+    let (mut rates, mut ratios) = ([Vec::new(), Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for round in 0..args.rounds {
-        // Whoever comes first in one round comes second in the next.
-        let mut measured = [0.0; 2];
-        for turn in 0..2 {
-            let which = (round + turn) % 2;
-            let peer = if which == 0 { &gateway } else { &bare };
-            measured[which] = frames_per_second(peer, args, round, frames.len()).await?;
+        // Whoever comes first in one round comes later in the next.
+        let mut measured = [0.0; 3];
+        for turn in 0..3 {
+            let which = (round + turn) % 3;
+            measured[which] = frames_per_second(&peers[which], args, round, frames.len()).await?;
             rates[which].push(measured[which]);
         }
-        ratios.push(measured[0] / measured[1]);
-        eprintln!(
-            "round {}: gateway {:.0} frames/s, bare {:.0}, ratio {:.3}",
-            round + 1,
-            measured[0],
-            measured[1],
-            measured[0] / measured[1]
-        );
+        let said: Vec<_> =
+            NAMES.iter().zip(measured).map(|(name, rate)| format!("{name}: {rate:.0}")).collect();
+        eprintln!("round {}, frames/s: {}", round + 1, said.join("; "));
+        for (ratios, bare) in ratios.iter_mut().zip(&measured[1..]) {
+            ratios.push(measured[0] / bare);
+        }
     }
-    let [mut gateway, mut bare] = rates;
-    let ratio = median(&mut ratios);
-    report.figure("gateway frames/s", median(&mut gateway));
-    report.figure("bare frames/s", median(&mut bare));
-    report.figure("gateway over bare", ratio);
+    let [gateway, each, gathered] = rates.each_mut().map(|rates| median(rates));
+    let [ratio, of_gathered] = ratios.each_mut().map(|ratios| median(ratios));
+    report.figure("gateway frames/s", gateway);
+    report.figure("bare frames/s, each sent", each);
+    report.figure("bare frames/s, gathered", gathered);
+    report.figure("gateway over bare, each sent", ratio);
+    report.figure("gateway over bare, gathered", of_gathered);
     if ratio < args.at_least {
         report.broke(format!(
             "the gateway pushes {ratio:.3} of what a bare server does, not {}",

@@ -316,6 +316,29 @@ fn as_many_files_are_opened_as_the_system_allows() {
 }
 
 #[test]
+fn the_log_has_the_level_that_is_asked_for() {
+    use tokio_tungstenite::tungstenite::connect;
+
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let log = place.path().join("log");
+    let mut command = gateway(&["serve", "--listen", "127.0.0.1:0", "--set", "engine.kind=scripted"]);
+    let server = started(command.stderr(std::fs::File::create(&log).unwrap()));
+    let (mut socket, _) = connect(format!("ws://{}/ws", server.address)).unwrap();
+    socket.close(None).unwrap();
+    while socket.read().is_ok() {}
+    let began = Instant::now();
+    let text = loop {
+        let text = std::fs::read_to_string(&log).unwrap();
+        if text.contains("socket ended") {
+            break text;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{text}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(!text.contains("DEBUG"), "{text}");
+}
+
+#[test]
 fn a_script_answers_without_a_model() {
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (script, log) = (place.path().join("script.txt"), place.path().join("log"));

@@ -1,7 +1,5 @@
 //! A server that breaks promises on purpose: whatever it breaks, the load tool sees it, says it, and exits with 1.
 
-mod support;
-
 use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt, StreamExt};
@@ -11,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
-use support::bots;
+use crate::support::bots;
 
 /// What is done to the numbered frames of a turn: `turn.started`, two deltas, `turn.done`.
 type Misdeed = fn(&mut Vec<Value>);

@@ -1,10 +1,8 @@
 //! Every scenario, small, against the real gateway with a script in the place of the model.
 
-mod support;
-
 use serde_json::Value;
 
-use support::{Gateway, bots};
+use crate::support::{Gateway, bots, program};
 
 /// What the gateway needs to be loaded with: a script, and no limits that keep one machine from being a crowd.
 const LOAD: [&str; 4] = [
@@ -17,8 +15,8 @@ const LOAD: [&str; 4] = [
 /// Runs a scenario against a gateway with these settings besides; returns its report. No promise may break.
 fn kept(scenario: &[&str], sets: &[&str]) -> Value {
     let gateway = Gateway::start(&[&LOAD[..], sets].concat());
-    let pid = gateway.pid().to_string();
-    let words = [scenario, &["--url", &gateway.url(), "--server-pid", &pid]].concat();
+    let (url, pid) = (gateway.url(), gateway.pid().to_string());
+    let words = [scenario, &["--url", &url, "--server-pid", &pid]].concat();
     let (code, report, text) = bots(&words);
     assert_eq!(code, 0, "{text}");
     assert_eq!(report["broken"], 0, "{text}");
@@ -101,7 +99,7 @@ fn flood() {
 
 #[test]
 fn push() {
-    let gateway = support::program();
+    let gateway = program();
     let words = [
         "push",
         "--gateway",

@@ -454,17 +454,19 @@ mod tests {
                 actions: Vec::new(),
             })
             .unwrap();
-        assert!(matches!(events.recv().await, Some(TurnEvent::Started(_))));
-        let (mut text, mut pieces) = (String::new(), 0);
-        while let Some(event) = events.recv().await {
-            match event {
-                TurnEvent::Delta(piece) => {
-                    assert_eq!(piece.offset, text.chars().count() as u64);
-                    text.push_str(&piece.text);
-                    pieces += 1;
+        let (mut text, mut pieces, mut taken) = (String::new(), 0, Vec::new());
+        while events.recv_many(&mut taken, 7).await > 0 {
+            for event in taken.drain(..) {
+                match event {
+                    TurnEvent::Started(_) => assert_eq!(pieces, 0),
+                    TurnEvent::Delta(piece) => {
+                        assert_eq!(piece.offset, text.chars().count() as u64);
+                        text.push_str(&piece.text);
+                        pieces += 1;
+                    }
+                    TurnEvent::Done(done) => assert_eq!((&done.text, done.reason), (&line, DoneReason::Stop)),
+                    other => panic!("{other:?}"),
                 }
-                TurnEvent::Done(done) => assert_eq!((&done.text, done.reason), (&line, DoneReason::Stop)),
-                other => panic!("{other:?}"),
             }
         }
         assert_eq!((text, pieces), (line, words));

@@ -55,7 +55,7 @@ pub async fn ask(
             if (head.is_some() && bytes.starts_with(b"HTTP/1.1 101")) || bytes.len() > MAX_ANSWER {
                 return Ok::<_, std::io::Error>(bytes);
             }
-            let mut chunk = [0; 16 * 1024];
+            let mut chunk = [0; 2048];
             match stream.read(&mut chunk).await? {
                 0 => return Ok(bytes),
                 read => bytes.extend_from_slice(&chunk[..read]),

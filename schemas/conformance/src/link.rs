@@ -67,6 +67,7 @@ pub enum Came {
 }
 
 /// A socket.
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
 pub struct Link {
     name: String,
     sink: Arc<Mutex<SplitSink<Socket, Message>>>,
@@ -114,12 +115,12 @@ async fn connect(opening: &Opening<'_>) -> Result<TcpStream, Error> {
 
 impl Link {
     /// Opens a socket.
-    pub async fn open(name: &str, opening: Opening<'_>) -> Step<Self> {
+    pub async fn open(name: &str, opening: &Opening<'_>) -> Step<Self> {
         let broken = |error: &dyn std::fmt::Display| {
             Stop::Failed(format!("socket {name} could not be opened: {error}"))
         };
         let open = async {
-            let stream = connect(&opening).await?;
+            let stream = connect(opening).await?;
             let mut request = opening.target.url().into_client_request()?;
             let subprotocol = HeaderValue::from_static(opening.encoding.subprotocol());
             if opening.offers {

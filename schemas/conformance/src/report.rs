@@ -78,7 +78,7 @@ impl fmt::Display for Report {
                     writeln!(f, "not available  {case} ({subprotocol}): {reason}")?;
                 }
                 Outcome::Skipped { reason } => {
-                    writeln!(f, "skipped        {case} ({subprotocol}): {reason}")?
+                    writeln!(f, "skipped        {case} ({subprotocol}): {reason}")?;
                 }
                 Outcome::Failed { reason, trace } => {
                     writeln!(f, "FAILED         {case} ({subprotocol}): {reason}")?;

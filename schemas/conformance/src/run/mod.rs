@@ -64,7 +64,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(Report { address: options.target.url(), server, engine, verdicts })
 }
 
-/// Players that are given have one account of sessions and rates for all cases.
+/// A player that is given has one account of sessions and rates for all cases.
 fn jobs(suite: &Suite) -> usize {
     match suite.tokens {
         Tokens::Given { .. } => 1,
@@ -82,7 +82,7 @@ fn encodings(options: &Options, case: &Case) -> Vec<Encoding> {
 
 async fn play(suite: &Suite, case: &Case, encoding: Encoding) -> Verdict {
     let mut scene = Scene::new(suite, encoding);
-    let mut result = needs::check(suite, case).map_err(|reason| Stop::Skipped(reason));
+    let mut result = needs::check(suite, case).map_err(Stop::Skipped);
     if result.is_ok() {
         result = scene.perform(&case.steps).await;
     }
@@ -90,6 +90,9 @@ async fn play(suite: &Suite, case: &Case, encoding: Encoding) -> Verdict {
         result = scene.finish().await;
     }
     scene.leave().await;
+    if matches!(suite.tokens, Tokens::Given { .. }) {
+        tokio::time::sleep(scene.rest()).await;
+    }
     let outcome = match result {
         Ok(()) => Outcome::Passed,
         Err(Stop::Failed(reason)) => Outcome::Failed { reason, trace: scene.trace.lines() },

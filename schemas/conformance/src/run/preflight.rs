@@ -65,7 +65,7 @@ async fn greet(options: &Options, schemas: &Schemas, token: &Value) -> Step<(Val
         patience,
     };
     let encoding = opening.encoding;
-    let mut link = Link::open("first", opening).await?;
+    let mut link = Link::open("first", &opening).await?;
     let mut answers = Vec::new();
     for op in ["hello", "ready"] {
         match link.next(schemas, patience, &mut trace).await? {

@@ -33,6 +33,9 @@ pub struct Scene<'s> {
     pub waited_for: Vec<WaitedFor>,
     /// Counts the `cid`s of `ask`.
     asked: u64,
+    /// Messages that were sent, and lines among them.
+    frames: u64,
+    lines: u64,
 }
 
 /// What ends a loop.
@@ -64,6 +67,8 @@ impl<'s> Scene<'s> {
             patience: suite.options.patience(),
             waited_for: Vec::new(),
             asked: 0,
+            frames: 0,
+            lines: 0,
         }
     }
 
@@ -122,7 +127,7 @@ impl<'s> Scene<'s> {
             silent: door.silent,
             patience: self.patience,
         };
-        let link = Link::open(name, opening).await?;
+        let link = Link::open(name, &opening).await?;
         self.links.insert(name.to_owned(), link);
         let hello = self.frame(name).await?;
         self.compare(&json!({"op": "hello", "s": {"$absent": true}}), &hello)?;
@@ -217,6 +222,8 @@ impl<'s> Scene<'s> {
 
     pub async fn send_as(&mut self, name: &str, frame: &Value, encoding: Encoding) -> Step {
         let patience = self.patience;
+        self.frames += 1;
+        self.lines += u64::from(frame["op"] == "say");
         let Some(link) = self.links.get_mut(name) else {
             return fail(format!("the case is wrong: there is no socket {name}"));
         };
@@ -225,7 +232,18 @@ impl<'s> Scene<'s> {
 
     pub async fn send_message(&mut self, name: &str, message: Message) -> Step {
         let patience = self.patience;
+        self.frames += 1;
         self.link(name)?.send_message(message, patience).await
+    }
+
+    /// How long the server takes to forget what this case sent, if all cases share a player.
+    pub fn rest(&self) -> Duration {
+        let limit = |name: &str| self.vars.get(&format!("limits.{name}")).and_then(Value::as_u64);
+        let time = |sent: u64, limit: Option<u64>, period_ms: u64| {
+            limit.map_or(0, |limit| sent * period_ms / limit.max(1))
+        };
+        let frames = time(self.frames, limit("frames_per_second"), 1000);
+        Duration::from_millis(frames.max(time(self.lines, limit("turns_per_minute"), 60_000)))
     }
 
     /// After the last step: everything that was sent is answered, and what still comes is judged.

@@ -95,6 +95,7 @@ test("a hole is healed by a resume, and a frame that comes twice is taken once",
   assert.deepEqual(watch.numbers, [2, 3, 4, 5, 6, 7]);
   assert.equal(session.seq, 7);
   assert.equal(watch.problems.length, 1);
+  assert.match(String(watch.problems[0]), /a hole in the sequence: `s` 6 after 4/);
 });
 
 test("a replay with a frame missing is not believed", async (t) => {

@@ -92,8 +92,13 @@ test("a few bytes cannot ask for much memory, nor for a deep stack", () => {
   const huge = new Uint8Array(5 * 200_000);
   for (let at = 0; at < huge.length; at += 5) huge.set([0xdd, 0x7f, 0xff, 0xff, 0xff], at);
   refused(huge);
-  refused(new Uint8Array(1 << 20).fill(0x91));
-  refused(new Uint8Array(1 << 20).fill(0x81));
+  // Lists in lists, whole to the innermost.
+  for (const depth of [40, 1 << 20]) {
+    const deep = new Uint8Array(depth).fill(0x91);
+    deep[depth - 1] = 0xc0;
+    assert.throws(() => scan(deep), /nested deeper than 32/);
+    refused(deep);
+  }
   const json = codec("json");
   const depth = 200_000;
   const deep = `{"op":"x","d":{"a":${"[".repeat(depth)}1234567890123456789${"]".repeat(depth)}}}`;

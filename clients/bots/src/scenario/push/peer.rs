@@ -52,7 +52,8 @@ impl Peer {
             "session.heartbeat_ms=600000".to_owned(),
             "session.frames_per_second=0".to_owned(),
             "session.turns_per_minute=0".to_owned(),
-            "session.max_sessions=20000".to_owned(),
+            // Those of earlier rounds may still wait for their clients.
+            format!("session.max_sessions={}", args.clients * (args.rounds + args.late_rounds + 2)),
             "log.level=warn".to_owned(),
         ];
         for set in sets.iter().chain(&args.sets) {

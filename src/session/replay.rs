@@ -115,7 +115,9 @@ impl Replay {
             self.bytes += all;
             self.frames.extend(frames);
         } else {
-            frames.into_iter().for_each(|frame| self.push(frame));
+            for frame in frames {
+                self.push(frame);
+            }
         }
     }
 

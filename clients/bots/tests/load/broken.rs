@@ -36,7 +36,7 @@ type Socket = WebSocketStream<TcpStream>;
 
 impl Server {
     /// Numbers a frame and notes it.
-    fn number(&self, op: &str, cid: &Value, d: Value) -> Value {
+    fn number(&self, op: &str, cid: &Value, d: &Value) -> Value {
         let mut state = self.state.lock().unwrap();
         state.s += 1;
         let frame = json!({"op": op, "s": state.s, "cid": cid, "d": d});
@@ -50,13 +50,13 @@ impl Server {
         let delta = |text, offset| json!({"turn": turn, "player": "bot-0", "text": text, "offset": offset});
         let text = "Good evening, traveller.";
         let mut frames = vec![
-            self.number("turn.started", cid, json!({"turn": turn, "player": "bot-0"})),
-            self.number("dialogue.delta", &Value::Null, delta("Good evening,", 0)),
-            self.number("dialogue.delta", &Value::Null, delta(" traveller.", 13)),
+            self.number("turn.started", cid, &json!({"turn": turn, "player": "bot-0"})),
+            self.number("dialogue.delta", &Value::Null, &delta("Good evening,", 0)),
+            self.number("dialogue.delta", &Value::Null, &delta(" traveller.", 13)),
             self.number(
                 "turn.done",
                 &Value::Null,
-                json!({"turn": turn, "player": "bot-0", "reason": "stop", "text": text}),
+                &json!({"turn": turn, "player": "bot-0", "reason": "stop", "text": text}),
             ),
         ];
         (self.misdeed)(&mut frames);
@@ -97,12 +97,12 @@ impl Server {
                     *self.state.lock().unwrap() = State::default();
                     let ready = json!({"session": "x", "resume_token": "r", "epoch": "e", "player": "bot-0",
                         "resume_window_ms": 60_000});
-                    vec![self.number("ready", cid, ready)]
+                    vec![self.number("ready", cid, &ready)]
                 }
                 "resume" => self.resumed(d),
-                "npc.join" => vec![self.number("npc.joined", cid, json!({}))],
-                "npc.focus" => vec![self.number("npc.warm", cid, json!({}))],
-                "npc.leave" => vec![self.number("npc.left", cid, json!({}))],
+                "npc.join" => vec![self.number("npc.joined", cid, &json!({}))],
+                "npc.focus" => vec![self.number("npc.warm", cid, &json!({}))],
+                "npc.leave" => vec![self.number("npc.left", cid, &json!({}))],
                 "say" => self.turn(&frame),
                 _ => vec![],
             };

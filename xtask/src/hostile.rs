@@ -23,7 +23,14 @@ const GROWTH_BYTES: f64 = 16e6;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Under these the sockets live as long as the attackers want, and memory for conversations is soon as full as it gets.
-const SETTINGS: [&str; 2] = ["session.heartbeat_ms=600000", "engine.kv_memory_mb=64"];
+/// An honest client says as many lines as are answered. Sessions whose socket was lost are there until their time is
+/// over: it is over for the first of them before memory is looked at, or it would grow by them until the end.
+const SETTINGS: [&str; 4] = [
+    "session.heartbeat_ms=600000",
+    "session.turns_per_minute=0",
+    "session.resume_window_ms=5000",
+    "engine.kv_memory_mb=64",
+];
 /// `session.max_frame_bytes`.
 const MAX_FRAME_BYTES: usize = 65536;
 

@@ -25,7 +25,8 @@ pub struct Honest {
 /// `turn.done`, `s` has no gap, and the reason is `stop` or `length`.
 pub fn converse(address: SocketAddr, encoding: Encoding, stop: &AtomicBool) -> io::Result<Honest> {
     let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    let mut peer = Peer::identified(address, encoding, "honest")?;
+    // Turn ids are a player's own: two clients of one player would repeat each other's.
+    let mut peer = Peer::identified(address, encoding, &format!("honest-{}", encoding.name()))?;
     peer.say(&json!({"op": "npc.join", "d": {"npc": "honest:npc", "archetype": "lich"}}))?;
     peer.expect("npc.joined")?;
     let (mut seen, mut last_s) = (Honest::default(), 2);

@@ -20,8 +20,10 @@ pub(super) fn deserving(
     let frame = |bytes: Vec<u8>| Frame::new(encoding.opcode(), bytes);
     match rng.below(if identified { 17 } else { 20 }) {
         0 => {
-            let cut = rng.below(good.len());
-            ("half of a good frame", vec![frame(good[..cut].to_vec())], 4500)
+            let half = good[..rng.below(good.len())].to_vec();
+            // A cut inside a character leaves a text message that is no text.
+            let is_text = encoding == Encoding::Msgpack || std::str::from_utf8(&half).is_ok();
+            ("half of a good frame", vec![frame(half)], if is_text { 4500 } else { 1007 })
         }
         1 => {
             // 0xc1 is what MessagePack never uses, and no JSON begins so either.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archetype::{PackAdapter, PackError, Packs};
 use crate::config::{self, AuthMode, Config};
 use crate::engine::{Backend, Engine, EngineError, Script};
-use crate::history::{Hot, HotLimits};
+use crate::history::{History, HotLimits, JournalError};
 use crate::http::{self, Door, Readiness, Tls, TlsError};
 use crate::npc::Npcs;
 use crate::session::{Authenticator, Gateway, KeyError};
@@ -20,6 +20,9 @@ use crate::wire::EngineKind;
 
 /// Conversations in the hot tier: enough for every session with a few NPCs each.
 const HOT_CONVERSATIONS: usize = 50_000;
+
+/// How long turns may take to end after the engine.
+const LAST_TURNS: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether the engine lives.
 const ENGINE_WATCH: Duration = Duration::from_secs(1);
@@ -47,7 +50,10 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error("cannot listen on {address} (server.listen): {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("the model's reader stopped: {0}")]
+    /// Of `server.data`.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("a part of the start stopped: {0}")]
     Loader(String),
     #[error("the engine's thread ended by itself")]
     EngineGone,
@@ -59,6 +65,7 @@ pub struct App {
     door: Door,
     address: SocketAddr,
     gateway: Arc<Gateway>,
+    turns: Arc<Turns>,
     engine: Backend,
 }
 
@@ -94,6 +101,7 @@ impl App {
         let listen = |source| StartError::Listen { address, source };
         let listener = http::bind(address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let history = open_history(&config).await?;
         let folder = &config.packs.path;
         let packs = Packs::load((!folder.as_os_str().is_empty()).then_some(folder))?;
         let (engine, kind, packs) = if let Some(paths) = paths {
@@ -107,16 +115,11 @@ impl App {
             (Backend::Scripted(script), EngineKind::Scripted, packs.with_adapters(|_| false))
         };
         let packs = Arc::new(packs);
-        let hot = Arc::new(Hot::new(HotLimits {
-            conversations: HOT_CONVERSATIONS,
-            window_min: config.turn.window_min,
-            window_max: config.turn.window_max,
-        }));
-        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&hot)));
+        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(history.hot())));
         let turns =
-            Turns::new(engine.clone(), Arc::clone(&npcs), hot, config.turn.clone(), config.npc.clone());
-        let gateway = Gateway::new(Arc::new(config), auth, turns, npcs, kind);
-        Ok(Self { door: Door::new(listener, tls), address, gateway, engine })
+            Turns::new(engine.clone(), Arc::clone(&npcs), history, config.turn.clone(), config.npc.clone());
+        let gateway = Gateway::new(Arc::new(config), auth, Arc::clone(&turns), npcs, kind);
+        Ok(Self { door: Door::new(listener, tls), address, gateway, turns, engine })
     }
 
     /// Where it listens: the port that was given, or the one that the system chose for port 0.
@@ -155,8 +158,26 @@ impl App {
         let engine = self.engine;
         // A join error means that stopping panicked; the process ends all the same.
         drop(tokio::task::spawn_blocking(move || engine.stop()).await);
+        // The turns that nobody waits for any more are stored too, if they do not take long.
+        if tokio::time::timeout(LAST_TURNS, self.turns.idle()).await.is_err() {
+            tracing::warn!("turns were still ending when the server stopped");
+        }
+        let turns = self.turns;
+        drop(tokio::task::spawn_blocking(move || turns.history().close()).await);
         if shutdown.is_cancelled() { Ok(()) } else { Err(StartError::EngineGone) }
     }
+}
+
+/// Opens the journal, which blocks.
+async fn open_history(config: &Config) -> Result<Arc<History>, StartError> {
+    let limits = HotLimits {
+        conversations: HOT_CONVERSATIONS,
+        window_min: config.turn.window_min,
+        window_max: config.turn.window_max,
+    };
+    let (data, config) = (config.server.data.clone(), config.history.clone());
+    let opened = tokio::task::spawn_blocking(move || History::open(&data, &config, limits)).await;
+    Ok(opened.map_err(|error| StartError::Loader(error.to_string()))??)
 }
 
 /// Reads the model, which blocks, and starts its thread.

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 fn needed(variable: &str) -> PathBuf {
@@ -12,6 +13,13 @@ fn needed(variable: &str) -> PathBuf {
 
 fn gateway(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_npc-gateway"));
+    // Servers of one data folder refuse each other: every command has its own.
+    static COMMANDS: AtomicUsize = AtomicUsize::new(0);
+    let data = format!("cli-data-{}", COMMANDS.fetch_add(1, Ordering::Relaxed));
+    let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(data);
+    // What another run left there.
+    let _ = std::fs::remove_dir_all(&data);
+    command.env("NPC_GATEWAY__SERVER__DATA", data);
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -349,6 +357,7 @@ fn a_script_answers_without_a_model() {
             gateway(&["serve", "--listen", "127.0.0.1:0", "--set", "engine.kind=scripted", "--set", &file]);
         // Nothing is found and nothing can be fetched.
         command.env_clear().env("HOME", place.path().join("nowhere"));
+        command.arg("--data").arg(tempfile::tempdir_in(place.path()).unwrap().keep());
         command
     };
     let mut process = serve(&script.display().to_string());
@@ -364,6 +373,24 @@ fn a_script_answers_without_a_model() {
     let mut bench = gateway(&["bench", "engine", "--set", "engine.kind=scripted"]);
     bench.stdin(Stdio::null());
     assert!(refused(bench, 2).contains("setting engine.kind: bench measures the model"));
+}
+
+#[test]
+fn the_journal_is_measured() {
+    let mut bench = gateway(&["bench", "journal", "--writers", "1,8", "--rates", "50", "--seconds", "1"]);
+    let output = bench.output().unwrap();
+    assert!(output.status.success(), "{}", complaint(&output));
+    let table = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<Vec<f64>> = table
+        .lines()
+        .skip(1)
+        .map(|row| row[22..].split_whitespace().map(|cell| cell.parse().unwrap()).collect())
+        .collect();
+    assert_eq!(rows.len(), 3, "{table}");
+    for row in rows {
+        let [rate, batch, p50, p99, longest] = row[..] else { panic!("{table}") };
+        assert!(rate >= 1.0 && batch >= 1.0 && 0.0 < p50 && p50 <= p99 && p99 <= longest, "{table}");
+    }
 }
 
 #[test]

@@ -125,6 +125,7 @@ fn explain(error: StartError) -> anyhow::Error {
     let setting = match &error {
         StartError::Packs(_) => "packs.path",
         StartError::Keys(_) => "auth.keys",
+        StartError::Journal(_) => "server.data",
         // Names its settings itself.
         StartError::Tls(error) => return Usage(error.to_string()).into(),
         StartError::Engine(EngineError::BadModel { .. }) => "model.path",

@@ -6,6 +6,7 @@ mod auth;
 mod engine;
 mod error;
 mod file;
+mod history;
 mod load;
 mod log;
 mod npc;
@@ -22,6 +23,7 @@ pub use auth::{Auth, AuthMode, PlayGrant};
 pub use engine::{AdapterPrecision, DecoderKind, Engine, EngineKind, Provider};
 pub use error::{ConfigError, Origin};
 pub use file::read_file;
+pub use history::History;
 pub use load::Loader;
 pub use log::{Log, LogFormat};
 pub use npc::{Npc, OnOverload};
@@ -42,6 +44,7 @@ pub struct Config {
     pub engine: Engine,
     pub turn: Turn,
     pub npc: Npc,
+    pub history: History,
     pub session: Session,
     pub shutdown: Shutdown,
     pub log: Log,

@@ -37,6 +37,8 @@ struct Conversation {
     /// How many of them the next prompt shows.
     window: usize,
     last_used: u64,
+    /// What is stored was added, or there was nothing.
+    hydrated: bool,
 }
 
 /// The hot tier. No method waits, and no reference into it leaves a method.
@@ -77,9 +79,46 @@ impl Hot {
                 conversation.window = self.limits.window_min;
             }
         }
-        if self.conversations.len() > self.limits.conversations {
-            self.forget_oldest();
+        self.keep_within_limits();
+    }
+
+    pub fn limits(&self) -> HotLimits {
+        self.limits
+    }
+
+    /// Whether a conversation is here with what was stored of it.
+    pub fn is_hydrated(&self, npc: &str, player: &str) -> bool {
+        self.conversations.get(&key(npc, player)).is_some_and(|conversation| conversation.hydrated)
+    }
+
+    /// Adds what is stored of a conversation before what was said since; `stored`: the last exchanges, newest first.
+    /// The next prompt shows `window_min` of them at least.
+    pub fn hydrate(&self, npc: &str, player: &str, stored: Vec<Exchange>) {
+        if stored.is_empty() {
+            return;
         }
+        let now = self.tick();
+        {
+            let mut conversation = self.conversations.entry(key(npc, player)).or_default();
+            let conversation = &mut *conversation;
+            conversation.last_used = now;
+            if !std::mem::replace(&mut conversation.hydrated, true) {
+                let said_since = conversation.exchanges.len();
+                for exchange in stored {
+                    if conversation.exchanges.len() < self.limits.window_max
+                        && !conversation.exchanges.iter().any(|known| known.turn == exchange.turn)
+                    {
+                        conversation.exchanges.push_front(exchange);
+                    }
+                }
+                let older = conversation.exchanges.len() - said_since;
+                conversation.window += older.min(self.limits.window_min);
+                if conversation.window > self.limits.window_max {
+                    conversation.window = self.limits.window_min;
+                }
+            }
+        }
+        self.keep_within_limits();
     }
 
     /// Shortens the reply of an exchange to what was heard.
@@ -94,6 +133,12 @@ impl Hot {
     /// Forgets the conversations of an NPC that was itself forgotten.
     pub fn forget_npc(&self, npc: &str) {
         self.conversations.retain(|(n, _), _| &**n != npc);
+    }
+
+    fn keep_within_limits(&self) {
+        if self.conversations.len() > self.limits.conversations {
+            self.forget_oldest();
+        }
     }
 
     fn tick(&self) -> u64 {
@@ -154,6 +199,39 @@ mod tests {
         hot.amend("npc", "anna", "1", "re");
         let replies: Vec<_> = hot.window("npc", "anna").into_iter().map(|e| e.reply).collect();
         assert_eq!(replies, ["re", "reply 2"]);
+    }
+
+    fn turns(hot: &Hot) -> Vec<String> {
+        hot.window("npc", "anna").into_iter().map(|exchange| exchange.turn).collect()
+    }
+
+    #[test]
+    fn what_is_stored_comes_before_what_was_said_since() {
+        let hot = Hot::new(LIMITS);
+        hot.push("npc", "anna", exchange(8));
+        assert!(!hot.is_hydrated("npc", "anna"));
+        let stored = || (0..9).rev().map(exchange).collect();
+        hot.hydrate("npc", "anna", stored());
+        assert!(hot.is_hydrated("npc", "anna"));
+        assert_eq!(turns(&hot), ["3", "4", "5", "6", "7", "8"]);
+        hot.hydrate("npc", "anna", stored());
+        assert_eq!(turns(&hot).len(), 6, "once");
+        for turn in 9..14 {
+            hot.push("npc", "anna", exchange(turn));
+        }
+        assert_eq!(turns(&hot), ["9", "10", "11", "12", "13"], "the window drops as ever");
+    }
+
+    #[test]
+    fn a_full_conversation_takes_nothing_older() {
+        let hot = Hot::new(LIMITS);
+        for turn in 10..20 {
+            hot.push("npc", "anna", exchange(turn));
+        }
+        hot.hydrate("npc", "anna", (0..10).rev().map(exchange).collect());
+        assert_eq!(turns(&hot), (10..20).map(|turn| turn.to_string()).collect::<Vec<_>>());
+        hot.hydrate("npc", "ben", Vec::new());
+        assert!(!hot.is_hydrated("npc", "ben"), "who has said nothing takes no room");
     }
 
     #[test]

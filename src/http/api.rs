@@ -1,19 +1,21 @@
-//! `/api/v1`: for those who run the server. It has no resources yet; who may ask is checked all the same.
+//! `/api/v1`: for those who run the server. Who may ask is checked for paths that do not exist, too.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::AppState;
+use super::{AppState, history};
 use crate::config::AuthMode;
 
 /// The routes below `/api/v1`.
 pub(super) fn router(state: &AppState) -> Router<AppState> {
     let missing = async || refusal(StatusCode::NOT_FOUND, "there is no such resource");
-    Router::new().fallback(missing).layer(from_fn_with_state(state.clone(), admin))
+    let routes = Router::new().route("/npcs/{id}/history", get(history::list));
+    routes.fallback(missing).layer(from_fn_with_state(state.clone(), admin))
 }
 
 /// In `jwt` mode: `Authorization: Bearer TOKEN` with the scope `admin`. In `dev` mode everybody has every scope.
@@ -44,6 +46,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn refusal(status: StatusCode, message: &str) -> Response {
+pub(super) fn refusal(status: StatusCode, message: &str) -> Response {
     (status, Json(json!({ "error": message }))).into_response()
 }

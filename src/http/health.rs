@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::AppState;
 
-/// What decides `readyz`, besides the shutdown.
+/// What decides `readyz`, besides the journal and the shutdown.
 #[derive(Clone)]
 pub struct Readiness {
     model: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -36,6 +36,8 @@ pub(super) struct Ready {
     all: bool,
     /// The model is loaded.
     model: bool,
+    /// What is said can be stored.
+    journal: bool,
     /// The server is going down.
     draining: bool,
     /// Sessions that are there.
@@ -52,10 +54,11 @@ pub(super) async fn healthz() -> &'static str {
 pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
     let model = (state.readiness.model)();
     let draining = state.gateway.is_draining();
-    let all = model && !draining;
+    let journal = state.gateway.history().journal().is_writable();
+    let all = model && journal && !draining;
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let sessions = state.gateway.session_count();
     let lost = state.gateway.lost_count();
     let sockets = state.gateway.socket_count();
-    (status, Json(Ready { all, model, draining, sessions, lost, sockets }))
+    (status, Json(Ready { all, model, journal, draining, sessions, lost, sockets }))
 }

@@ -6,7 +6,7 @@
 //! | `GET /healthz` | 200 while the process lives |
 //! | `GET /readyz` | 200 while the server takes sessions, else 503; JSON either way |
 //! | `GET /` | what this is, as text |
-//! | `/api/v1` | nothing yet, but only for the scope `admin` |
+//! | `/api/v1` | what operators ask, only for the scope `admin` |
 //!
 //! In `dev` mode every path wants a loopback `Host`; `/ws` and `/api/v1` want an `Origin` that is the server's own or
 //! configured, if there is one ([`guard`]).
@@ -15,6 +15,7 @@ mod api;
 mod connections;
 mod guard;
 mod health;
+mod history;
 mod listener;
 mod tls;
 mod upgrade;

@@ -18,6 +18,7 @@ use super::relay::Relays;
 use super::replay::Shares;
 use super::socket::{CLOSE_TIME, REPLY_TIME};
 use crate::config::Config;
+use crate::history::History;
 use crate::npc::Npcs;
 use crate::turn::Turns;
 use crate::wire::{EngineKind, Hello, Limits, MAX_AUDIENCE, PROTOCOL};
@@ -112,6 +113,11 @@ impl Gateway {
     /// The settings of the server.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What was said.
+    pub fn history(&self) -> &History {
+        self.turns.history()
     }
 
     /// What tokens are checked with.

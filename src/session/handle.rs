@@ -20,7 +20,7 @@ type Refused = Box<ErrorPayload>;
 
 /// C `npc.join`. Joining again is answered again and changes nothing.
 pub fn join(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     session: &Arc<Session>,
     join: NpcJoin,
     cid: Option<&Cid>,
@@ -40,6 +40,10 @@ pub fn join(
     if known || !session.joined(join.npc.clone()) {
         // The NPC counts every join, and this session is counted already, or is over.
         gateway.npcs.leave(&join.npc);
+    }
+    if gateway.turns.is_cold(&session.player.name, &join.npc) {
+        let (turns, player) = (Arc::clone(&gateway.turns), session.player.name.clone());
+        gateway.turn_tasks.spawn(async move { turns.hydrate(&player, &join.npc).await });
     }
     session.send(&ServerFrame::NpcJoined(Box::new(joined)), cid);
     Ok(())
@@ -178,6 +182,7 @@ pub fn say(
         player: player.clone(),
         npc: npc.clone(),
         turn: turn.clone(),
+        session: Some(session.id.simple().to_string()),
         text,
         context,
         generation,

@@ -3,6 +3,7 @@
 mod clock;
 mod error;
 mod events;
+mod keep;
 mod prompt;
 mod registry;
 mod run;
@@ -24,7 +25,7 @@ use self::state::TurnState;
 use crate::archetype::Task;
 use crate::config;
 use crate::engine::{Backend, Mix, Sampling, Schedule, Weighted};
-use crate::history::Hot;
+use crate::history::History;
 use crate::npc::{Npc, Npcs};
 use crate::wire::{
     Action, AdapterUse, ErrorCode, ErrorPayload, GenerationOptions, TurnCancelled, TurnDone, TurnStarted,
@@ -45,6 +46,8 @@ pub struct Say {
     pub npc: String,
     /// The client's id of the turn.
     pub turn: String,
+    /// Id of the session that it came from.
+    pub session: Option<String>,
     pub text: String,
     /// What is around.
     pub context: Option<String>,
@@ -84,7 +87,7 @@ pub struct Piece {
 pub struct Turns {
     engine: Backend,
     npcs: Arc<Npcs>,
-    hot: Arc<Hot>,
+    history: Arc<History>,
     turn: config::Turn,
     npc: config::Npc,
     registry: Registry,
@@ -96,12 +99,17 @@ impl Turns {
     pub fn new(
         engine: impl Into<Backend>,
         npcs: Arc<Npcs>,
-        hot: Arc<Hot>,
+        history: Arc<History>,
         turn: config::Turn,
         npc: config::Npc,
     ) -> Arc<Self> {
         let (engine, registry) = (engine.into(), Registry::default());
-        Arc::new(Self { engine, npcs, hot, turn, npc, registry, tasks: TaskTracker::new() })
+        Arc::new(Self { engine, npcs, history, turn, npc, registry, tasks: TaskTracker::new() })
+    }
+
+    /// What was said, all of it.
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
     }
 
     /// Waits until every turn has ended; new ones can still start.
@@ -110,8 +118,8 @@ impl Turns {
         self.tasks.wait().await;
     }
 
-    /// The stored `Done` of an id that was used before; `None`: it was not, or too long ago. [`Self::say`] gives the
-    /// same answer; asked first, it costs the player nothing.
+    /// The stored `Done` of an id that was used lately; `None`: it was not. [`Self::say`] gives the same answer, of
+    /// older turns too; asked first, it costs the player nothing.
     ///
     /// # Errors
     /// `duplicate_turn` while the turn runs.
@@ -124,7 +132,8 @@ impl Turns {
     ///
     /// # Errors
     /// `unknown_npc`, `duplicate_turn` while it runs, `bad_payload`, `text_too_long` if the line does not
-    /// fit into the model's context, `overloaded` if the NPC's mailbox is full and no scripted line is wanted.
+    /// fit into the model's context, `overloaded` if the NPC's mailbox is full and no scripted line is wanted,
+    /// `storage_failed` while the journal cannot be written.
     pub fn say(self: &Arc<Self>, say: Say) -> Result<TurnEvents, TurnError> {
         let npc = self.npcs.get(&say.npc).ok_or_else(|| {
             TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {:?}", say.npc)).field("npc")
@@ -134,7 +143,23 @@ impl Turns {
         if let Start::Known(known) = self.registry.start(&state) {
             return known_turn(&known);
         }
-        let runner = Runner { turns: Arc::clone(self), npc, say, state, mix, used, sampling, max_tokens };
+        // What is stored is told all the same.
+        let may_be_stored = self.history.may_hold(&say.player, &say.npc, &say.turn);
+        if !may_be_stored && !self.history.journal().is_writable() {
+            self.registry.remove(&state);
+            return Err(keep::unwritable());
+        }
+        let runner = Runner {
+            turns: Arc::clone(self),
+            npc,
+            say,
+            state,
+            mix,
+            used,
+            sampling,
+            max_tokens,
+            may_be_stored,
+        };
         let place = runner.npc.take_place(self.npc.mailbox);
         let (sender, receiver) = events::channel();
         self.tasks.spawn(runner.run(place, sender));
@@ -151,6 +176,7 @@ impl Turns {
         let found = self.npcs.get(npc).ok_or_else(|| {
             TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {npc:?}")).field("npc")
         })?;
+        self.hydrate(player, npc).await;
         let prefix = self.prefix(player, &found)?;
         let (mix, _) = mix(&found, None)?;
         let schedule = Schedule { background: true, ..run::schedule(player, npc) };
@@ -161,7 +187,7 @@ impl Turns {
     /// What every prompt of the player's next line to the NPC begins with.
     fn prefix(&self, player: &str, npc: &Npc) -> Result<Vec<u32>, TurnError> {
         let Some(tokenizer) = self.engine.tokenizer() else { return Ok(Vec::new()) };
-        let window = self.hot.window(&npc.info.id, player);
+        let window = self.history.hot().window(&npc.info.id, player);
         let system = prompt::system_message(&npc.pack, &npc.info.name);
         let limit = self.prompt_limit(self.turn.max_tokens);
         Ok(prompt::prefix(tokenizer, &system, &window, limit, self.turn.window_min)?)
@@ -184,13 +210,13 @@ impl Turns {
         if !ended {
             return Ok(None);
         }
-        self.hot.amend(&state.npc, player, turn, &state.heard_text());
+        self.amend(&state);
         Ok(Some(cancelled))
     }
 
     /// The player has gone: ends their turn with an NPC, if it runs, as a cancel would. Others may hear how it ends.
     pub fn hang_up(&self, player: &str, npc: &str, turn: &str) {
-        if let Some(state) = self.registry.get(player, npc, turn).filter(|state| state.done().is_none()) {
+        if let Some(state) = self.registry.get(player, npc, turn).filter(|state| !state.has_ended()) {
             state.cut(None);
             state.cancelled.cancel();
         }
@@ -203,8 +229,8 @@ impl Turns {
     pub fn playback(&self, player: &str, turn: &str, heard_offset: u64) -> Result<(), TurnError> {
         let state = self.find(player, turn)?;
         state.hear(heard_offset);
-        if state.done().is_some() {
-            self.hot.amend(&state.npc, player, turn, &state.heard_text());
+        if state.has_ended() {
+            self.amend(&state);
         }
         Ok(())
     }
@@ -317,7 +343,7 @@ fn mix(npc: &Npc, weights: Option<&BTreeMap<String, f32>>) -> Result<(Mix, Vec<A
 mod tests {
     use super::*;
     use crate::archetype::Packs;
-    use crate::history::HotLimits;
+    use crate::history::{Hot, HotLimits};
     use crate::wire::NpcJoin;
 
     /// An NPC whose pack has an adapter for every task; the pack's own mix has weights 0.5, 0 and 2.

@@ -53,6 +53,8 @@ impl Registry {
     /// Adds a turn unless one of the same player, NPC and id is known.
     pub fn start(&self, state: &Arc<TurnState>) -> Start {
         let mut turns = self.turns.entry((state.player.clone(), state.turn.clone())).or_default();
+        // What could not be stored may be tried again.
+        turns.retain(|known| known.npc != state.npc || !known.has_failed());
         if let Some(known) = turns.iter().find(|known| known.npc == state.npc) {
             return Start::Known(Arc::clone(known));
         }
@@ -65,13 +67,13 @@ impl Registry {
         let now = Instant::now();
         let turns = self.turns.get(&(player.to_owned(), turn.to_owned()))?;
         let known = || turns.iter().rev().filter(|state| !state.expired(now));
-        known().find(|state| state.done().is_none()).or_else(|| known().next()).cloned()
+        known().find(|state| !state.has_ended()).or_else(|| known().next()).cloned()
     }
 
     /// The turn that an id stands for with this NPC, however long ago it ended.
     pub fn get(&self, player: &str, npc: &str, turn: &str) -> Option<Arc<TurnState>> {
         let turns = self.turns.get(&(player.to_owned(), turn.to_owned()))?;
-        turns.iter().find(|state| state.npc == npc).cloned()
+        turns.iter().find(|state| state.npc == npc && !state.has_failed()).cloned()
     }
 
     /// Remembers an ended turn, and forgets the oldest ones if there are too many.

@@ -8,14 +8,13 @@ use tokio::sync::mpsc;
 
 use super::events::Item;
 use super::state::TurnState;
-use super::{Piece, Say, TurnError, TurnEvent, Turns, prompt};
+use super::{Piece, Say, TurnError, TurnEvent, Turns};
 use crate::config::OnOverload;
 use crate::engine::{
     EngineError, Event, FinishReason, Generate, Generation, MAX_STOPS, Mix, Sampling, Schedule, Usage,
 };
-use crate::history::Exchange;
 use crate::npc::{Npc, Place};
-use crate::wire::{AdapterUse, DoneReason, TimingInfo, TurnDone, TurnStarted, UsageInfo};
+use crate::wire::{AdapterUse, DoneReason, TurnStarted};
 
 /// Everything that one turn needs.
 pub(super) struct Runner {
@@ -27,10 +26,12 @@ pub(super) struct Runner {
     pub used: Vec<AdapterUse>,
     pub sampling: Sampling,
     pub max_tokens: u32,
+    /// Its id may be that of a turn in the journal.
+    pub may_be_stored: bool,
 }
 
 /// How a turn ended.
-enum Ending {
+pub(super) enum Ending {
     /// With text, all of it or a part.
     Line { reason: DoneReason, fallback: bool },
     /// Cancelled by the client.
@@ -42,15 +43,15 @@ enum Ending {
 }
 
 /// What is counted while a turn runs.
-struct Progress {
-    arrived: Instant,
+pub(super) struct Progress {
+    pub arrived: Instant,
     /// Time in the NPC's mailbox.
     waited_ms: f64,
     /// When `turn.started` was sent; `None`: it was not.
-    started: Option<Instant>,
+    pub started: Option<Instant>,
     /// When the engine's last event was taken.
     now: Instant,
-    usage: Usage,
+    pub usage: Usage,
 }
 
 impl Progress {
@@ -63,7 +64,7 @@ impl Progress {
 const BURST: usize = 64;
 
 /// Nobody takes the turn's events any more.
-struct Gone;
+pub(super) struct Gone;
 
 /// The player and the NPC as the engine's scheduler knows them.
 pub(super) fn schedule(player: &str, npc: &str) -> Schedule {
@@ -96,6 +97,13 @@ impl Runner {
         let now = Instant::now();
         let mut progress =
             Progress { arrived: now, waited_ms: 0.0, started: None, now, usage: Usage::default() };
+        if self.may_be_stored && self.told_again(&events).await {
+            if let Some(mut place) = place {
+                place.vacate();
+                drop(events.send(Item::End(place)).await);
+            }
+            return;
+        }
         let ending = if let Some(place) = &mut place {
             tokio::select! {
                 biased;
@@ -120,7 +128,7 @@ impl Runner {
 
     /// Generates the line and streams it.
     async fn answer(&self, progress: &mut Progress, events: &mpsc::Sender<Item>) -> Result<Ending, Gone> {
-        let window = self.turns.hot.window(&self.say.npc, &self.say.player);
+        let window = self.turns.history.hot().window(&self.say.npc, &self.say.player);
         let prompt = match self.turns.tokens(&self.npc, &self.say, &window, self.max_tokens) {
             Ok(prompt) => prompt,
             Err(error) => return self.failed(&error, events).await,
@@ -293,84 +301,13 @@ impl Runner {
         send(events, TurnEvent::Error(Box::new(frame))).await?;
         Ok(Ending::Failed)
     }
-
-    /// Remembers the turn and sends its last frames.
-    async fn conclude(
-        &self,
-        ending: Ending,
-        progress: &Progress,
-        events: &mpsc::Sender<Item>,
-        place: Option<&mut Place>,
-    ) {
-        if matches!(ending, Ending::Failed) && progress.started.is_none() {
-            // It never began: the same id may be tried again.
-            self.turns.registry.remove(&self.state);
-            return;
-        }
-        if matches!(ending, Ending::Gone) {
-            // What was sent counts as heard, unless the client said otherwise.
-            self.state.cut(None);
-        }
-        let (reason, fallback) = match ending {
-            Ending::Line { reason, fallback } => (reason, fallback),
-            Ending::Cancelled | Ending::Gone => (DoneReason::Cancelled, false),
-            Ending::Failed => (DoneReason::Error, false),
-        };
-        self.remember(reason);
-        let usage = &progress.usage;
-        let (cancelled, done) = self.state.finish(TurnDone {
-            turn: self.say.turn.clone(),
-            player: self.say.player.clone(),
-            npc: self.say.npc.clone(),
-            reason,
-            text: String::new(),
-            fallback,
-            usage: UsageInfo {
-                prompt_tokens: usage.prompt_tokens,
-                cached_tokens: usage.cached_tokens,
-                generated_tokens: usage.generated_tokens,
-            },
-            timing: TimingInfo {
-                queue_ms: usage.queue_ms as u64,
-                ttft_ms: usage.first_token_ms as u64,
-                total_ms: millis(progress.arrived),
-            },
-            interaction: None,
-        });
-        self.turns.registry.ended(&self.state);
-        tracing::debug!(npc = self.say.npc, turn = self.say.turn, reason = ?done.reason, ?usage, "turn ended");
-        // A cancel or a playback may have come between the record and the end: the record follows it.
-        self.turns.hot.amend(&self.say.npc, &self.say.player, &self.say.turn, &self.state.heard_text());
-        if let Some(place) = place {
-            // First: a client may answer `turn.done` with its next line.
-            place.vacate();
-        }
-        if let Some(cancelled) = cancelled
-            && send(events, TurnEvent::Cancelled(Box::new(cancelled))).await.is_err()
-        {
-            return;
-        }
-        // Fails only if the client is gone, and then nobody waits for it.
-        let _ = send(events, TurnEvent::Done(Box::new(done))).await;
-    }
-
-    /// Adds the exchange to the conversation.
-    fn remember(&self, reason: DoneReason) {
-        let reply = self.state.heard_text();
-        if reason == DoneReason::Error || reply.is_empty() {
-            return;
-        }
-        let message = prompt::player_message(self.say.context.as_deref(), &self.say.text);
-        let exchange = Exchange { turn: self.say.turn.clone(), message, reply };
-        self.turns.hot.push(&self.say.npc, &self.say.player, exchange);
-    }
 }
 
-async fn send(events: &mpsc::Sender<Item>, event: TurnEvent) -> Result<(), Gone> {
+pub(super) async fn send(events: &mpsc::Sender<Item>, event: TurnEvent) -> Result<(), Gone> {
     events.send(Item::Event(event)).await.map_err(|_| Gone)
 }
 
-fn millis(since: Instant) -> u64 {
+pub(super) fn millis(since: Instant) -> u64 {
     since.elapsed().as_millis() as u64
 }
 
@@ -417,7 +354,7 @@ mod tests {
     use crate::archetype::Packs;
     use crate::config::Config;
     use crate::engine::Script;
-    use crate::history::{Hot, HotLimits};
+    use crate::history::{History, HotLimits};
     use crate::npc::Npcs;
     use crate::wire::NpcJoin;
 
@@ -433,19 +370,22 @@ mod tests {
             "turn.max_tokens=1000".to_owned(),
         ];
         let config = Config::load(None, std::iter::empty(), &sets).unwrap();
-        let hot = Arc::new(Hot::new(HotLimits { conversations: 10, window_min: 5, window_max: 10 }));
+        let data = tempfile::tempdir().unwrap();
+        let limits = HotLimits { conversations: 10, window_min: 5, window_max: 10 };
+        let history = History::open(data.path(), &config.history, limits).unwrap();
         let packs = Arc::new(Packs::load(None).unwrap());
-        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&hot)));
+        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(history.hot())));
         let archetype = Some("vampire".to_owned());
         npcs.join(&NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality: None })
             .unwrap();
         let script = Script::start(&config.engine).unwrap();
-        let turns = Turns::new(script, npcs, hot, config.turn, config.npc);
+        let turns = Turns::new(script, npcs, history, config.turn, config.npc);
         let mut events = turns
             .say(Say {
                 player: "anna".into(),
                 npc: "n".into(),
                 turn: "t".into(),
+                session: None,
                 text: "Go on.".into(),
                 context: None,
                 generation: None,
@@ -464,7 +404,10 @@ mod tests {
                         text.push_str(&piece.text);
                         pieces += 1;
                     }
-                    TurnEvent::Done(done) => assert_eq!((&done.text, done.reason), (&line, DoneReason::Stop)),
+                    TurnEvent::Done(done) => {
+                        assert_eq!((&done.text, done.reason), (&line, DoneReason::Stop));
+                        assert!(done.interaction.is_some(), "durable");
+                    }
                     other => panic!("{other:?}"),
                 }
             }

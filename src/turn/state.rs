@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::clock::SpeechClock;
+use crate::history::Heard;
 use crate::wire::{DoneReason, TurnCancelled, TurnDone, ValidThrough};
 
 /// How long after `turn.done` a turn can still be cancelled or heard.
@@ -17,6 +19,8 @@ pub struct TurnState {
     pub npc: String,
     pub player: String,
     pub turn: String,
+    /// Id of its record.
+    pub interaction: Uuid,
     /// Cancelled by the client: the task that runs the turn ends it.
     pub cancelled: CancellationToken,
     inner: Mutex<Inner>,
@@ -32,6 +36,20 @@ struct Inner {
     /// Nothing after this offset is valid any more.
     cut: Option<u64>,
     done: Option<(Instant, TurnDone)>,
+    keeping: Keeping,
+}
+
+/// Where an ended turn's record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    /// On its way to the disk, or still to be made.
+    Open,
+    /// On the disk.
+    Stored,
+    /// Nowhere, and nothing was to be stored.
+    Nothing,
+    /// Nowhere, because it could not be stored.
+    Failed,
 }
 
 impl TurnState {
@@ -40,6 +58,7 @@ impl TurnState {
             npc: npc.to_owned(),
             player: player.to_owned(),
             turn: turn.to_owned(),
+            interaction: Uuid::now_v7(),
             cancelled: CancellationToken::new(),
             inner: Mutex::new(Inner {
                 clock: SpeechClock::new(speech_rate),
@@ -47,6 +66,7 @@ impl TurnState {
                 heard: None,
                 cut: None,
                 done: None,
+                keeping: Keeping::Open,
             }),
         }
     }
@@ -92,7 +112,8 @@ impl TurnState {
     }
 
     /// Ends the turn: completes `done` with the text and, if the turn was cut, with the reason, and keeps it.
-    /// Returns it, behind the `turn.cancelled` that goes before it if the turn was cut.
+    /// Returns it, behind the `turn.cancelled` that goes before it if the turn was cut. If it has an `interaction`,
+    /// nobody is told of it before [`Self::stored`].
     pub fn finish(&self, mut done: TurnDone) -> (Option<TurnCancelled>, TurnDone) {
         let mut inner = self.inner.lock();
         let cancelled = inner.cut.map(|offset| self.cancelled_frame(&inner, offset));
@@ -101,7 +122,42 @@ impl TurnState {
         }
         prefix(&inner.text, inner.cut.unwrap_or(u64::MAX)).clone_into(&mut done.text);
         inner.done = Some((Instant::now(), done.clone()));
+        if done.interaction.is_none() {
+            inner.keeping = Keeping::Nothing;
+        }
         (cancelled, done)
+    }
+
+    /// The ended turn's record is on the disk. Returns what holds now: from here on changes are amended.
+    pub fn stored(&self) -> Heard {
+        let mut inner = self.inner.lock();
+        inner.keeping = Keeping::Stored;
+        inner.heard_now()
+    }
+
+    /// The ended turn's record could not be stored: it ends with an error, and its id may be tried again.
+    pub fn not_stored(&self) -> Option<TurnDone> {
+        let mut inner = self.inner.lock();
+        inner.keeping = Keeping::Failed;
+        let (_, done) = inner.done.as_mut()?;
+        done.reason = DoneReason::Error;
+        done.interaction = None;
+        Some(done.clone())
+    }
+
+    /// Whether the turn has ended without a record that it should have.
+    pub fn has_failed(&self) -> bool {
+        self.inner.lock().keeping == Keeping::Failed
+    }
+
+    /// Whether the turn's record is on the disk.
+    pub fn is_stored(&self) -> bool {
+        self.inner.lock().keeping == Keeping::Stored
+    }
+
+    /// What the player has of the line.
+    pub fn heard(&self) -> Heard {
+        self.inner.lock().heard_now()
     }
 
     /// What history keeps: up to the cut, else what was heard, else everything.
@@ -110,9 +166,16 @@ impl TurnState {
         prefix(&inner.text, inner.cut.or(inner.heard).unwrap_or(u64::MAX)).to_owned()
     }
 
-    /// The stored `turn.done`; `None` while the turn runs.
+    /// Whether the turn has ended, even if nobody is to know yet.
+    pub fn has_ended(&self) -> bool {
+        self.inner.lock().done.is_some()
+    }
+
+    /// The stored `turn.done`; `None` while the turn runs or its record is on its way.
     pub fn done(&self) -> Option<TurnDone> {
-        self.inner.lock().done.as_ref().map(|(_, done)| done.clone())
+        let inner = self.inner.lock();
+        let (_, done) = inner.done.as_ref()?;
+        (inner.keeping != Keeping::Open).then(|| done.clone())
     }
 
     /// What its line takes, in bytes: the text, which the stored `turn.done` has once more, and its times.
@@ -124,6 +187,14 @@ impl TurnState {
     /// Whether the turn ended too long ago to be changed.
     pub fn expired(&self, now: Instant) -> bool {
         self.inner.lock().done.as_ref().is_some_and(|(at, _)| now.saturating_duration_since(*at) > AFTERLIFE)
+    }
+}
+
+impl Inner {
+    fn heard_now(&self) -> Heard {
+        let said = prefix(&self.text, self.cut.unwrap_or(u64::MAX)).to_owned();
+        // A cut is what was heard.
+        Heard { said, chars: if self.cut.is_some() { None } else { self.heard } }
     }
 }
 
@@ -210,6 +281,24 @@ mod tests {
         let (cancelled, ended) = state.finish(done());
         assert_eq!((cancelled, ended.text.as_str()), (None, "Good évening, traveller."));
         assert!(state.cut(Some(4)).1);
+        assert_eq!(state.heard(), Heard { said: "Good".into(), chars: None });
         assert_eq!(state.done().map(|d| (d.reason, d.text)), Some((DoneReason::Stop, "Good".into())));
+    }
+
+    #[test]
+    fn nobody_is_told_of_a_turn_whose_record_is_on_its_way() {
+        let kept = || TurnDone { interaction: Some("id".into()), ..done() };
+        let state = state();
+        state.hear(4);
+        state.finish(kept());
+        assert!(state.has_ended() && state.done().is_none() && !state.is_stored());
+        state.hear(6);
+        assert_eq!(state.stored(), Heard { said: "Good évening, traveller.".into(), chars: Some(6) });
+        assert_eq!(state.done().and_then(|done| done.interaction), Some("id".into()));
+        let failed = self::state();
+        failed.finish(kept());
+        let end = failed.not_stored().map(|done| (done.reason, done.interaction));
+        assert_eq!(end, Some((DoneReason::Error, None)));
+        assert!(failed.has_failed());
     }
 }

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use npc_gateway::archetype::Packs;
 use npc_gateway::config::Config;
 use npc_gateway::engine::{Backend, Engine, EngineStats, Script};
-use npc_gateway::history::{Hot, HotLimits};
+use npc_gateway::history::{History, HotLimits};
 use npc_gateway::http::{self, Door, Readiness, Tls};
 use npc_gateway::npc::Npcs;
 use npc_gateway::session::{Authenticator, Gateway};
 use npc_gateway::turn::Turns;
 use npc_gateway::wire::EngineKind;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -54,6 +55,7 @@ pub fn engine_stats() -> EngineStats {
 /// A server with its own sessions, NPCs and turns.
 pub struct TestServer {
     pub address: SocketAddr,
+    _data: TempDir,
     shutdown: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
 }
@@ -98,14 +100,16 @@ impl TestServer {
             Backend::Model(_) => EngineKind::Model,
             Backend::Scripted(_) => EngineKind::Scripted,
         };
-        let hot = Arc::new(Hot::new(HotLimits {
+        let data = tempfile::tempdir().unwrap();
+        let limits = HotLimits {
             conversations: 1000,
             window_min: config.turn.window_min,
             window_max: config.turn.window_max,
-        }));
+        };
+        let history = History::open(data.path(), &config.history, limits).unwrap();
         let packs = Arc::new(Packs::load(None).unwrap());
-        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&hot)));
-        let turns = Turns::new(engine, Arc::clone(&npcs), hot, config.turn.clone(), config.npc.clone());
+        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(history.hot())));
+        let turns = Turns::new(engine, Arc::clone(&npcs), history, config.turn.clone(), config.npc.clone());
         let auth = Arc::new(Authenticator::new(&config.auth).unwrap());
         let tls = Tls::load(&config.server).unwrap();
         let gateway = Gateway::new(config, auth, turns, npcs, kind);
@@ -115,7 +119,7 @@ impl TestServer {
         let shutdown = CancellationToken::new();
         let door = Door::new(listener, tls);
         let task = tokio::spawn(http::serve(door, gateway, Readiness::new(|| true), shutdown.clone()));
-        Self { address, shutdown, task }
+        Self { address, _data: data, shutdown, task }
     }
 
     /// Begins the shutdown.

@@ -6,6 +6,7 @@ mod conversation;
 mod engine;
 mod figures;
 mod host;
+mod journal;
 mod load;
 mod loading;
 mod registered;
@@ -35,6 +36,8 @@ enum What {
     Engine(EngineArgs),
     /// Measures over the WebSocket: starts a gateway of its own in this process, or takes one that runs.
     Socket(SocketArgs),
+    /// Stores turns as they end, and measures what the disk takes.
+    Journal(journal::JournalArgs),
     /// Offers lines to a gateway that runs, and accounts for every one: what `cargo xtask soak` is made of.
     #[command(hide = true)]
     Load(load::LoadArgs),
@@ -135,6 +138,7 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
     match args.what {
         What::Engine(args) => engine::run(&args),
         What::Socket(args) => socket::run(&args),
+        What::Journal(args) => journal::run(&args),
         What::Load(args) => load::run(&args),
     }
 }

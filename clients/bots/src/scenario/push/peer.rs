@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use super::{PushArgs, door, save};
 use crate::bare::Flush;
@@ -28,6 +28,8 @@ pub struct Peer {
     process: Child,
     /// What the bare server reads.
     _frames: Option<NamedTempFile>,
+    /// What the gateway writes into.
+    _data: Option<TempDir>,
 }
 
 impl Drop for Peer {
@@ -42,7 +44,8 @@ impl Peer {
     /// A gateway that says so many tokens a second in every turn; 0: as fast as it can.
     pub async fn gateway(args: &PushArgs, rate: f64, tokens: u32) -> anyhow::Result<Self> {
         let mut command = Command::new(&args.gateway);
-        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        let data = tempfile::tempdir()?;
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());
         let sets = [
             "engine.kind=scripted".to_owned(),
             format!("engine.script_tokens_per_second={rate}"),
@@ -59,7 +62,7 @@ impl Peer {
         for set in sets.iter().chain(&args.sets) {
             command.args(["--set", set]);
         }
-        Self::start(Kind::Gateway, command, &args.gateway, None).await
+        Self::start(Kind::Gateway, command, &args.gateway, None, Some(data)).await
     }
 
     /// A bare server that pushes these frames.
@@ -69,7 +72,7 @@ impl Peer {
         let mut command = Command::new(&own);
         let flush = if flush == Flush::Each { "each" } else { "end" };
         command.args(["bare", "--flush", flush, "--rate", &rate.to_string(), "--frames"]).arg(file.path());
-        Self::start(Kind::Bare, command, &own, Some(file)).await
+        Self::start(Kind::Bare, command, &own, Some(file), None).await
     }
 
     pub fn pid(&self) -> u32 {
@@ -81,6 +84,7 @@ impl Peer {
         mut command: Command,
         program: &Path,
         frames: Option<NamedTempFile>,
+        data: Option<TempDir>,
     ) -> anyhow::Result<Self> {
         let process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut process = process.with_context(|| format!("cannot start {}", program.display()))?;
@@ -94,7 +98,7 @@ impl Peer {
             None => Err(anyhow::anyhow!("{} did not start", program.display())),
         };
         match found {
-            Ok(target) => Ok(Self { kind, door: door(target), process, _frames: frames }),
+            Ok(target) => Ok(Self { kind, door: door(target), process, _frames: frames, _data: data }),
             Err(error) => {
                 let _ = process.kill();
                 let _ = process.wait();

@@ -1,0 +1,2 @@
+DROP TABLE probes;
+DROP TABLE interactions;

@@ -1,0 +1,327 @@
+//! The journal: every interaction on the local disk before anybody is told that it is over.
+//!
+//! One thread writes, and gathers what waits into one transaction and one sync. Other threads read. Without an archive
+//! beside it the journal is the archive.
+
+mod amendments;
+mod error;
+mod reader;
+mod schema;
+mod store;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, oneshot};
+use uuid::Uuid;
+
+pub use error::JournalError;
+
+use self::amendments::Amendments;
+use self::reader::Reader;
+use self::store::{Row, Store};
+use self::writer::{Order, Put, Writer};
+use super::known::Known;
+use super::record::{Heard, IdempotencyKey, Record};
+use crate::config;
+
+/// The database, in the data folder.
+const FILE: &str = "journal.sqlite";
+/// Held for as long as the server runs: two would not know of each other's turns.
+const LOCK: &str = "journal.lock";
+/// Keys read at once while what is stored becomes known.
+const SCAN: i64 = 4096;
+/// Orders besides the records, for which the queue has room too.
+const OTHER_ORDERS: usize = 16;
+
+/// What the threads share.
+#[derive(Debug)]
+struct Shared {
+    writable: AtomicBool,
+    amendments: Amendments,
+    /// Transactions, and the records in them.
+    commits: AtomicU64,
+    records: AtomicU64,
+    closing: AtomicBool,
+}
+
+impl Shared {
+    fn is_writable(&self) -> bool {
+        self.writable.load(Ordering::Acquire)
+    }
+
+    /// Returns what it was.
+    fn set_writable(&self, writable: bool) -> bool {
+        self.writable.swap(writable, Ordering::AcqRel)
+    }
+
+    fn count(&self, records: usize) {
+        if records > 0 {
+            self.commits.fetch_add(1, Ordering::Relaxed);
+            self.records.fetch_add(records as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How much was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalStats {
+    pub commits: u64,
+    pub records: u64,
+}
+
+/// See the module's documentation.
+pub struct Journal {
+    orders: Sender<Order>,
+    room: Arc<Semaphore>,
+    queue: usize,
+    patience_ms: u64,
+    shared: Arc<Shared>,
+    known: Arc<Known>,
+    reader: Mutex<Option<Arc<Reader>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    _lock: File,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Opens the journal of a data folder, which is made if it is missing. Blocks.
+    ///
+    /// # Errors
+    /// [`JournalError::Open`], [`JournalError::InUse`].
+    pub fn open(data: &Path, config: &config::History) -> Result<Self, JournalError> {
+        let lock = lock(data)?;
+        let path = data.join(FILE);
+        let mut store = Store::writer(&path, config.max_mb)?;
+        // Found now and not at the first turn.
+        let writable = store.probe();
+        if let Err(error) = &writable {
+            tracing::error!(path = %path.display(), %error, "turns are refused until the journal can be written");
+        }
+        let shared = Arc::new(Shared {
+            writable: AtomicBool::new(writable.is_ok()),
+            amendments: Amendments::default(),
+            commits: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+        });
+        let known = Arc::new(Known::default());
+        let (reader, mut threads) = Reader::start(&path)?;
+        let (orders, waiting) = bounded(config.queue + OTHER_ORDERS);
+        let writer = Writer {
+            path: path.clone(),
+            store,
+            max_mb: config.max_mb,
+            batch: config.batch,
+            orders: waiting,
+            shared: Arc::clone(&shared),
+        };
+        threads.push(thread("journal-write", &path, move || writer.run())?);
+        let scan = Scan { path: path.clone(), known: Arc::clone(&known), shared: Arc::clone(&shared) };
+        threads.push(thread("journal-scan", &path, move || scan.run())?);
+        Ok(Self {
+            orders,
+            room: Arc::new(Semaphore::new(config.queue)),
+            queue: config.queue,
+            patience_ms: config.write_timeout_ms,
+            shared,
+            known,
+            reader: Mutex::new(Some(Arc::new(reader))),
+            threads: Mutex::new(threads),
+            _lock: lock,
+        })
+    }
+
+    /// Whether records can be written, as far as is known.
+    pub fn is_writable(&self) -> bool {
+        self.shared.is_writable()
+    }
+
+    /// What may be stored.
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    pub fn stats(&self) -> JournalStats {
+        JournalStats {
+            commits: self.shared.commits.load(Ordering::Relaxed),
+            records: self.shared.records.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Writes a record; when this returns it is on the disk. If it fails the record is not stored, but for
+    /// [`JournalError::Late`], after which it may be.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn put(&self, record: &Record) -> Result<(), JournalError> {
+        let row = Row::new(record)?;
+        self.known.add_turn(&record.key());
+        self.known.add_conversation(&record.npc, &record.player);
+        let written = async {
+            let place = Arc::clone(&self.room).acquire_owned().await.map_err(|_| JournalError::Closed)?;
+            let (done, answer) = oneshot::channel();
+            // Who has a place finds room in the queue.
+            let order = Order::Put(Put { row, done, _place: place });
+            self.orders.try_send(order).map_err(|error| {
+                if error.is_full() { JournalError::Busy(self.queue) } else { JournalError::Closed }
+            })?;
+            answer.await.unwrap_or(Err(JournalError::Closed))
+        };
+        match tokio::time::timeout(Duration::from_millis(self.patience_ms), written).await {
+            Ok(result) => result,
+            Err(_) => Err(JournalError::Late(self.patience_ms)),
+        }
+    }
+
+    /// Changes what was heard of a stored record: soon, and nobody waits for it. `heard` is what holds when it is
+    /// asked.
+    pub fn amend(&self, id: Uuid, heard: impl FnOnce() -> Heard) {
+        if self.shared.amendments.add(id, heard) {
+            // Fails if the queue is full, and then the writer comes by in any case, or if the journal is closed.
+            let _ = self.orders.try_send(Order::Amend);
+        }
+    }
+
+    /// The record with this key.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn find(&self, key: IdempotencyKey) -> Result<Option<Record>, JournalError> {
+        self.reader()?.ask(move |store| store.find(&key)).await
+    }
+
+    /// The last lines of a conversation, newest first.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn conversation(
+        &self,
+        npc: &str,
+        player: &str,
+        limit: usize,
+    ) -> Result<Vec<Record>, JournalError> {
+        let (npc, player) = (npc.to_owned(), player.to_owned());
+        self.reader()?.ask(move |store| store.conversation(&npc, &player, limit as i64)).await
+    }
+
+    /// What happened with an NPC, newest first; `before`: what is older than this record.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn page(
+        &self,
+        npc: &str,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Record>, JournalError> {
+        let npc = npc.to_owned();
+        self.reader()?.ask(move |store| store.page(&npc, before, limit as i64)).await
+    }
+
+    fn reader(&self) -> Result<Arc<Reader>, JournalError> {
+        self.reader.lock().clone().ok_or(JournalError::Closed)
+    }
+
+    /// Writes what waits and ends the threads. Blocks. What comes later is refused.
+    pub fn close(&self) {
+        self.shared.closing.store(true, Ordering::Release);
+        drop(self.reader.lock().take());
+        // Fails if it was closed before.
+        let _ = self.orders.send(Order::Stop);
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the journal panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Makes the folder and takes it for this process.
+fn lock(data: &Path) -> Result<File, JournalError> {
+    let path = data.join(LOCK);
+    let open = |error: std::io::Error| JournalError::Open { path: path.clone(), reason: error.to_string() };
+    fs::create_dir_all(data).map_err(open)?;
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(open)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(data.to_owned())),
+        Err(TryLockError::Error(error)) => Err(open(error)),
+    }
+}
+
+fn thread(
+    name: &str,
+    path: &Path,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, JournalError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|error| JournalError::Open { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// Reads once what is stored, so that it is known.
+struct Scan {
+    path: PathBuf,
+    known: Arc<Known>,
+    shared: Arc<Shared>,
+}
+
+impl Scan {
+    fn run(&self) {
+        match self.read() {
+            Ok(()) => self.known.complete(),
+            Err(JournalError::Closed) => {}
+            // Every turn is looked up then, which is slower and not wrong.
+            Err(error) => tracing::error!(%error, "what the journal holds could not be read at once"),
+        }
+    }
+
+    fn read(&self) -> Result<(), JournalError> {
+        let mut store = Store::reader(&self.path)?;
+        let mut after = Vec::new();
+        loop {
+            let page = self.unless_closing(store.keys(&after, SCAN))?;
+            let Some(last) = page.last() else { break };
+            for key in &page {
+                let key = key.as_slice().try_into().map_err(|_| JournalError::Read("a key is too short".into()));
+                self.known.add_turn(key?);
+            }
+            after.clone_from(last);
+        }
+        let mut after = (String::new(), String::new());
+        loop {
+            let page = self.unless_closing(store.conversations(&after, SCAN))?;
+            let Some(last) = page.last() else { return Ok(()) };
+            for (npc, player) in &page {
+                self.known.add_conversation(npc, player);
+            }
+            after = last.clone();
+        }
+    }
+
+    fn unless_closing<T>(&self, page: Result<T, JournalError>) -> Result<T, JournalError> {
+        if self.shared.closing.load(Ordering::Acquire) { Err(JournalError::Closed) } else { page }
+    }
+}

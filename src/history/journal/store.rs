@@ -1,0 +1,332 @@
+//! The journal's database: one connection, and every statement that is made on it.
+
+use std::path::Path;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel::sqlite::SqliteConnection;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use uuid::Uuid;
+
+use super::JournalError;
+use super::schema::{interactions, probes};
+use crate::history::record::{Heard, IdempotencyKey, Kind, Record, Stored};
+
+pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// What a probe writes: room for some turns.
+const PROBE_BYTES: usize = 256 << 10;
+
+/// How long a statement waits for another process that holds the database, such as a backup.
+const BUSY_MS: u32 = 1000;
+
+/// A record as it is written.
+#[derive(Debug, Clone, Insertable, Queryable, Selectable)]
+#[diesel(table_name = interactions, treat_none_as_default_value = false)]
+pub(super) struct Row {
+    id: Vec<u8>,
+    idempotency_key: Vec<u8>,
+    version: i32,
+    kind: String,
+    npc: String,
+    player: String,
+    said: String,
+    heard: Option<i64>,
+    body: Vec<u8>,
+}
+
+impl Row {
+    pub fn new(record: &Record) -> Result<Self, JournalError> {
+        let (version, body) = record.encode()?;
+        Ok(Self {
+            id: record.id.as_bytes().to_vec(),
+            idempotency_key: record.key().to_vec(),
+            version,
+            kind: record.kind.name().to_owned(),
+            npc: record.npc.clone(),
+            player: record.player.clone(),
+            said: record.heard.said.clone(),
+            heard: stored_chars(&record.heard),
+            body,
+        })
+    }
+
+    fn record(self) -> Result<Record, JournalError> {
+        let id = Uuid::from_slice(&self.id).map_err(|error| JournalError::Read(error.to_string()))?;
+        let chars = self.heard.map(|chars| u64::try_from(chars).unwrap_or(0));
+        Ok(Record::decode(Stored {
+            id,
+            version: self.version,
+            kind: self.kind,
+            npc: self.npc,
+            player: self.player,
+            heard: Heard { said: self.said, chars },
+            body: self.body,
+        })?)
+    }
+}
+
+fn stored_chars(heard: &Heard) -> Option<i64> {
+    heard.chars.map(|chars| i64::try_from(chars).unwrap_or(i64::MAX))
+}
+
+/// A connection.
+pub(super) struct Store {
+    connection: SqliteConnection,
+}
+
+#[derive(QueryableByName)]
+struct JournalMode {
+    #[diesel(sql_type = Text)]
+    journal_mode: String,
+}
+
+fn write_error(error: impl std::fmt::Display) -> JournalError {
+    JournalError::Write(error.to_string())
+}
+
+fn read_error(error: impl std::fmt::Display) -> JournalError {
+    JournalError::Read(error.to_string())
+}
+
+impl From<diesel::result::Error> for JournalError {
+    fn from(error: diesel::result::Error) -> Self {
+        write_error(error)
+    }
+}
+
+impl Store {
+    /// Opens the database to write, makes it if it is missing, and brings it up to date. `max_mb`: how large it may
+    /// become; 0: as large as the disk lets it.
+    pub fn writer(path: &Path, max_mb: u64) -> Result<Self, JournalError> {
+        let open = |reason: String| JournalError::Open { path: path.to_owned(), reason };
+        let mut store = Self::connect(path)?;
+        let connection = &mut store.connection;
+        // Readers do not wait for the writer, and a commit has reached the disk when it returns.
+        let mode: JournalMode = diesel::sql_query("PRAGMA journal_mode = WAL")
+            .get_result(connection)
+            .map_err(|error| open(error.to_string()))?;
+        if mode.journal_mode != "wal" {
+            return Err(open("its file system cannot hold a write-ahead log".into()));
+        }
+        connection.batch_execute("PRAGMA synchronous = FULL").map_err(|error| open(error.to_string()))?;
+        connection.run_pending_migrations(MIGRATIONS).map_err(|error| open(error.to_string()))?;
+        if max_mb > 0 {
+            // Of 4096 bytes each, which is what SQLite makes.
+            let pages = max_mb.saturating_mul(256);
+            connection
+                .batch_execute(&format!("PRAGMA max_page_count = {pages}"))
+                .map_err(|error| open(error.to_string()))?;
+        }
+        Ok(store)
+    }
+
+    /// Opens the database to read.
+    pub fn reader(path: &Path) -> Result<Self, JournalError> {
+        let mut store = Self::connect(path)?;
+        store.connection.batch_execute("PRAGMA query_only = ON").map_err(read_error)?;
+        Ok(store)
+    }
+
+    fn connect(path: &Path) -> Result<Self, JournalError> {
+        let open = |reason: String| JournalError::Open { path: path.to_owned(), reason };
+        let name = path.to_str().ok_or_else(|| open("the name is no UTF-8".into()))?;
+        let mut connection =
+            SqliteConnection::establish(name).map_err(|error| open(error.to_string()))?;
+        connection
+            .batch_execute(&format!("PRAGMA busy_timeout = {BUSY_MS}"))
+            .map_err(|error| open(error.to_string()))?;
+        Ok(Self { connection })
+    }
+
+    /// Writes all of it and syncs once, or nothing of it. Returns for each row whether it was new: one whose id or key
+    /// is stored already changes nothing.
+    pub fn write(&mut self, rows: &[&Row], amendments: &[(Uuid, Heard)]) -> Result<Vec<bool>, JournalError> {
+        self.connection.immediate_transaction(|connection| {
+            let mut new = Vec::with_capacity(rows.len());
+            for row in rows {
+                let inserted =
+                    diesel::insert_or_ignore_into(interactions::table).values(*row).execute(connection)?;
+                new.push(inserted == 1);
+            }
+            for (id, heard) in amendments {
+                diesel::update(interactions::table.find(id.as_bytes().as_slice()))
+                    .set((interactions::said.eq(&heard.said), interactions::heard.eq(stored_chars(heard))))
+                    .execute(connection)?;
+            }
+            Ok(new)
+        })
+    }
+
+    /// Whether there is room for some turns: writes as much and takes it back.
+    pub fn probe(&mut self) -> Result<(), JournalError> {
+        let filling = vec![0_u8; PROBE_BYTES];
+        self.connection.immediate_transaction(|connection| {
+            diesel::replace_into(probes::table)
+                .values((probes::id.eq(1), probes::filling.eq(&filling)))
+                .execute(connection)
+        })?;
+        diesel::delete(probes::table).execute(&mut self.connection)?;
+        Ok(())
+    }
+
+    /// The record with this key.
+    pub fn find(&mut self, key: &IdempotencyKey) -> Result<Option<Record>, JournalError> {
+        interactions::table
+            .filter(interactions::idempotency_key.eq(key.as_slice()))
+            .select(Row::as_select())
+            .first(&mut self.connection)
+            .optional()
+            .map_err(read_error)?
+            .map(Row::record)
+            .transpose()
+    }
+
+    /// The last lines of a conversation, newest first.
+    pub fn conversation(&mut self, npc: &str, player: &str, limit: i64) -> Result<Vec<Record>, JournalError> {
+        let rows = interactions::table
+            .filter(interactions::npc.eq(npc).and(interactions::player.eq(player)))
+            .filter(interactions::kind.eq(Kind::Dialogue.name()))
+            .order(interactions::id.desc())
+            .limit(limit)
+            .select(Row::as_select())
+            .load(&mut self.connection)
+            .map_err(read_error)?;
+        rows.into_iter().map(Row::record).collect()
+    }
+
+    /// What happened with an NPC, newest first; `before`: what is older than this record.
+    pub fn page(
+        &mut self,
+        npc: &str,
+        before: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Record>, JournalError> {
+        let before = before.unwrap_or(Uuid::max());
+        let rows = interactions::table
+            .filter(interactions::npc.eq(npc).and(interactions::id.lt(before.as_bytes().as_slice())))
+            .order(interactions::id.desc())
+            .limit(limit)
+            .select(Row::as_select())
+            .load(&mut self.connection)
+            .map_err(read_error)?;
+        rows.into_iter().map(Row::record).collect()
+    }
+
+    /// The keys behind `after`, in their order, from the index alone.
+    pub fn keys(&mut self, after: &[u8], limit: i64) -> Result<Vec<Vec<u8>>, JournalError> {
+        interactions::table
+            .filter(interactions::idempotency_key.gt(after))
+            .order(interactions::idempotency_key.asc())
+            .limit(limit)
+            .select(interactions::idempotency_key)
+            .load(&mut self.connection)
+            .map_err(read_error)
+    }
+
+    /// The conversations behind this one, in their order, from the index alone.
+    pub fn conversations(
+        &mut self,
+        after: &(String, String),
+        limit: i64,
+    ) -> Result<Vec<(String, String)>, JournalError> {
+        let (npc, player) = after;
+        interactions::table
+            .filter(interactions::npc.ge(npc))
+            .filter(interactions::npc.gt(npc).or(interactions::player.gt(player)))
+            .order((interactions::npc.asc(), interactions::player.asc()))
+            .limit(limit)
+            .select((interactions::npc, interactions::player))
+            .distinct()
+            .load(&mut self.connection)
+            .map_err(read_error)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::history::record::tests::record;
+
+    #[derive(QueryableByName)]
+    struct Name {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+
+    fn tables(store: &mut Store) -> Vec<String> {
+        let names: Vec<Name> = diesel::sql_query("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1")
+            .load(&mut store.connection)
+            .unwrap();
+        names.into_iter().map(|name| name.name).collect()
+    }
+
+    #[test]
+    fn migrations_go_up_and_down_and_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let mut store = Store::writer(&path, 0).unwrap();
+        let all = ["__diesel_schema_migrations", "interactions", "probes"];
+        assert_eq!(tables(&mut store), all);
+        store.connection.revert_all_migrations(MIGRATIONS).unwrap();
+        assert_eq!(tables(&mut store), all[..1]);
+        drop(store);
+        let mut store = Store::writer(&path, 0).unwrap();
+        assert_eq!(tables(&mut store), all);
+        store.write(&[&Row::new(&record("n", "anna", "t")).unwrap()], &[]).unwrap();
+        drop(store);
+        assert_eq!(Store::writer(&path, 0).unwrap().page("n", None, 5).unwrap().len(), 1, "opened as it was left");
+    }
+
+    #[test]
+    fn a_commit_is_on_the_disk() {
+        #[derive(QueryableByName)]
+        struct Level {
+            #[diesel(sql_type = diesel::sql_types::Integer)]
+            synchronous: i32,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::writer(&folder.path().join("journal.sqlite"), 0).unwrap();
+        let level: Level = diesel::sql_query("PRAGMA synchronous").get_result(&mut store.connection).unwrap();
+        assert_eq!(level.synchronous, 2, "FULL");
+    }
+
+    #[test]
+    fn conversations_and_keys_are_read_in_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::writer(&folder.path().join("journal.sqlite"), 0).unwrap();
+        let mut records = Vec::new();
+        for npc in ["a", "b", "c"] {
+            for player in ["x", "y"] {
+                for turn in ["1", "2"] {
+                    records.push(record(npc, player, turn));
+                }
+            }
+        }
+        let rows: Vec<_> = records.iter().map(|record| Row::new(record).unwrap()).collect();
+        let new = store.write(&rows.iter().collect::<Vec<_>>(), &[]).unwrap();
+        assert!(new.iter().all(|new| *new));
+        let (mut pairs, mut after) = (Vec::new(), (String::new(), String::new()));
+        while let page @ [.., last] = store.conversations(&after, 2).unwrap().as_slice() {
+            after = last.clone();
+            pairs.extend_from_slice(page);
+        }
+        let pair = |npc: &str, player: &str| (npc.to_owned(), player.to_owned());
+        assert_eq!(pairs, ["a", "b", "c"].map(|npc| [pair(npc, "x"), pair(npc, "y")]).concat());
+        let (mut keys, mut after) = (Vec::new(), Vec::new());
+        while let page @ [.., last] = store.keys(&after, 5).unwrap().as_slice() {
+            after.clone_from(last);
+            keys.extend_from_slice(page);
+        }
+        let mut expected: Vec<_> = records.iter().map(|record| record.key().to_vec()).collect();
+        expected.sort();
+        assert_eq!(keys, expected);
+    }
+}

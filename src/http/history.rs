@@ -1,0 +1,130 @@
+//! `/api/v1/npcs/{id}/history`: what happened with an NPC.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::AppState;
+use super::api::refusal;
+use crate::history::Record;
+use crate::wire::{AdapterUse, DoneReason, TimingInfo, UsageInfo};
+
+/// Items of a page, unless it says otherwise, and at most.
+const PAGE: usize = 50;
+const MAX_PAGE: usize = 500;
+
+/// What of the list is wanted. Taken as text, so that a bad value is answered in our own words.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Wanted {
+    limit: Option<String>,
+    before: Option<String>,
+}
+
+/// A page, newest first.
+#[derive(Debug, Serialize)]
+struct Page {
+    items: Vec<Item>,
+    /// `before` of the next page; absent: this is the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// A record as operators see it.
+#[derive(Debug, Serialize)]
+struct Item {
+    id: String,
+    kind: &'static str,
+    npc: String,
+    player: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    turn: String,
+    archetype: String,
+    /// What the player said.
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<String>,
+    /// What the NPC said, and what of it the player heard.
+    said: String,
+    heard: String,
+    reason: DoneReason,
+    fallback: bool,
+    adapters: Vec<AdapterUse>,
+    audience: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    importance: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    world_time: Option<String>,
+    at_ms: u64,
+    usage: UsageInfo,
+    timing: TimingInfo,
+}
+
+impl From<Record> for Item {
+    fn from(record: Record) -> Self {
+        let Record { id, kind, npc, player, heard, body } = record;
+        Self {
+            id: id.to_string(),
+            kind: kind.name(),
+            npc,
+            player,
+            session: body.session,
+            turn: body.turn,
+            archetype: body.archetype,
+            text: body.text,
+            context: body.context,
+            heard: heard.text().to_owned(),
+            said: heard.said,
+            reason: body.reason,
+            fallback: body.fallback,
+            adapters: body.adapters,
+            audience: body.audience,
+            importance: body.importance,
+            world_time: body.world_time,
+            at_ms: body.at_ms,
+            usage: body.usage,
+            timing: body.timing,
+        }
+    }
+}
+
+/// An NPC that nobody has spoken with has no items.
+pub(super) async fn list(
+    State(state): State<AppState>,
+    Path(npc): Path<String>,
+    Query(wanted): Query<Wanted>,
+) -> Response {
+    let (limit, before) = match read(&wanted) {
+        Ok(wanted) => wanted,
+        Err(message) => return refusal(StatusCode::BAD_REQUEST, &message),
+    };
+    // One more tells whether there is another page.
+    match state.gateway.history().journal().page(&npc, before, limit + 1).await {
+        Ok(mut records) => {
+            let more = records.len() > limit;
+            records.truncate(limit);
+            let next = records.last().filter(|_| more).map(|record| record.id.to_string());
+            Json(Page { items: records.into_iter().map(Item::from).collect(), next }).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, npc, "a history could not be read");
+            refusal(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be read now; try again")
+        }
+    }
+}
+
+fn read(wanted: &Wanted) -> Result<(usize, Option<Uuid>), String> {
+    let limit = match &wanted.limit {
+        None => PAGE,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MAX_PAGE).contains(limit))
+            .ok_or_else(|| format!("limit is {text:?}, but must be a number, 1 to {MAX_PAGE}"))?,
+    };
+    let before = wanted.before.as_ref().map(|text| text.parse::<Uuid>()).transpose();
+    Ok((limit, before.map_err(|_| "before must be the id of an item".to_owned())?))
+}

@@ -1,0 +1,195 @@
+//! The end of a turn: it is on the disk before anybody is told, and what is heard later follows it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+
+use super::events::Item;
+use super::run::{Ending, Progress, Runner, millis, send};
+use super::state::TurnState;
+use super::{TurnError, TurnEvent, Turns, prompt};
+use crate::history::{Body, Exchange, JournalError, Kind, Record};
+use crate::npc::Place;
+use crate::wire::{DoneReason, ErrorCode, TimingInfo, TurnDone, UsageInfo};
+
+/// When a line that the journal could not take may be tried again.
+const RETRY_MS: u64 = 1000;
+
+/// The answer while the journal cannot be written. What exactly failed is for the log.
+pub(super) fn unwritable() -> TurnError {
+    TurnError {
+        temporary: true,
+        retry_after_ms: Some(RETRY_MS),
+        ..TurnError::new(ErrorCode::StorageFailed, "what is said cannot be stored now; try again")
+    }
+}
+
+impl Turns {
+    /// Whether what was said between the two before this start of the server is yet to be fetched.
+    pub fn is_cold(&self, player: &str, npc: &str) -> bool {
+        self.history.is_cold(npc, player)
+    }
+
+    /// Fetches it, so that the conversation goes on where it was. No turn waits for it.
+    pub async fn hydrate(&self, player: &str, npc: &str) {
+        let Some(found) = self.npcs.get(npc) else { return };
+        let archetype = &found.info.archetype;
+        let fetched = self.history.hydrate(npc, player, |record| exchange(record, archetype)).await;
+        if let Err(error) = fetched {
+            tracing::warn!(npc, %error, "a conversation goes on without what was said before");
+        }
+    }
+
+    /// What was heard of an ended turn has changed.
+    pub(super) fn amend(&self, state: &TurnState) {
+        self.history.hot().amend(&state.npc, &state.player, &state.turn, &state.heard_text());
+        // Before that, whoever stores it will see the change.
+        if state.is_stored() {
+            self.history.amend(state.interaction, || state.heard());
+        }
+    }
+}
+
+/// A stored line as prompts show it; `None`: they do not. An NPC that has become somebody else does not remember what
+/// it said when it was another.
+fn exchange(record: &Record, archetype: &str) -> Option<Exchange> {
+    let reply = record.heard.text();
+    let shown = record.kind == Kind::Dialogue && record.body.archetype == archetype && !reply.is_empty();
+    shown.then(|| Exchange {
+        turn: record.body.turn.clone(),
+        message: prompt::player_message(record.body.context.as_deref(), &record.body.text),
+        reply: reply.to_owned(),
+    })
+}
+
+impl Runner {
+    /// If the turn is in the journal: tells its `Done` again.
+    pub(super) async fn told_again(&self, events: &mpsc::Sender<Item>) -> bool {
+        let (player, npc, turn) = (&self.say.player, &self.say.npc, &self.say.turn);
+        let event = match self.turns.history.find(player, npc, turn).await {
+            Ok(Some(record)) => TurnEvent::Done(Box::new(record.done())),
+            Ok(None) if self.turns.history.journal().is_writable() => return false,
+            Ok(None) => TurnEvent::Error(Box::new(unwritable().payload(turn, Some(npc)))),
+            Err(error) => {
+                tracing::error!(npc, turn, %error, "it cannot be known whether a turn is stored");
+                TurnEvent::Error(Box::new(unwritable().payload(turn, Some(npc))))
+            }
+        };
+        // First: the next one to ask is answered by the journal again.
+        self.turns.registry.remove(&self.state);
+        // Fails only if the client is gone, and then nobody waits for it.
+        let _ = send(events, event).await;
+        true
+    }
+
+    /// Stores the turn and sends its last frames.
+    pub(super) async fn conclude(
+        &self,
+        ending: Ending,
+        progress: &Progress,
+        events: &mpsc::Sender<Item>,
+        place: Option<&mut Place>,
+    ) {
+        if matches!(ending, Ending::Failed) && progress.started.is_none() {
+            // It never began: the same id may be tried again.
+            self.turns.registry.remove(&self.state);
+            return;
+        }
+        if matches!(ending, Ending::Gone) {
+            // What was sent counts as heard, unless the client said otherwise.
+            self.state.cut(None);
+        }
+        let (reason, fallback) = match ending {
+            Ending::Line { reason, fallback } => (reason, fallback),
+            Ending::Cancelled | Ending::Gone => (DoneReason::Cancelled, false),
+            Ending::Failed => (DoneReason::Error, false),
+        };
+        let usage = &progress.usage;
+        let (cancelled, mut done) = self.state.finish(TurnDone {
+            turn: self.say.turn.clone(),
+            player: self.say.player.clone(),
+            npc: self.say.npc.clone(),
+            reason,
+            text: String::new(),
+            fallback,
+            usage: UsageInfo {
+                prompt_tokens: usage.prompt_tokens,
+                cached_tokens: usage.cached_tokens,
+                generated_tokens: usage.generated_tokens,
+            },
+            timing: TimingInfo {
+                queue_ms: usage.queue_ms as u64,
+                ttft_ms: usage.first_token_ms as u64,
+                total_ms: millis(progress.arrived),
+            },
+            interaction: (reason != DoneReason::Error).then(|| self.state.interaction.to_string()),
+        });
+        let mut failed = None;
+        if done.interaction.is_some()
+            && let Err(error) = self.store(&done).await
+        {
+            tracing::error!(npc = self.say.npc, turn = self.say.turn, %error, "a turn could not be stored");
+            failed = Some(unwritable().payload(&self.say.turn, Some(&self.say.npc)));
+            done = self.state.not_stored().unwrap_or(done);
+        }
+        self.turns.registry.ended(&self.state);
+        tracing::debug!(npc = self.say.npc, turn = self.say.turn, reason = ?done.reason, ?usage, "turn ended");
+        if let Some(place) = place {
+            // First: a client may answer `turn.done` with its next line.
+            place.vacate();
+        }
+        let failed = failed.map(|error| TurnEvent::Error(Box::new(error)));
+        let cancelled = cancelled.map(|frame| TurnEvent::Cancelled(Box::new(frame)));
+        for event in failed.into_iter().chain(cancelled).chain([TurnEvent::Done(Box::new(done))]) {
+            if send(events, event).await.is_err() {
+                // The client is gone, and nobody waits for it.
+                return;
+            }
+        }
+    }
+
+    /// Stores an ended turn, and then adds it to the conversation.
+    async fn store(&self, done: &TurnDone) -> Result<(), JournalError> {
+        let record = self.record(done);
+        self.turns.history.journal().put(&record).await?;
+        // A cancel or a playback may have come meanwhile: the record follows it.
+        if self.state.stored() != record.heard {
+            self.turns.history.amend(record.id, || self.state.heard());
+        }
+        let hot = self.turns.history.hot();
+        let known = Record { heard: self.state.heard(), ..record };
+        if let Some(exchange) = exchange(&known, &known.body.archetype) {
+            hot.push(&self.say.npc, &self.say.player, exchange);
+            // And between these two.
+            hot.amend(&self.say.npc, &self.say.player, &self.say.turn, &self.state.heard_text());
+        }
+        Ok(())
+    }
+
+    fn record(&self, done: &TurnDone) -> Record {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Record {
+            id: self.state.interaction,
+            kind: Kind::Dialogue,
+            npc: self.say.npc.clone(),
+            player: self.say.player.clone(),
+            heard: self.state.heard(),
+            body: Body {
+                turn: self.say.turn.clone(),
+                session: self.say.session.clone(),
+                archetype: self.npc.info.archetype.clone(),
+                text: self.say.text.clone(),
+                context: self.say.context.clone(),
+                reason: done.reason,
+                fallback: done.fallback,
+                adapters: if done.fallback { Vec::new() } else { self.used.clone() },
+                usage: done.usage,
+                timing: done.timing,
+                audience: self.say.audience.clone().unwrap_or_default(),
+                importance: None,
+                world_time: None,
+                at_ms: since_1970.as_millis() as u64,
+            },
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! SIGKILL under load, again and again: what a client was told is over is stored, once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::gateway::{Client, Gateway};
+
+const CLIENTS: usize = 12;
+const SETS: [&str; 3] = ["log.level=error", "engine.script_tokens_per_second=2000", "turn.max_tokens=24"];
+
+/// More of them: `NPC_GATEWAY_TEST_KILLS=100`.
+fn rounds() -> usize {
+    std::env::var("NPC_GATEWAY_TEST_KILLS").map_or(6, |rounds| rounds.parse().expect("a number of rounds"))
+}
+
+/// Talks until the gateway is gone; returns every `turn.done` that came.
+async fn talk(address: String, client: usize, round: usize, ended: Arc<AtomicUsize>) -> Vec<Value> {
+    let (player, npc) = (format!("player{client}"), format!("npc{}", client / 2));
+    let mut told = Vec::new();
+    let Ok(mut socket) = Client::joined(&address, &player, &npc).await else { return told };
+    for turn in 0.. {
+        let turn = format!("r{round}-{turn}");
+        let Ok((_, done)) = socket.say(&npc, &turn, "What of the night?").await else { break };
+        assert_eq!(done["reason"], "stop", "{done}");
+        told.push(done);
+        ended.fetch_add(1, Ordering::Relaxed);
+    }
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_a_player_was_told_is_lost_or_doubled() {
+    let data = tempfile::tempdir().unwrap();
+    let mut told: Vec<Value> = Vec::new();
+    for round in 0..rounds() {
+        let gateway = Gateway::start(data.path(), &SETS);
+        let ended = Arc::new(AtomicUsize::new(0));
+        let talks: Vec<_> = (0..CLIENTS)
+            .map(|client| tokio::spawn(talk(gateway.address.clone(), client, round, Arc::clone(&ended))))
+            .collect();
+        // In the midst of it, at another moment every time.
+        while ended.load(Ordering::Relaxed) < CLIENTS * 4 + round * 7 % 40 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        gateway.kill();
+        for talk in talks {
+            told.extend(talk.await.unwrap());
+        }
+    }
+    assert!(told.len() >= rounds() * CLIENTS, "{}", told.len());
+
+    let gateway = Gateway::start(data.path(), &SETS);
+    let mut stored: BTreeMap<String, Value> = BTreeMap::new();
+    let mut turns = BTreeSet::new();
+    for npc in 0..CLIENTS.div_ceil(2) {
+        for item in gateway.history(&format!("npc{npc}")) {
+            let text = |key: &str| item[key].as_str().unwrap().to_owned();
+            assert!(turns.insert((text("npc"), text("player"), text("turn"))), "twice: {item}");
+            assert!(stored.insert(text("id"), item).is_none(), "an id twice");
+        }
+    }
+    for done in &told {
+        let id = done["interaction"].as_str().unwrap_or_else(|| panic!("{done}"));
+        let item = stored.get(id).unwrap_or_else(|| panic!("lost: {done}"));
+        assert_eq!((&item["turn"], &item["player"]), (&done["turn"], &done["player"]));
+        assert_eq!((&item["said"], &item["heard"]), (&done["text"], &done["text"]));
+    }
+    println!("{} kills, {} turns told, {} stored", rounds(), told.len(), stored.len());
+
+    // The ids that were used are known after every restart, and nothing runs again.
+    let done = told.first().unwrap();
+    let text = |key: &str| done[key].as_str().unwrap().to_owned();
+    let mut client = Client::joined(&gateway.address, &text("player"), &text("npc")).await.unwrap();
+    for _ in 0..2 {
+        let (seen, again) = client.say(&text("npc"), &text("turn"), "Something else.").await.unwrap();
+        assert_eq!(&again, done);
+        assert_eq!(seen, BTreeMap::from([("turn.done".to_owned(), 1)]));
+    }
+}

@@ -7,7 +7,7 @@ use fastbloom::AtomicBloomFilter;
 
 use super::record::IdempotencyKey;
 
-/// 16 MiB, taken as they fill. At ten million turns less than one fresh turn in a hundred is looked up in vain; with
+/// 16 MiB. At ten million turns less than one fresh turn in a hundred is looked up in vain; with
 /// more of them more are, and nothing else changes.
 const BITS: usize = 1 << 27;
 const EXPECTED: usize = 10_000_000;

@@ -54,9 +54,9 @@ pub struct Heard {
 impl Heard {
     /// The part that was heard.
     pub fn text(&self) -> &str {
-        let end = self.chars.and_then(|chars| {
-            self.said.char_indices().nth(usize::try_from(chars).ok()?).map(|(end, _)| end)
-        });
+        let end = self
+            .chars
+            .and_then(|chars| self.said.char_indices().nth(usize::try_from(chars).ok()?).map(|(end, _)| end));
         &self.said[..end.unwrap_or(self.said.len())]
     }
 }
@@ -158,10 +158,8 @@ impl Record {
     /// # Errors
     /// [`RecordError::Broken`] if it cannot be written as MessagePack, which no body is known to do.
     pub(super) fn encode(&self) -> Result<(i32, Vec<u8>), RecordError> {
-        let broken = |error: rmp_serde::encode::Error| RecordError::Broken {
-            id: self.id,
-            reason: error.to_string(),
-        };
+        let broken =
+            |error: rmp_serde::encode::Error| RecordError::Broken { id: self.id, reason: error.to_string() };
         Ok((VERSION, rmp_serde::to_vec_named(&self.body).map_err(broken)?))
     }
 

@@ -1,6 +1,6 @@
 //! `/api/v1`: for those who run the server. Who may ask is checked for paths that do not exist, too.
 
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -14,8 +14,16 @@ use crate::config::AuthMode;
 /// The routes below `/api/v1`.
 pub(super) fn router(state: &AppState) -> Router<AppState> {
     let missing = async || refusal(StatusCode::NOT_FOUND, "there is no such resource");
-    let routes = Router::new().route("/npcs/{id}/history", get(history::list));
+    let routes = Router::new().route("/npcs/{id}", get(npc)).route("/npcs/{id}/history", get(history::list));
     routes.fallback(missing).layer(from_fn_with_state(state.clone(), admin))
+}
+
+/// An NPC that is in memory, as `npc.joined` tells of it.
+async fn npc(State(state): State<AppState>, Path(id): Path<String>) -> Response {
+    match state.gateway.npc(&id) {
+        Some(npc) => Json(npc).into_response(),
+        None => refusal(StatusCode::NOT_FOUND, "nobody has joined an NPC with this id lately"),
+    }
 }
 
 /// In `jwt` mode: `Authorization: Bearer TOKEN` with the scope `admin`. In `dev` mode everybody has every scope.

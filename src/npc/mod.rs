@@ -122,6 +122,11 @@ impl Npc {
         ChainInfo { archetype: self.pack.name.clone(), generic: tasks.is_empty(), tasks, services: None }
     }
 
+    /// What those who join it are told.
+    pub fn told(&self) -> NpcJoined {
+        NpcJoined { npc: self.info.clone(), relationship: None, face: None, chain: self.chain() }
+    }
+
     /// Checks that a join's definition, where it gives one, is this NPC's.
     fn check(&self, join: &NpcJoin) -> Result<(), NpcError> {
         let differs = |field| {
@@ -204,7 +209,7 @@ impl Npcs {
             }
         };
         npc.last_used.store(now, Ordering::Relaxed);
-        Ok(NpcJoined { npc: npc.info.clone(), relationship: None, face: None, chain: npc.chain() })
+        Ok(npc.told())
     }
 
     /// A session that had joined leaves.

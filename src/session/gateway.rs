@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::history::History;
 use crate::npc::Npcs;
 use crate::turn::Turns;
-use crate::wire::{EngineKind, Hello, Limits, MAX_AUDIENCE, PROTOCOL};
+use crate::wire::{EngineKind, Hello, Limits, MAX_AUDIENCE, NpcJoined, PROTOCOL};
 
 /// Between two batches of sockets that are closed.
 const BATCH_INTERVAL: Duration = Duration::from_millis(100);
@@ -118,6 +118,11 @@ impl Gateway {
     /// What was said.
     pub fn history(&self) -> &History {
         self.turns.history()
+    }
+
+    /// An NPC that is in memory, as those who join it are told.
+    pub fn npc(&self, id: &str) -> Option<NpcJoined> {
+        self.npcs.get(id).map(|npc| npc.told())
     }
 
     /// What tokens are checked with.

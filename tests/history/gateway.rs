@@ -27,7 +27,8 @@ pub fn scripted(data: &Path, sets: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_npc-gateway"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--set", "engine.kind=scripted"]);
     command.arg("--data").arg(data);
-    let unhurried = ["session.frames_per_second=0", "session.turns_per_minute=0", "session.heartbeat_ms=600000"];
+    let unhurried =
+        ["session.frames_per_second=0", "session.turns_per_minute=0", "session.heartbeat_ms=600000"];
     for set in unhurried.iter().chain(sets) {
         command.args(["--set", set]);
     }
@@ -142,7 +143,8 @@ impl Client {
     /// The next frame: its `op` and its payload.
     pub async fn next(&mut self) -> Result<(String, Value), Gone> {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("no frame for a minute");
+            let message =
+                tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("no frame for a minute");
             match message {
                 Some(Ok(Message::Text(text))) => {
                     let mut frame: Value = serde_json::from_str(&text).unwrap();

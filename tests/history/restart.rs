@@ -78,7 +78,8 @@ async fn a_conversation_goes_on_where_it_was() {
     let data = tempfile::tempdir().unwrap();
     let model = std::env::var("NPC_GATEWAY_TEST_MODEL").expect("run the tests with `cargo xtask test`");
     let start = || {
-        let mut command: Command = scripted(data.path(), &["turn.max_tokens=8", "turn.queue_timeout_ms=600000"]);
+        let mut command: Command =
+            scripted(data.path(), &["turn.max_tokens=8", "turn.queue_timeout_ms=600000"]);
         command.args(["--set", "engine.kind=model", "--set", "engine.rows=2", "--model", &model]);
         Gateway::spawn(command)
     };

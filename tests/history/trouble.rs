@@ -86,7 +86,10 @@ async fn a_journal_that_can_be_written_again_is_used_again() {
     let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
     let (seen, done) = client.say("lucy", "t2", "Are you there?").await.unwrap();
-    assert_eq!((seen.get("error"), &done["reason"], done.get("interaction")), (Some(&1), &json!("error"), None));
+    assert_eq!(
+        (seen.get("error"), &done["reason"], done.get("interaction")),
+        (Some(&1), &json!("error"), None)
+    );
     until_journal_is(&gateway, false);
     other.batch_execute("ROLLBACK").unwrap();
     until_journal_is(&gateway, true);

@@ -43,6 +43,7 @@ impl Cache {
     pub fn gateway(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_npc-gateway"));
         command.args(words).env("NPC_GATEWAY_CACHE", self.0.path()).env_remove("ORT_DYLIB_PATH");
+        command.env("NPC_GATEWAY__SERVER__DATA", self.0.path().join("data"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -35,7 +35,10 @@ pub(super) fn run(args: &JournalArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.server.data)?;
     let time = Duration::from_secs(args.seconds);
     super::super::runtime()?.block_on(async {
-        println!("{:<22} {:>9} {:>9} {:>9} {:>9} {:>9}", "turns", "a second", "a commit", "p50 ms", "p99 ms", "max ms");
+        println!(
+            "{:<22} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "turns", "a second", "a commit", "p50 ms", "p99 ms", "max ms"
+        );
         for &writers in &args.writers {
             let history = Measured::open(&config.server.data, &config.history)?;
             let waits = closed(&history.history, writers, time).await?;

@@ -125,6 +125,7 @@ impl Journal {
         let writer = Writer {
             path: path.clone(),
             store,
+            identity: writer::identity(&path),
             max_mb: config.max_mb,
             batch: config.batch,
             orders: waiting,
@@ -261,7 +262,13 @@ impl Drop for Journal {
 fn lock(data: &Path) -> Result<File, JournalError> {
     let path = data.join(LOCK);
     let open = |error: std::io::Error| JournalError::Open { path: path.clone(), reason: error.to_string() };
+    let missing: Vec<_> = data.ancestors().take_while(|folder| !folder.exists()).collect();
     fs::create_dir_all(data).map_err(open)?;
+    for folder in missing {
+        // A new folder is there after a crash only if the one that it lies in was synced.
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new("."))).and_then(|parent| parent.sync_all()).map_err(open)?;
+    }
     let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(open)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -305,7 +312,8 @@ impl Scan {
             let page = self.unless_closing(store.keys(&after, SCAN))?;
             let Some(last) = page.last() else { break };
             for key in &page {
-                let key = key.as_slice().try_into().map_err(|_| JournalError::Read("a key is too short".into()));
+                let key =
+                    key.as_slice().try_into().map_err(|_| JournalError::Read("a key is too short".into()));
                 self.known.add_turn(key?);
             }
             after.clone_from(last);

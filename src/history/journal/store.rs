@@ -132,8 +132,7 @@ impl Store {
     fn connect(path: &Path) -> Result<Self, JournalError> {
         let open = |reason: String| JournalError::Open { path: path.to_owned(), reason };
         let name = path.to_str().ok_or_else(|| open("the name is no UTF-8".into()))?;
-        let mut connection =
-            SqliteConnection::establish(name).map_err(|error| open(error.to_string()))?;
+        let mut connection = SqliteConnection::establish(name).map_err(|error| open(error.to_string()))?;
         connection
             .batch_execute(&format!("PRAGMA busy_timeout = {BUSY_MS}"))
             .map_err(|error| open(error.to_string()))?;
@@ -197,12 +196,7 @@ impl Store {
     }
 
     /// What happened with an NPC, newest first; `before`: what is older than this record.
-    pub fn page(
-        &mut self,
-        npc: &str,
-        before: Option<Uuid>,
-        limit: i64,
-    ) -> Result<Vec<Record>, JournalError> {
+    pub fn page(&mut self, npc: &str, before: Option<Uuid>, limit: i64) -> Result<Vec<Record>, JournalError> {
         let before = before.unwrap_or(Uuid::max());
         let rows = interactions::table
             .filter(interactions::npc.eq(npc).and(interactions::id.lt(before.as_bytes().as_slice())))
@@ -262,9 +256,10 @@ pub(super) mod tests {
     }
 
     fn tables(store: &mut Store) -> Vec<String> {
-        let names: Vec<Name> = diesel::sql_query("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1")
-            .load(&mut store.connection)
-            .unwrap();
+        let names: Vec<Name> =
+            diesel::sql_query("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1")
+                .load(&mut store.connection)
+                .unwrap();
         names.into_iter().map(|name| name.name).collect()
     }
 
@@ -282,7 +277,11 @@ pub(super) mod tests {
         assert_eq!(tables(&mut store), all);
         store.write(&[&Row::new(&record("n", "anna", "t")).unwrap()], &[]).unwrap();
         drop(store);
-        assert_eq!(Store::writer(&path, 0).unwrap().page("n", None, 5).unwrap().len(), 1, "opened as it was left");
+        assert_eq!(
+            Store::writer(&path, 0).unwrap().page("n", None, 5).unwrap().len(),
+            1,
+            "opened as it was left"
+        );
     }
 
     #[test]

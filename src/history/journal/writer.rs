@@ -1,6 +1,7 @@
 //! The thread that writes: whatever waits is written together and synced once.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,11 +33,20 @@ pub(super) struct Put {
 pub(super) struct Writer {
     pub path: PathBuf,
     pub store: Store,
+    /// Of the store's file.
+    pub identity: Option<Identity>,
     pub max_mb: u64,
     /// Records in one transaction.
     pub batch: usize,
     pub orders: Receiver<Order>,
     pub shared: Arc<Shared>,
+}
+
+/// Device and inode. SQLite goes on writing into a file that was removed.
+type Identity = (u64, u64);
+
+pub(super) fn identity(path: &Path) -> Option<Identity> {
+    path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl Writer {
@@ -73,14 +83,18 @@ impl Writer {
     fn write(&mut self, puts: &mut Vec<Put>) {
         let amendments = self.shared.amendments.take();
         let healthy = self.shared.is_writable();
-        if !healthy && let Err(error) = self.reopen().and_then(|()| self.store.probe()) {
+        let prepared = if healthy { self.check() } else { self.reopen() };
+        if let Err(error) = prepared {
             self.failed(&error, puts);
             self.shared.amendments.put_back(amendments);
             return;
         }
         let rows: Vec<&Row> = puts.iter().map(|put| &put.row).collect();
-        let written =
-            if rows.is_empty() && amendments.is_empty() { Ok(Vec::new()) } else { self.store.write(&rows, &amendments) };
+        let written = if rows.is_empty() && amendments.is_empty() {
+            Ok(Vec::new())
+        } else {
+            self.store.write(&rows, &amendments)
+        };
         match written {
             Ok(new) => {
                 if !healthy {
@@ -109,14 +123,30 @@ impl Writer {
         }
     }
 
+    /// Whether what is written goes to where it will be found.
+    fn check(&self) -> Result<(), JournalError> {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            Ok(())
+        } else {
+            Err(self.gone())
+        }
+    }
+
+    fn gone(&self) -> JournalError {
+        JournalError::Open {
+            path: self.path.clone(),
+            reason: "it is gone; start the server again".to_owned(),
+        }
+    }
+
     /// What failed may be the connection's own state.
     fn reopen(&mut self) -> Result<(), JournalError> {
         if !self.path.exists() {
             // A new file would be a journal that has forgotten everything.
-            let reason = "it is gone; start the server again".to_owned();
-            return Err(JournalError::Open { path: self.path.clone(), reason });
+            return Err(self.gone());
         }
         self.store = Store::writer(&self.path, self.max_mb)?;
-        Ok(())
+        self.identity = identity(&self.path);
+        self.store.probe()
     }
 }

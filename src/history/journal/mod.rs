@@ -185,7 +185,11 @@ impl Journal {
         };
         match tokio::time::timeout(Duration::from_millis(self.patience_ms), written).await {
             Ok(result) => result,
-            Err(_) => Err(JournalError::Late(self.patience_ms)),
+            Err(_) => {
+                // Until a write returns, nothing more is let in to wait.
+                self.shared.set_writable(false);
+                Err(JournalError::Late(self.patience_ms))
+            }
         }
     }
 

@@ -90,12 +90,6 @@ fn read_error(error: impl std::fmt::Display) -> JournalError {
     JournalError::Read(error.to_string())
 }
 
-impl From<diesel::result::Error> for JournalError {
-    fn from(error: diesel::result::Error) -> Self {
-        write_error(error)
-    }
-}
-
 impl Store {
     /// Opens the database to write, makes it if it is missing, and brings it up to date. `max_mb`: how large it may
     /// become; 0: as large as the disk lets it.
@@ -142,7 +136,7 @@ impl Store {
     /// Writes all of it and syncs once, or nothing of it. Returns for each row whether it was new: one whose id or key
     /// is stored already changes nothing.
     pub fn write(&mut self, rows: &[&Row], amendments: &[(Uuid, Heard)]) -> Result<Vec<bool>, JournalError> {
-        self.connection.immediate_transaction(|connection| {
+        self.transaction(|connection| {
             let mut new = Vec::with_capacity(rows.len());
             for row in rows {
                 let inserted =
@@ -161,13 +155,26 @@ impl Store {
     /// Whether there is room for some turns: writes as much and takes it back.
     pub fn probe(&mut self) -> Result<(), JournalError> {
         let filling = vec![0_u8; PROBE_BYTES];
-        self.connection.immediate_transaction(|connection| {
+        self.transaction(|connection| {
             diesel::replace_into(probes::table)
                 .values((probes::id.eq(1), probes::filling.eq(&filling)))
                 .execute(connection)
         })?;
-        diesel::delete(probes::table).execute(&mut self.connection)?;
+        diesel::delete(probes::table).execute(&mut self.connection).map_err(write_error)?;
         Ok(())
+    }
+
+    /// All of it or nothing. SQLite takes some failed transactions back by itself, and diesel then tells of that alone:
+    /// the cause is what is wanted.
+    fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
+    ) -> Result<T, JournalError> {
+        let mut cause = None;
+        let done = self.connection.immediate_transaction(|connection| {
+            work(connection).inspect_err(|error| cause = Some(error.to_string()))
+        });
+        done.map_err(|error: diesel::result::Error| cause.map_or_else(|| write_error(error), JournalError::Write))
     }
 
     /// The record with this key.

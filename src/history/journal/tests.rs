@@ -241,7 +241,8 @@ proptest! {
                         }
                     }
                     Step::Amend { which, chars, cut } if !model.is_empty() => {
-                        let record = model.values_mut().nth(which.index(model.len())).unwrap();
+                        let at = which.index(model.len());
+                        let record = model.values_mut().nth(at).unwrap();
                         record.heard.chars = Some(chars.into());
                         if cut {
                             record.heard = Heard { said: record.heard.text().to_owned(), chars: None };
@@ -273,7 +274,8 @@ proptest! {
                 }
             }
             for record in model.values() {
-                prop_assert_eq!(journal.find(record.key()).await.unwrap().as_ref(), Some(record));
+                let found = journal.find(record.key()).await.unwrap();
+                prop_assert_eq!(found.as_ref(), Some(record));
             }
             prop_assert_eq!(journal.find(turn_key("p9", "n0", "1")).await.unwrap(), None);
             Ok(())

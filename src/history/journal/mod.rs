@@ -8,12 +8,13 @@ mod error;
 mod reader;
 mod schema;
 mod store;
+mod tender;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -29,6 +30,7 @@ pub use error::JournalError;
 use self::amendments::Amendments;
 use self::reader::Reader;
 use self::store::{Row, Store};
+use self::tender::{Never, Tender};
 use self::writer::{Order, Put, Writer};
 use super::known::Known;
 use super::record::{Heard, IdempotencyKey, Record};
@@ -38,8 +40,6 @@ use crate::config;
 const FILE: &str = "journal.sqlite";
 /// Held for as long as the server runs: two would not know of each other's turns.
 const LOCK: &str = "journal.lock";
-/// Keys read at once while what is stored becomes known.
-const SCAN: i64 = 4096;
 /// Orders besides the records, for which the queue has room too.
 const OTHER_ORDERS: usize = 16;
 
@@ -51,7 +51,6 @@ struct Shared {
     /// Transactions, and the records in them.
     commits: AtomicU64,
     records: AtomicU64,
-    closing: AtomicBool,
 }
 
 impl Shared {
@@ -88,6 +87,8 @@ pub struct Journal {
     shared: Arc<Shared>,
     known: Arc<Known>,
     reader: Mutex<Option<Arc<Reader>>>,
+    /// Dropped when it is closed.
+    open: Mutex<Option<Sender<Never>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: File,
 }
@@ -117,7 +118,6 @@ impl Journal {
             amendments: Amendments::default(),
             commits: AtomicU64::new(0),
             records: AtomicU64::new(0),
-            closing: AtomicBool::new(false),
         });
         let known = Arc::new(Known::default());
         let (reader, mut threads) = Reader::start(&path)?;
@@ -132,8 +132,10 @@ impl Journal {
             shared: Arc::clone(&shared),
         };
         threads.push(thread("journal-write", &path, move || writer.run())?);
-        let scan = Scan { path: path.clone(), known: Arc::clone(&known), shared: Arc::clone(&shared) };
-        threads.push(thread("journal-scan", &path, move || scan.run())?);
+        let (open, closed) = bounded(0);
+        let tender =
+            Tender { path: path.clone(), known: Arc::clone(&known), shared: Arc::clone(&shared), closed };
+        threads.push(thread("journal-tend", &path, move || tender.run())?);
         Ok(Self {
             orders,
             room: Arc::new(Semaphore::new(config.queue)),
@@ -142,6 +144,7 @@ impl Journal {
             shared,
             known,
             reader: Mutex::new(Some(Arc::new(reader))),
+            open: Mutex::new(Some(open)),
             threads: Mutex::new(threads),
             _lock: lock,
         })
@@ -244,7 +247,7 @@ impl Journal {
 
     /// Writes what waits and ends the threads. Blocks. What comes later is refused.
     pub fn close(&self) {
-        self.shared.closing.store(true, Ordering::Release);
+        drop(self.open.lock().take());
         drop(self.reader.lock().take());
         // Fails if it was closed before.
         let _ = self.orders.send(Order::Stop);
@@ -290,50 +293,4 @@ fn thread(
         .name(name.to_owned())
         .spawn(run)
         .map_err(|error| JournalError::Open { path: path.to_owned(), reason: error.to_string() })
-}
-
-/// Reads once what is stored, so that it is known.
-struct Scan {
-    path: PathBuf,
-    known: Arc<Known>,
-    shared: Arc<Shared>,
-}
-
-impl Scan {
-    fn run(&self) {
-        match self.read() {
-            Ok(()) => self.known.complete(),
-            Err(JournalError::Closed) => {}
-            // Every turn is looked up then, which is slower and not wrong.
-            Err(error) => tracing::error!(%error, "what the journal holds could not be read at once"),
-        }
-    }
-
-    fn read(&self) -> Result<(), JournalError> {
-        let mut store = Store::reader(&self.path)?;
-        let mut after = Vec::new();
-        loop {
-            let page = self.unless_closing(store.keys(&after, SCAN))?;
-            let Some(last) = page.last() else { break };
-            for key in &page {
-                let key =
-                    key.as_slice().try_into().map_err(|_| JournalError::Read("a key is too short".into()));
-                self.known.add_turn(key?);
-            }
-            after.clone_from(last);
-        }
-        let mut after = (String::new(), String::new());
-        loop {
-            let page = self.unless_closing(store.conversations(&after, SCAN))?;
-            let Some(last) = page.last() else { return Ok(()) };
-            for (npc, player) in &page {
-                self.known.add_conversation(npc, player);
-            }
-            after = last.clone();
-        }
-    }
-
-    fn unless_closing<T>(&self, page: Result<T, JournalError>) -> Result<T, JournalError> {
-        if self.shared.closing.load(Ordering::Acquire) { Err(JournalError::Closed) } else { page }
-    }
 }

@@ -18,6 +18,10 @@ pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/
 /// What a probe writes: room for some turns.
 const PROBE_BYTES: usize = 256 << 10;
 
+/// Pages of the write-ahead log at which the writer copies what is left of it into the database by itself: 64 MiB. Until
+/// then a thread of its own does it, and no turn waits for that.
+const LOG_PAGES: u32 = 16_384;
+
 /// How long a statement waits for another process that holds the database, such as a backup.
 const BUSY_MS: u32 = 1000;
 
@@ -104,7 +108,9 @@ impl Store {
         if mode.journal_mode != "wal" {
             return Err(open("its file system cannot hold a write-ahead log".into()));
         }
-        connection.batch_execute("PRAGMA synchronous = FULL").map_err(|error| open(error.to_string()))?;
+        connection
+            .batch_execute(&format!("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {LOG_PAGES}"))
+            .map_err(|error| open(error.to_string()))?;
         connection.run_pending_migrations(MIGRATIONS).map_err(|error| open(error.to_string()))?;
         if max_mb > 0 {
             // Of 4096 bytes each, which is what SQLite makes.
@@ -114,6 +120,18 @@ impl Store {
                 .map_err(|error| open(error.to_string()))?;
         }
         Ok(store)
+    }
+
+    /// Opens the database to copy the write-ahead log into it.
+    pub fn copier(path: &Path) -> Result<Self, JournalError> {
+        let mut store = Self::connect(path)?;
+        store.connection.batch_execute("PRAGMA synchronous = FULL").map_err(write_error)?;
+        Ok(store)
+    }
+
+    /// Copies what the write-ahead log holds, while others go on reading and writing.
+    pub fn copy(&mut self) -> Result<(), JournalError> {
+        self.connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)").map_err(write_error)
     }
 
     /// Opens the database to read.
@@ -174,7 +192,9 @@ impl Store {
         let done = self.connection.immediate_transaction(|connection| {
             work(connection).inspect_err(|error| cause = Some(error.to_string()))
         });
-        done.map_err(|error: diesel::result::Error| cause.map_or_else(|| write_error(error), JournalError::Write))
+        done.map_err(|error: diesel::result::Error| {
+            cause.map_or_else(|| write_error(error), JournalError::Write)
+        })
     }
 
     /// The record with this key.

@@ -31,6 +31,7 @@ impl fmt::Debug for Readiness {
 
 /// The body of `readyz`.
 #[derive(Debug, Serialize)]
+#[allow(clippy::struct_excessive_bools)] // Each is a key of the answer.
 pub(super) struct Ready {
     #[serde(rename = "ready")]
     all: bool,

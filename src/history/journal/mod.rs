@@ -180,20 +180,18 @@ impl Journal {
             let place = Arc::clone(&self.room).acquire_owned().await.map_err(|_| JournalError::Closed)?;
             let (done, answer) = oneshot::channel();
             // Who has a place finds room in the queue.
-            let order = Order::Put(Put { row, done, _place: place });
+            let order = Order::Put(Box::new(Put { row, done, _place: place }));
             self.orders.try_send(order).map_err(|error| {
                 if error.is_full() { JournalError::Busy(self.queue) } else { JournalError::Closed }
             })?;
             answer.await.unwrap_or(Err(JournalError::Closed))
         };
-        match tokio::time::timeout(Duration::from_millis(self.patience_ms), written).await {
-            Ok(result) => result,
-            Err(_) => {
-                // Until a write returns, nothing more is let in to wait.
-                self.shared.set_writable(false);
-                Err(JournalError::Late(self.patience_ms))
-            }
-        }
+        let patience = Duration::from_millis(self.patience_ms);
+        tokio::time::timeout(patience, written).await.unwrap_or_else(|_| {
+            // Until a write returns, nothing more is let in to wait.
+            self.shared.set_writable(false);
+            Err(JournalError::Late(self.patience_ms))
+        })
     }
 
     /// Changes what was heard of a stored record: soon, and nobody waits for it. `heard` is what holds when it is

@@ -16,7 +16,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// What the thread is told.
 pub(super) enum Order {
-    Put(Put),
+    Put(Box<Put>),
     /// There are amendments.
     Amend,
     Stop,
@@ -51,7 +51,7 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
 
 impl Writer {
     pub fn run(mut self) {
-        let mut puts = Vec::with_capacity(self.batch);
+        let mut puts: Vec<Box<Put>> = Vec::with_capacity(self.batch);
         loop {
             // What failed is tried again by itself.
             let order = if self.shared.is_writable() && self.shared.amendments.is_empty() {
@@ -80,7 +80,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, puts: &mut Vec<Put>) {
+    fn write(&mut self, puts: &mut Vec<Box<Put>>) {
         let amendments = self.shared.amendments.take();
         let healthy = self.shared.is_writable();
         let prepared = if healthy { self.check() } else { self.reopen() };
@@ -114,7 +114,7 @@ impl Writer {
         }
     }
 
-    fn failed(&self, error: &JournalError, puts: &mut Vec<Put>) {
+    fn failed(&self, error: &JournalError, puts: &mut Vec<Box<Put>>) {
         if self.shared.set_writable(false) {
             tracing::error!(path = %self.path.display(), %error, "turns are refused until the journal can be written");
         }

@@ -11,10 +11,11 @@ fn needed(variable: &str) -> PathBuf {
     std::env::var_os(variable).expect("run the tests with `cargo xtask test`").into()
 }
 
+/// Servers of one data folder refuse each other: every command has its own.
+static COMMANDS: AtomicUsize = AtomicUsize::new(0);
+
 fn gateway(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_npc-gateway"));
-    // Servers of one data folder refuse each other: every command has its own.
-    static COMMANDS: AtomicUsize = AtomicUsize::new(0);
     let data = format!("cli-data-{}", COMMANDS.fetch_add(1, Ordering::Relaxed));
     let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(data);
     // What another run left there.

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running gateway; dropped, it is killed.
 pub struct Gateway {
@@ -80,7 +80,7 @@ impl Gateway {
         loop {
             let (status, mut page) = self.get(&format!("/api/v1/npcs/{npc}/history?limit=100{next}"));
             assert_eq!(status, 200, "{page}");
-            items.extend(page["items"].as_array_mut().unwrap().drain(..));
+            items.append(page["items"].as_array_mut().unwrap());
             let Some(before) = page["next"].as_str() else { return items };
             next = format!("&before={before}");
         }

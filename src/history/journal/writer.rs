@@ -51,7 +51,7 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
 
 impl Writer {
     pub fn run(mut self) {
-        let mut puts: Vec<Box<Put>> = Vec::with_capacity(self.batch);
+        let mut puts: Vec<Put> = Vec::with_capacity(self.batch);
         loop {
             // What failed is tried again by itself.
             let order = if self.shared.is_writable() && self.shared.amendments.is_empty() {
@@ -61,14 +61,14 @@ impl Writer {
             };
             let mut stopping = matches!(order, Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected));
             if let Ok(Order::Put(put)) = order {
-                puts.push(put);
+                puts.push(*put);
             }
             while !stopping
                 && puts.len() < self.batch
                 && let Ok(order) = self.orders.try_recv()
             {
                 match order {
-                    Order::Put(put) => puts.push(put),
+                    Order::Put(put) => puts.push(*put),
                     Order::Amend => {}
                     Order::Stop => stopping = true,
                 }
@@ -80,7 +80,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, puts: &mut Vec<Box<Put>>) {
+    fn write(&mut self, puts: &mut Vec<Put>) {
         let amendments = self.shared.amendments.take();
         let healthy = self.shared.is_writable();
         let prepared = if healthy { self.check() } else { self.reopen() };
@@ -114,7 +114,7 @@ impl Writer {
         }
     }
 
-    fn failed(&self, error: &JournalError, puts: &mut Vec<Box<Put>>) {
+    fn failed(&self, error: &JournalError, puts: &mut Vec<Put>) {
         if self.shared.set_writable(false) {
             tracing::error!(path = %self.path.display(), %error, "turns are refused until the journal can be written");
         }

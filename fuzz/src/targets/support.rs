@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use npc_gateway::archetype::Packs;
 use npc_gateway::config::Config;
 use npc_gateway::engine::Engine;
-use npc_gateway::history::{Hot, HotLimits};
+use npc_gateway::history::{History, HotLimits};
 use npc_gateway::npc::Npcs;
 use npc_gateway::session::{Authenticator, Gateway};
 use npc_gateway::turn::Turns;
@@ -28,19 +28,22 @@ pub fn gateway() -> (Arc<Gateway>, Handle) {
 }
 
 fn start() -> Arc<Gateway> {
-    let sets = ["npc.max_npcs=100".to_owned()];
+    let sets = ["npc.max_npcs=100", "history.max_mb=256"].map(str::to_owned);
     let config = Arc::new(Config::load(None, std::iter::empty(), &sets).expect("good settings"));
-    let hot = Arc::new(Hot::new(HotLimits {
+    let limits = HotLimits {
         conversations: 100,
         window_min: config.turn.window_min,
         window_max: config.turn.window_max,
-    }));
+    };
+    // The gateway lives as long as the process: nobody could remove it earlier.
+    let data = tempfile::tempdir().expect("a folder for the journal").keep();
+    let history = History::open(&data, &config.history, limits).expect("the journal opens");
     let path = |variable: &str| -> PathBuf { std::env::var_os(variable).expect(variable).into() };
     let (model, library) = (path("NPC_GATEWAY_TEST_MODEL"), path("ORT_DYLIB_PATH"));
     let engine = Engine::start(&model, &library, &config.engine).expect("the engine starts");
     let packs = Arc::new(Packs::load(None).expect("the built-in packs are good"));
-    let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&hot)));
-    let turns = Turns::new(engine, Arc::clone(&npcs), hot, config.turn.clone(), config.npc.clone());
+    let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(history.hot())));
+    let turns = Turns::new(engine, Arc::clone(&npcs), history, config.turn.clone(), config.npc.clone());
     let auth = Arc::new(Authenticator::new(&config.auth).expect("dev mode has no keys"));
     Gateway::new(config, auth, turns, npcs, EngineKind::Model)
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask hostile`: a million frames that no honest client sends, at a release build.
+//! `cargo xtask hostile`: millions of frames that no honest client sends, at a release build.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -36,8 +36,9 @@ const MAX_FRAME_BYTES: usize = 65536;
 
 #[derive(Debug, Args)]
 pub struct HostileArgs {
-    /// Frames, broken ones and HTTP requests in all.
-    #[arg(long, default_value_t = 1_000_000)]
+    /// Frames, broken ones and HTTP requests in all. What the server remembers of turns for two minutes fills up
+    /// meanwhile: with a million the memory may still be growing to what it may be.
+    #[arg(long, default_value_t = 3_000_000)]
     frames: u64,
     /// Sockets at the same time.
     #[arg(long, default_value_t = 32)]

@@ -39,7 +39,7 @@ enum Chore {
     BenchPeers(peers::PeersArgs),
     /// Fuzzes what reads bytes of strangers, guided by coverage.
     Fuzz(fuzz::FuzzArgs),
-    /// Sends a live server a million frames that no honest client sends.
+    /// Sends a live server millions of frames that no honest client sends.
     Hostile(hostile::HostileArgs),
     /// Offers the gateway twice what it can answer for minutes, and accounts for every line and its memory.
     Soak(soak::SoakArgs),

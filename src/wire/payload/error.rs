@@ -53,7 +53,13 @@ impl ErrorPayload {
 #[serde(untagged)]
 pub enum Limit {
     Count(u64),
-    Number(f64),
+    Number(#[serde(deserialize_with = "finite")] f64),
+}
+
+/// JSON has no other numbers, and no bound is one.
+fn finite<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    if number.is_finite() { Ok(number) } else { Err(serde::de::Error::custom("a limit is a finite number")) }
 }
 
 impl From<u64> for Limit {

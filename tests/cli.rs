@@ -331,6 +331,7 @@ fn the_log_has_the_level_that_is_asked_for() {
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let log = place.path().join("log");
     let mut command = gateway(&["serve", "--listen", "127.0.0.1:0", "--set", "engine.kind=scripted"]);
+    command.arg("--data").arg(place.path().join("data"));
     let server = started(command.stderr(std::fs::File::create(&log).unwrap()));
     let (mut socket, _) = connect(format!("ws://{}/ws", server.address)).unwrap();
     socket.close(None).unwrap();
@@ -378,8 +379,9 @@ fn a_script_answers_without_a_model() {
 
 #[test]
 fn the_journal_is_measured() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut bench = gateway(&["bench", "journal", "--writers", "1,8", "--rates", "50", "--seconds", "1"]);
-    let output = bench.output().unwrap();
+    let output = bench.arg("--data").arg(place.path()).output().unwrap();
     assert!(output.status.success(), "{}", complaint(&output));
     let table = String::from_utf8(output.stdout).unwrap();
     let rows: Vec<Vec<f64>> = table

@@ -94,7 +94,9 @@ impl TurnState {
     pub fn cut(&self, heard: Option<u64>) -> (TurnCancelled, bool) {
         let mut inner = self.inner.lock();
         let sent = inner.clock.chars();
-        let offset = heard.or(inner.heard).unwrap_or(sent).min(inner.cut.unwrap_or(sent)).min(sent);
+        // A cancel that is repeated without one keeps what the first one said.
+        let offset =
+            heard.or(inner.cut).or(inner.heard).unwrap_or(sent).min(inner.cut.unwrap_or(sent)).min(sent);
         inner.cut = Some(offset);
         if let Some((_, done)) = &mut inner.done {
             done.text = prefix(&done.text, offset).to_owned();
@@ -233,6 +235,10 @@ mod tests {
         heard.hear(4);
         heard.hear(2);
         assert_eq!(heard.cut(None).0.valid_through.text_offset, 4);
+        let more = state();
+        more.hear(4);
+        assert_eq!(more.cut(Some(6)).0.valid_through.text_offset, 6);
+        assert_eq!(more.cut(None).0.valid_through.text_offset, 6, "a repeat changes nothing");
         assert_eq!(state().cut(None).0.valid_through.text_offset, 24);
     }
 

@@ -115,7 +115,7 @@ impl App {
             (Backend::Scripted(script), EngineKind::Scripted, packs.with_adapters(|_| false))
         };
         let packs = Arc::new(packs);
-        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(history.hot())));
+        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&history)));
         let turns =
             Turns::new(engine.clone(), Arc::clone(&npcs), history, config.turn.clone(), config.npc.clone());
         let gateway = Gateway::new(Arc::new(config), auth, Arc::clone(&turns), npcs, kind);

@@ -13,6 +13,7 @@ mod logging;
 mod pull;
 mod serve;
 mod signal;
+mod store;
 
 use std::process::ExitCode;
 
@@ -49,12 +50,10 @@ enum Command {
     /// Brings the store up to date (not in this version).
     #[command(hide = true)]
     Migrate(Later),
-    /// Writes an NPC to a file (not in this version).
-    #[command(hide = true)]
-    Export(Later),
-    /// Reads an NPC from a file (not in this version).
-    #[command(hide = true)]
-    Restore(Later),
+    /// Writes an NPC and all that happened with it to a file, also while a server runs.
+    Export(store::ExportArgs),
+    /// Reads an NPC from a file that `export` wrote. No server may run on the same data meanwhile.
+    Restore(store::RestoreArgs),
     /// Plays a log of frames again (not in this version).
     #[command(hide = true)]
     Replay(Later),
@@ -102,8 +101,8 @@ fn run(command: Option<Command>) -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(args),
         Command::Plan(_) => Err(Usage::later("plan")),
         Command::Migrate(_) => Err(Usage::later("migrate")),
-        Command::Export(_) => Err(Usage::later("export")),
-        Command::Restore(_) => Err(Usage::later("restore")),
+        Command::Export(args) => store::export(&args),
+        Command::Restore(args) => store::restore(&args),
         Command::Replay(_) => Err(Usage::later("replay")),
     }
 }
@@ -131,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_is_planned_is_known() {
-        for command in ["plan --npcs 5 --json", "migrate", "export v", "restore f", "replay l"] {
+        for command in ["plan --npcs 5 --json", "migrate", "replay l"] {
             let words = std::iter::once("npc-gateway").chain(command.split(' '));
             let cli = Cli::try_parse_from(words).unwrap();
             let error = run(cli.command).unwrap_err();

@@ -41,4 +41,8 @@ pub enum PlayGrant {
     Context,
     /// `audience` of a `say`.
     Audience,
+    /// `event`.
+    Event,
+    /// `action.result`.
+    Action,
 }

@@ -66,6 +66,14 @@ impl Backend {
         }
     }
 
+    /// See [`Engine::forget_conversations`]. A script keeps nothing.
+    pub async fn forget_conversations(&self) -> Result<(), EngineError> {
+        match self {
+            Self::Model(engine) => engine.forget_conversations().await,
+            Self::Scripted(_) => Ok(()),
+        }
+    }
+
     /// Whether it takes requests.
     pub fn is_running(&self) -> bool {
         match self {

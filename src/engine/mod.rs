@@ -319,6 +319,17 @@ impl Engine {
         answer.await.map_err(|_| EngineError::Stopped)?
     }
 
+    /// Forgets what is kept of all conversations, so that nothing of a player who was erased is left in it. The next
+    /// line of each computes its whole prompt.
+    ///
+    /// # Errors
+    /// [`EngineError::Overloaded`], [`EngineError::Stopped`].
+    pub async fn forget_conversations(&self) -> Result<(), EngineError> {
+        let (done, answer) = oneshot::channel();
+        self.send(Command::Forget(done))?;
+        answer.await.map_err(|_| EngineError::Stopped)
+    }
+
     /// Whether the engine's thread takes requests.
     pub fn is_running(&self) -> bool {
         self.inner.shared.running.load(Ordering::Acquire)

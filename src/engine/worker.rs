@@ -29,6 +29,8 @@ pub enum Command {
     Failed(Version, EngineError),
     /// Nobody can name an adapter any more: what is kept of it goes as soon as no request uses it.
     Drop(Version),
+    /// What is kept of conversations goes.
+    Forget(oneshot::Sender<()>),
     Stop,
 }
 
@@ -186,6 +188,12 @@ impl Worker {
                 }
                 Command::Failed(version, error) => scheduler.adapter_failed(version, &error),
                 Command::Drop(version) => self.dropped.push(version),
+                Command::Forget(done) => {
+                    let changes = scheduler.forget_all(self.decoder.as_mut());
+                    self.apply(scheduler, &changes);
+                    // Fails only if the caller is gone.
+                    let _ = done.send(());
+                }
                 Command::Stop => return false,
             }
             if !scheduler.is_idle() && scheduler.is_parked() {

@@ -130,9 +130,9 @@ impl Hot {
         }
     }
 
-    /// Forgets the conversations of an NPC that was itself forgotten.
-    pub fn forget_npc(&self, npc: &str) {
-        self.conversations.retain(|(n, _), _| &**n != npc);
+    /// Forgets the conversations of a player.
+    pub fn forget_player(&self, player: &str) {
+        self.conversations.retain(|(_, p), _| &**p != player);
     }
 
     fn keep_within_limits(&self) {
@@ -189,6 +189,17 @@ mod tests {
         hot.push("npc", "anna", exchange(1));
         assert!(hot.window("npc", "ben").is_empty());
         assert!(hot.window("other", "anna").is_empty());
+    }
+
+    #[test]
+    fn a_player_who_is_forgotten_leaves_the_others() {
+        let hot = Hot::new(LIMITS);
+        for (npc, player) in [("npc", "anna"), ("other", "anna"), ("anna", "ben")] {
+            hot.push(npc, player, exchange(1));
+        }
+        hot.forget_player("anna");
+        assert!(hot.window("npc", "anna").is_empty() && hot.window("other", "anna").is_empty());
+        assert_eq!(hot.window("anna", "ben").len(), 1);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 mod hot;
 mod journal;
 mod known;
+mod npc;
 mod record;
+mod transfer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,8 +13,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub use hot::{Exchange, Hot, HotLimits};
-pub use journal::{Journal, JournalError, JournalStats};
-pub use record::{Body, Heard, Kind, Record, RecordError};
+pub use journal::{Erased, Journal, JournalError, JournalStats};
+pub use npc::{NpcRecord, NpcState};
+pub use record::{Body, Heard, Kind, Outcome, Record, RecordError};
+pub use transfer::{Restored, TransferError, export, restore};
 
 use crate::config;
 
@@ -81,6 +85,37 @@ impl History {
         let exchanges = records.iter().filter_map(exchange).take(wanted).collect();
         self.hot.hydrate(npc, player, exchanges);
         Ok(())
+    }
+
+    /// Stores something that is no line, and returns what is stored: one that has the same id with the client is told
+    /// again.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn tell(&self, record: Record) -> Result<Record, JournalError> {
+        let key = record.key();
+        if self.journal.known().may_have_turn(&key)
+            && let Some(stored) = self.journal.find(key).await?
+        {
+            return Ok(stored);
+        }
+        match self.journal.put(&record).await {
+            Ok(()) => Ok(record),
+            // Another one was quicker.
+            Err(JournalError::Stored) => self.journal.find(key).await?.ok_or(JournalError::Stored),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a player out of all tiers, with everything that began before this id.
+    ///
+    /// # Errors
+    /// [`JournalError`]: it may have been done in part, and is to be asked for again.
+    pub async fn erase(&self, player: &str, before: Uuid) -> Result<Erased, JournalError> {
+        // First, and it refuses what is on its way: nothing brings anything back.
+        let erased = self.journal.erase(player, before).await?;
+        self.hot.forget_player(player);
+        Ok(erased)
     }
 
     /// Changes what was heard of a stored turn.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::wire::{AdapterUse, DoneReason, TimingInfo, TurnDone, UsageInfo};
+use crate::wire::{AdapterUse, DoneReason, EventKind, TimingInfo, TurnDone, UsageInfo};
 
 /// Version of [`Body`] that is written. Keys that are added with a default need no new one.
 const VERSION: i32 = 1;
@@ -61,17 +61,28 @@ impl Heard {
     }
 }
 
+/// What became of an action that an NPC proposed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The id of the proposal.
+    pub action: String,
+    pub ok: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// Everything of a record that no query asks for by itself. Keys may be added, with a default for the records that
 /// lack them; whatever else changes needs a new version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Body {
-    /// The client's id of the turn, or of the event.
+    /// The client's id of the turn, or of the event; of an action the turn in which it was proposed.
     pub turn: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// What the NPC was when it happened.
     pub archetype: String,
-    /// What the player said.
+    /// What the player said, or what happened.
     pub text: String,
     /// What was around.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +97,15 @@ pub struct Body {
     /// Players who could hear it besides the speaker.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audience: Vec<String>,
+    /// Players and NPCs who saw it happen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<String>,
+    /// Of what kind an event was, as the client told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventKind>,
+    /// What became of an action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
     /// 0 to 1; `None`: nobody has judged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub importance: Option<f32>,
@@ -114,15 +134,31 @@ pub enum RecordError {
     Newer { id: Uuid, version: i32 },
     #[error("interaction {id}: {reason}")]
     Broken { id: Uuid, reason: String },
+    #[error("npc {id:?}: {reason}")]
+    Npc { id: String, reason: String },
 }
 
-/// What stands for (player, NPC, turn) in the store.
+/// What stands for a turn, an event or an action's outcome in the store.
 pub type IdempotencyKey = [u8; 16];
 
 /// The key of a turn. Two that differ have different keys, but for a chance in 2¹²⁸.
 pub fn turn_key(player: &str, npc: &str, turn: &str) -> IdempotencyKey {
+    key(&["turn", player, npc, turn])
+}
+
+/// The key of an event.
+pub fn event_key(player: &str, npc: &str, event: &str) -> IdempotencyKey {
+    key(&["event", player, npc, event])
+}
+
+/// The key of an action's outcome.
+pub fn outcome_key(player: &str, npc: &str, turn: &str, action: &str) -> IdempotencyKey {
+    key(&["action", player, npc, turn, action])
+}
+
+fn key(parts: &[&str]) -> IdempotencyKey {
     let mut digest = Sha256::new();
-    for part in ["turn", player, npc, turn] {
+    for part in parts {
         // With their lengths, so that no two lists of parts read the same.
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
@@ -132,10 +168,54 @@ pub fn turn_key(player: &str, npc: &str, turn: &str) -> IdempotencyKey {
     key
 }
 
+impl Body {
+    /// The body of something that is no line: what only lines have is empty.
+    pub fn happened(id: &str, archetype: &str, text: String, at_ms: u64) -> Self {
+        Self {
+            turn: id.to_owned(),
+            session: None,
+            archetype: archetype.to_owned(),
+            text,
+            context: None,
+            reason: DoneReason::Stop,
+            fallback: false,
+            adapters: Vec::new(),
+            usage: UsageInfo::default(),
+            timing: TimingInfo::default(),
+            audience: Vec::new(),
+            witnesses: Vec::new(),
+            event: None,
+            outcome: None,
+            importance: None,
+            world_time: None,
+            at_ms,
+        }
+    }
+
+    /// Everybody who is named besides the record's own player and NPC, each once.
+    pub fn mentions(&self) -> impl Iterator<Item = &str> {
+        let named = self.audience.iter().chain(&self.witnesses).map(String::as_str);
+        named.collect::<std::collections::BTreeSet<_>>().into_iter()
+    }
+
+    /// Takes a name out of those who were there; tells whether it was among them.
+    pub fn unmention(&mut self, player: &str) -> bool {
+        let before = self.audience.len() + self.witnesses.len();
+        self.audience.retain(|name| name != player);
+        self.witnesses.retain(|name| name != player);
+        self.audience.len() + self.witnesses.len() < before
+    }
+}
+
 impl Record {
     /// Its idempotency key.
     pub fn key(&self) -> IdempotencyKey {
-        turn_key(&self.player, &self.npc, &self.body.turn)
+        let (player, npc, id) = (&self.player, &self.npc, &self.body.turn);
+        match (self.kind, &self.body.outcome) {
+            (Kind::Dialogue, _) => turn_key(player, npc, id),
+            (_, Some(outcome)) => outcome_key(player, npc, id, &outcome.action),
+            (_, None) => event_key(player, npc, id),
+        }
     }
 
     /// The `turn.done` that its client was sent.
@@ -215,6 +295,9 @@ pub(super) mod tests {
                 usage: UsageInfo { prompt_tokens: 3, cached_tokens: 1, generated_tokens: 2 },
                 timing: TimingInfo { queue_ms: 1, ttft_ms: 2, total_ms: 3 },
                 audience: Vec::new(),
+                witnesses: Vec::new(),
+                event: None,
+                outcome: None,
                 importance: None,
                 world_time: None,
                 at_ms: 1_700_000_000_000,
@@ -250,6 +333,9 @@ pub(super) mod tests {
                 weight: 0.5,
             }],
             audience: vec!["ben".into()],
+            witnesses: vec!["mina".into(), "ben".into()],
+            event: Some(EventKind::Threat),
+            outcome: Some(Outcome { action: "a".into(), ok: false, reason: Some("too far".into()) }),
             importance: Some(0.25),
             world_time: Some("day 3".into()),
             ..full.body
@@ -258,6 +344,10 @@ pub(super) mod tests {
             let record = Record { kind, ..full.clone() };
             assert_eq!(Record::decode(stored(&record)), Ok(record));
         }
+        assert_eq!(full.body.mentions().collect::<Vec<_>>(), ["ben", "mina"]);
+        let mut scrubbed = full.body.clone();
+        assert!(scrubbed.unmention("ben") && !scrubbed.unmention("ben"));
+        assert_eq!(scrubbed.mentions().collect::<Vec<_>>(), ["mina"]);
         assert_eq!(full.heard.text(), "Good");
         assert_eq!(full.done().text, "Good évening.");
         assert_eq!(full.done().interaction, Some(full.id.to_string()));
@@ -294,6 +384,18 @@ pub(super) mod tests {
         for (at, key) in keys.iter().enumerate() {
             assert!(!keys[at + 1..].contains(key));
         }
+    }
+
+    #[test]
+    fn a_turn_an_event_and_an_outcome_of_one_name_are_three() {
+        let turn = record("n", "anna", "t");
+        let event = Record { kind: Kind::Gift, ..turn.clone() };
+        let mut action = Record { kind: Kind::Action, ..turn.clone() };
+        action.body.outcome = Some(Outcome { action: "t".into(), ok: true, reason: None });
+        assert_eq!(turn.key(), turn_key("anna", "n", "t"));
+        assert_eq!(event.key(), event_key("anna", "n", "t"));
+        assert_eq!(action.key(), outcome_key("anna", "n", "t", "t"));
+        assert!(turn.key() != event.key() && event.key() != action.key() && turn.key() != action.key());
     }
 
     #[test]

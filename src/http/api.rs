@@ -1,10 +1,12 @@
 //! `/api/v1`: for those who run the server. Who may ask is checked for paths that do not exist, too.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use axum::{Json, Router};
 use serde_json::json;
 
@@ -14,15 +16,44 @@ use crate::config::AuthMode;
 /// The routes below `/api/v1`.
 pub(super) fn router(state: &AppState) -> Router<AppState> {
     let missing = async || refusal(StatusCode::NOT_FOUND, "there is no such resource");
-    let routes = Router::new().route("/npcs/{id}", get(npc)).route("/npcs/{id}/history", get(history::list));
+    let routes = Router::new()
+        .route("/npcs/{id}", get(npc))
+        .route("/npcs/{id}/history", get(history::list))
+        .route("/players/{id}", delete(erase));
     routes.fallback(missing).layer(from_fn_with_state(state.clone(), admin))
 }
 
-/// An NPC that is in memory, as `npc.joined` tells of it.
+/// An NPC as `npc.joined` tells of it.
 async fn npc(State(state): State<AppState>, Path(id): Path<String>) -> Response {
-    match state.gateway.npc(&id) {
-        Some(npc) => Json(npc).into_response(),
-        None => refusal(StatusCode::NOT_FOUND, "nobody has joined an NPC with this id lately"),
+    match state.gateway.npc(&id).await {
+        Ok(Some(npc)) => Json(npc).into_response(),
+        Ok(None) => refusal(StatusCode::NOT_FOUND, "there is no NPC with this id"),
+        Err(error) => refusal(StatusCode::SERVICE_UNAVAILABLE, &error.message),
+    }
+}
+
+/// Erases a player. Answers when nothing of them is left.
+async fn erase(State(state): State<AppState>, Path(player): Path<String>) -> Response {
+    // Who asks may not wait until it is done, and it is to be done all the same.
+    let gateway = Arc::clone(&state.gateway);
+    let erasing = tokio::spawn(async move { gateway.erase_player(&player).await.map(|done| (player, done)) });
+    match erasing.await {
+        Ok(Ok((player, erased))) => Json(json!({
+            "player": player,
+            "interactions": erased.interactions,
+            "mentions": erased.mentions,
+            "npcs": erased.npcs,
+        }))
+        .into_response(),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a player was not erased, or in part");
+            let message = "the player may be erased in part; ask again";
+            refusal(StatusCode::SERVICE_UNAVAILABLE, message)
+        }
+        Err(error) => {
+            tracing::error!(%error, "erasing a player stopped");
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "the player may be erased in part; ask again")
+        }
     }
 }
 

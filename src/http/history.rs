@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::AppState;
 use super::api::refusal;
-use crate::history::Record;
-use crate::wire::{AdapterUse, DoneReason, TimingInfo, UsageInfo};
+use crate::history::{Kind, Outcome, Record};
+use crate::wire::{AdapterUse, DoneReason, EventKind, TimingInfo, UsageInfo};
 
 /// Items of a page, unless it says otherwise, and at most.
 const PAGE: usize = 50;
@@ -41,52 +41,89 @@ struct Item {
     player: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<String>,
-    turn: String,
     archetype: String,
-    /// What the player said.
-    text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    context: Option<String>,
-    /// What the NPC said, and what of it the player heard.
-    said: String,
-    heard: String,
-    reason: DoneReason,
-    fallback: bool,
-    adapters: Vec<AdapterUse>,
     audience: Vec<String>,
+    witnesses: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     importance: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     world_time: Option<String>,
     at_ms: u64,
-    usage: UsageInfo,
-    timing: TimingInfo,
+    #[serde(flatten)]
+    what: What,
+}
+
+/// What there is of each kind.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum What {
+    Line {
+        turn: String,
+        /// What the player said.
+        text: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        context: Option<String>,
+        /// What the NPC said, and what of it the player heard.
+        said: String,
+        heard: String,
+        reason: DoneReason,
+        fallback: bool,
+        adapters: Vec<AdapterUse>,
+        usage: UsageInfo,
+        timing: TimingInfo,
+    },
+    Outcome {
+        /// In which the action was proposed.
+        turn: String,
+        action: String,
+        ok: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    Event {
+        /// The client's id of it.
+        event: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        event_kind: Option<EventKind>,
+        /// What happened.
+        text: String,
+    },
 }
 
 impl From<Record> for Item {
     fn from(record: Record) -> Self {
         let Record { id, kind, npc, player, heard, body } = record;
+        let what = match (kind, body.outcome) {
+            (Kind::Dialogue, _) => What::Line {
+                turn: body.turn,
+                text: body.text,
+                context: body.context,
+                heard: heard.text().to_owned(),
+                said: heard.said,
+                reason: body.reason,
+                fallback: body.fallback,
+                adapters: body.adapters,
+                usage: body.usage,
+                timing: body.timing,
+            },
+            (_, Some(Outcome { action, ok, reason })) => {
+                What::Outcome { turn: body.turn, action, ok, reason }
+            }
+            (_, None) => What::Event { event: body.turn, event_kind: body.event, text: body.text },
+        };
         Self {
             id: id.to_string(),
             kind: kind.name(),
             npc,
             player,
             session: body.session,
-            turn: body.turn,
             archetype: body.archetype,
-            text: body.text,
-            context: body.context,
-            heard: heard.text().to_owned(),
-            said: heard.said,
-            reason: body.reason,
-            fallback: body.fallback,
-            adapters: body.adapters,
             audience: body.audience,
+            witnesses: body.witnesses,
             importance: body.importance,
             world_time: body.world_time,
             at_ms: body.at_ms,
-            usage: body.usage,
-            timing: body.timing,
+            what,
         }
     }
 }

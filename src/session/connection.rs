@@ -8,6 +8,7 @@ use super::outbox::Outbox;
 use super::rate::Patience;
 use super::renew::renew;
 use super::state::{Session, send_unnumbered};
+use super::world;
 use crate::wire::{
     Cid, ClientFrame, CloseCode, ErrorCode, ErrorPayload, HeartbeatAck, Identify, PROTOCOL, RawFrame, Resume,
     ResumeFailed, ServerFrame, Subprotocol, not_available,
@@ -56,11 +57,11 @@ impl Connection {
         }
     }
 
-    /// Takes one message of the socket's kind.
+    /// Takes one message of the socket's kind. What comes behind it waits until it is done.
     ///
     /// # Errors
     /// The code to close the socket with.
-    pub fn take(&mut self, message: &[u8]) -> Result<Beat, CloseCode> {
+    pub async fn take(&mut self, message: &[u8]) -> Result<Beat, CloseCode> {
         let frame = RawFrame::decode(self.subprotocol, message).map_err(|error| {
             tracing::debug!(%error, "not a frame");
             CloseCode::BadFrame
@@ -95,7 +96,7 @@ impl Connection {
                 }
                 Ok(Beat::Still)
             }
-            (Ok(frame), Some(session)) => Ok(self.take_as(&session, frame, cid.as_ref())),
+            (Ok(frame), Some(session)) => Ok(self.take_as(&session, frame, cid.as_ref()).await),
             (Ok(frame), None) => self.shake_hands(frame, cid.as_ref()),
         }
     }
@@ -160,7 +161,7 @@ impl Connection {
     }
 
     /// A frame of a session.
-    fn take_as(&self, session: &Arc<Session>, frame: ClientFrame, cid: Option<&Cid>) -> Beat {
+    async fn take_as(&self, session: &Arc<Session>, frame: ClientFrame, cid: Option<&Cid>) -> Beat {
         let gateway = &self.gateway;
         let done = match frame {
             ClientFrame::Heartbeat(heartbeat) => {
@@ -169,7 +170,7 @@ impl Connection {
                 self.send_unnumbered(&ServerFrame::HeartbeatAck(ack), cid);
                 return Beat::Alive;
             }
-            ClientFrame::NpcJoin(join) => handle::join(gateway, session, join, cid),
+            ClientFrame::NpcJoin(join) => handle::join(gateway, session, join, cid).await,
             ClientFrame::NpcFocus(focus) => handle::focus(gateway, session, focus, cid),
             ClientFrame::NpcLeave(leave) => handle::leave(gateway, session, leave, cid),
             ClientFrame::Say(say) => handle::say(gateway, session, *say, cid),
@@ -177,10 +178,10 @@ impl Connection {
             ClientFrame::Playback(playback) => handle::playback(gateway, session, &playback),
             // Taken before it comes here.
             ClientFrame::Auth(_) => Ok(()),
+            ClientFrame::Event(event) => world::event(gateway, session, event, cid),
+            ClientFrame::ActionResult(result) => world::action_result(gateway, session, result, cid),
             // Reading a frame refuses what this server does not have.
-            ClientFrame::ActionResult(_) | ClientFrame::Event(_) | ClientFrame::NpcAct(_) => {
-                Err(Box::new(not_available(frame.op())))
-            }
+            ClientFrame::NpcAct(_) => Err(Box::new(not_available(frame.op()))),
             // The session goes on as it is: a second handshake is a slip, not an attack.
             ClientFrame::Identify(_) | ClientFrame::Resume(_) => Err(Box::new(ErrorPayload::new(
                 ErrorCode::BadPayload,

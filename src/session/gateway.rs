@@ -19,7 +19,7 @@ use super::replay::Shares;
 use super::socket::{CLOSE_TIME, REPLY_TIME};
 use crate::config::Config;
 use crate::history::History;
-use crate::npc::Npcs;
+use crate::npc::{NpcError, Npcs};
 use crate::turn::Turns;
 use crate::wire::{EngineKind, Hello, Limits, MAX_AUDIENCE, NpcJoined, PROTOCOL};
 
@@ -120,9 +120,12 @@ impl Gateway {
         self.turns.history()
     }
 
-    /// An NPC that is in memory, as those who join it are told.
-    pub fn npc(&self, id: &str) -> Option<NpcJoined> {
-        self.npcs.get(id).map(|npc| npc.told())
+    /// An NPC as those who join it are told.
+    ///
+    /// # Errors
+    /// [`NpcError`].
+    pub async fn npc(&self, id: &str) -> Result<Option<NpcJoined>, NpcError> {
+        Ok(self.npcs.find(id).await?.map(|npc| npc.told()))
     }
 
     /// What tokens are checked with.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::gateway::Gateway;
 use super::relay::{Carried, Relay};
-use super::state::Session;
-use crate::npc::{NpcError, Npcs};
+use super::state::{Session, TurnPlace};
+use crate::npc::NpcError;
 use crate::turn::{self, Say};
 use crate::wire::{
     Cancel, Cid, ErrorCode, ErrorPayload, NpcFocus, NpcJoin, NpcLeave, NpcLeft, NpcWarm, Playback, SayFrame,
@@ -16,10 +16,10 @@ use crate::wire::{
 const TURNS_RETRY_MS: u64 = 1000;
 
 /// The answer to a frame that could not be done. Boxed: it is large and rare.
-type Refused = Box<ErrorPayload>;
+pub(super) type Refused = Box<ErrorPayload>;
 
 /// C `npc.join`. Joining again is answered again and changes nothing.
-pub fn join(
+pub async fn join(
     gateway: &Arc<Gateway>,
     session: &Arc<Session>,
     join: NpcJoin,
@@ -35,8 +35,9 @@ pub fn join(
             ..ErrorPayload::new(ErrorCode::TooManyNpcs, message)
         }));
     }
-    let enter = if session.pass.rights().create { Npcs::join } else { Npcs::join_existing };
-    let joined = enter(&gateway.npcs, &join).map_err(|error| npc_refused(error, &join.npc))?;
+    let may_create = session.pass.rights().create;
+    let joined =
+        gateway.npcs.join(&join, may_create).await.map_err(|error| npc_refused(error, &join.npc))?;
     if known || !session.joined(join.npc.clone()) {
         // The NPC counts every join, and this session is counted already, or is over.
         gateway.npcs.leave(&join.npc);
@@ -49,10 +50,11 @@ pub fn join(
     Ok(())
 }
 
-fn npc_refused(error: NpcError, npc: &str) -> Refused {
+pub(super) fn npc_refused(error: NpcError, npc: &str) -> Refused {
+    let temporary = matches!(error.code, ErrorCode::Overloaded | ErrorCode::StorageFailed);
     Box::new(ErrorPayload {
-        temporary: error.code == ErrorCode::Overloaded,
-        retry_after_ms: (error.code == ErrorCode::Overloaded).then_some(TURNS_RETRY_MS),
+        temporary,
+        retry_after_ms: temporary.then_some(TURNS_RETRY_MS),
         npc: Some(npc.to_owned()),
         field: error.field.map(str::to_owned),
         ..ErrorPayload::new(error.code, error.message)
@@ -75,6 +77,23 @@ pub fn leave(
     Ok(())
 }
 
+/// One of the session's places for turns.
+pub(super) fn turn_place(gateway: &Gateway, session: &Arc<Session>) -> Result<TurnPlace, Refused> {
+    let limit = gateway.config.session.max_turns;
+    session.take_turn(limit).ok_or_else(|| {
+        let message = format!("{limit} turns of this session run or wait, as many as it may have");
+        Box::new(ErrorPayload { limit: Some(limit.into()), ..overloaded(message, TURNS_RETRY_MS) })
+    })
+}
+
+fn overloaded(message: impl Into<String>, retry_after_ms: u64) -> ErrorPayload {
+    ErrorPayload {
+        temporary: true,
+        retry_after_ms: Some(retry_after_ms),
+        ..ErrorPayload::new(ErrorCode::Overloaded, message)
+    }
+}
+
 fn not_joined(npc: String) -> Refused {
     Box::new(ErrorPayload {
         field: Some("npc".into()),
@@ -94,24 +113,12 @@ pub fn focus(
     if !session.has_joined(&npc) {
         return Err(not_joined(npc));
     }
-    let overloaded = |message: String, retry_after_ms, limit: Option<usize>| {
-        Box::new(ErrorPayload {
-            temporary: true,
-            retry_after_ms: Some(retry_after_ms),
-            npc: Some(npc.clone()),
-            limit: limit.map(Into::into),
-            ..ErrorPayload::new(ErrorCode::Overloaded, message)
-        })
-    };
+    let named = |error| Box::new(ErrorPayload { npc: Some(npc.clone()), ..error });
     if gateway.is_draining() {
-        let message = "the server is going down and warms nothing".to_owned();
-        return Err(overloaded(message, gateway.config.shutdown.grace_ms, None));
+        let message = "the server is going down and warms nothing";
+        return Err(named(overloaded(message, gateway.config.shutdown.grace_ms)));
     }
-    let limit = gateway.config.session.max_turns;
-    let Some(place) = session.take_turn(limit) else {
-        let message = format!("{limit} turns of this session run or wait, as many as it may have");
-        return Err(overloaded(message, TURNS_RETRY_MS, Some(limit)));
-    };
+    let place = turn_place(gateway, session).map_err(|error| named(*error))?;
     let (turns, session, cid) = (Arc::clone(&gateway.turns), Arc::clone(session), cid.cloned());
     gateway.turn_tasks.spawn(async move {
         let warm = tokio::select! {
@@ -139,15 +146,8 @@ pub fn say(
 ) -> Result<(), Refused> {
     session.pass.rights().check_say(&say)?;
     let SayFrame { npc, turn, text, actions, context, generation, mix, audience } = say;
-    let overloaded = |message, retry_after_ms, limit: Option<usize>| {
-        Box::new(ErrorPayload {
-            temporary: true,
-            retry_after_ms: Some(retry_after_ms),
-            turn: Some(turn.clone()),
-            npc: Some(npc.clone()),
-            limit: limit.map(Into::into),
-            ..ErrorPayload::new(ErrorCode::Overloaded, message)
-        })
+    let named = |error| {
+        Box::new(ErrorPayload { turn: Some(turn.clone()), npc: Some(npc.clone()), ..error })
     };
     if !session.has_joined(&npc) {
         return Err(Box::new(ErrorPayload { turn: Some(turn), ..*not_joined(npc) }));
@@ -167,17 +167,11 @@ pub fn say(
         Err(error) => return Err(Box::new(error.payload(&turn, Some(&npc)))),
     }
     if gateway.is_draining() {
-        let message = "the server is going down and takes no new lines".to_owned();
-        return Err(overloaded(message, gateway.config.shutdown.grace_ms, None));
+        let message = "the server is going down and takes no new lines";
+        return Err(named(overloaded(message, gateway.config.shutdown.grace_ms)));
     }
-    let limit = gateway.config.session.max_turns;
-    let Some(place) = session.take_turn(limit) else {
-        let message = format!("{limit} turns of this session run or wait, as many as it may have");
-        return Err(overloaded(message, TURNS_RETRY_MS, Some(limit)));
-    };
-    if let Err(error) = gateway.rates.turn(player) {
-        return Err(Box::new(ErrorPayload { turn: Some(turn), npc: Some(npc), ..*error }));
-    }
+    let place = turn_place(gateway, session).map_err(|error| named(*error))?;
+    gateway.rates.turn(player).map_err(|error| named(*error))?;
     let line = Say {
         player: player.clone(),
         npc: npc.clone(),

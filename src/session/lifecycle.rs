@@ -122,6 +122,21 @@ impl Gateway {
         }
     }
 
+    /// Ends every session of a player, and closes their sockets. Their turns are cancelled.
+    pub(super) fn end_all_of(&self, player: &str, code: CloseCode) {
+        for session in self.sessions.of(player) {
+            match session.end_now(code) {
+                Some(true) => {
+                    self.lost.fetch_sub(1, Ordering::AcqRel);
+                    self.bury(&session);
+                }
+                Some(false) => self.bury(&session),
+                // Whoever ended it buries it.
+                None => {}
+            }
+        }
+    }
+
     /// A session that had no socket is over.
     fn bury_lost(&self, session: &Arc<Session>) {
         self.lost.fetch_sub(1, Ordering::AcqRel);

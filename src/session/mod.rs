@@ -9,12 +9,15 @@
 //!   that comes back with one of its tokens ([`keys`]).
 //! - `lifecycle` is how sessions begin, lose their socket, come back, and end; `ended` remembers those whose client
 //!   did not come back.
+//! - `erase` takes a player out of everything.
 //! - [`Offline`] is a connection without a socket, for tests and fuzzers.
+//! - `world` takes what happens to NPCs besides lines.
 //! - `relay` carries the events of one turn to every session that hears it.
 
 mod auth;
 mod connection;
 mod ended;
+mod erase;
 mod gateway;
 mod handle;
 mod keys;
@@ -28,6 +31,7 @@ mod renew;
 mod replay;
 mod socket;
 mod state;
+mod world;
 
 pub use auth::{Authenticator, KeyError};
 pub use gateway::Gateway;

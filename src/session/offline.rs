@@ -11,7 +11,7 @@ use super::gateway::Gateway;
 use super::outbox::{LastWord, Outbox, Step};
 use crate::wire::{CloseCode, Subprotocol};
 
-/// What would run on a socket: messages go in, messages come out, and nothing waits. Dropping it is what the end of a
+/// What would run on a socket: messages go in, messages come out. Dropping it is what the end of a
 /// connection is to a socket.
 #[derive(Debug)]
 pub struct Offline {
@@ -33,8 +33,8 @@ impl Offline {
     ///
     /// # Errors
     /// The code that a socket would be closed with.
-    pub fn take(&mut self, message: &[u8]) -> Result<(), CloseCode> {
-        self.connection.take(message).map(drop)
+    pub async fn take(&mut self, message: &[u8]) -> Result<(), CloseCode> {
+        self.connection.take(message).await.map(drop)
     }
 
     /// The messages that were sent since the last call.

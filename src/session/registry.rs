@@ -85,6 +85,11 @@ impl Registry {
         self.by_id.iter().map(|session| Arc::clone(&session)).collect()
     }
 
+    /// The sessions of a player.
+    pub fn of(&self, player: &str) -> Vec<Arc<Session>> {
+        self.by_player.view(player, |_, sessions| sessions.clone()).unwrap_or_default()
+    }
+
     /// How many sessions there are.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)

@@ -149,6 +149,15 @@ impl Replay {
         while self.bytes > bytes && self.drop_oldest() {}
     }
 
+    /// Drops every frame up to the last one that has one of these words in it; the count goes on.
+    pub fn forget_naming(&mut self, words: &[&[u8]]) {
+        let names = |frame: &Bytes| words.iter().any(|word| memchr::memmem::find(frame, word).is_some());
+        let until = self.frames.iter().rposition(names).map_or(0, |last| last + 1);
+        for _ in 0..until {
+            self.drop_oldest();
+        }
+    }
+
     /// Drops every frame; the count goes on.
     pub fn clear(&mut self) {
         self.shares.give(std::mem::take(&mut self.bytes));

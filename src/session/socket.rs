@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -172,7 +172,7 @@ async fn read(
         };
         // A fault in one frame's handling costs its socket, not the server. What it may leave behind belongs
         // to this connection, which is dropped.
-        match catch_unwind(AssertUnwindSafe(|| connection.take(&frame))) {
+        match AssertUnwindSafe(connection.take(&frame)).catch_unwind().await {
             Ok(Ok(Beat::Alive)) if !leaving => deadline.as_mut().reset(Instant::now() + heartbeats),
             Ok(Ok(Beat::Alive)) => {}
             Ok(Ok(Beat::Still)) => idle.as_mut().reset(Instant::now() + idle_time),

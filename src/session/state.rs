@@ -236,6 +236,29 @@ impl Session {
         self.stream.lock().replay.trim(bytes);
     }
 
+    /// Drops the frames up to the last one that has one of these words in it.
+    pub fn forget_naming(&self, words: &[&[u8]]) {
+        self.stream.lock().replay.forget_naming(words);
+    }
+
+    /// Ends the session, wherever its socket is, and closes that. Tells whether it did, and whether it had lost it.
+    pub fn end_now(&self, code: CloseCode) -> Option<bool> {
+        let mut stream = self.stream.lock();
+        let lost = match std::mem::replace(&mut stream.line, Line::Over) {
+            Line::Open(outbox) => {
+                outbox.end(LastWord::Close(code));
+                false
+            }
+            Line::Lost { expiry, .. } => {
+                expiry.abort();
+                true
+            }
+            Line::Over => return None,
+        };
+        stream.replay.clear();
+        Some(lost)
+    }
+
     /// Notes that this socket is gone; false if it is not the session's any more. `expiry` starts the task that is to
     /// end the session, which finds it lost however long this takes.
     pub fn lose(&self, outbox: &Arc<Outbox>, since: Instant, expiry: impl FnOnce() -> AbortHandle) -> bool {

@@ -15,6 +15,11 @@ use crate::wire::{DoneReason, ErrorCode, TimingInfo, TurnDone, UsageInfo};
 /// When a line that the journal could not take may be tried again.
 const RETRY_MS: u64 = 1000;
 
+/// Milliseconds since 1970, UTC.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
 /// The answer while the journal cannot be written. What exactly failed is for the log.
 pub(super) fn unwritable() -> TurnError {
     TurnError {
@@ -167,7 +172,6 @@ impl Runner {
     }
 
     fn record(&self, done: &TurnDone) -> Record {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Record {
             id: self.state.interaction,
             kind: Kind::Dialogue,
@@ -186,9 +190,12 @@ impl Runner {
                 usage: done.usage,
                 timing: done.timing,
                 audience: self.say.audience.clone().unwrap_or_default(),
+                witnesses: Vec::new(),
+                event: None,
+                outcome: None,
                 importance: None,
                 world_time: None,
-                at_ms: since_1970.as_millis() as u64,
+                at_ms: now_ms(),
             },
         }
     }

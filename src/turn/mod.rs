@@ -1,6 +1,7 @@
 //! One player line: from `say` to a timeline of events.
 
 mod clock;
+mod erase;
 mod error;
 mod events;
 mod keep;
@@ -8,6 +9,7 @@ mod prompt;
 mod registry;
 mod run;
 mod state;
+mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -343,11 +345,11 @@ fn mix(npc: &Npc, weights: Option<&BTreeMap<String, f32>>) -> Result<(Mix, Vec<A
 mod tests {
     use super::*;
     use crate::archetype::Packs;
-    use crate::history::{Hot, HotLimits};
+    use crate::history::HotLimits;
     use crate::wire::NpcJoin;
 
     /// An NPC whose pack has an adapter for every task; the pack's own mix has weights 0.5, 0 and 2.
-    fn npc() -> Arc<Npc> {
+    async fn npc() -> Arc<Npc> {
         let folder = tempfile::tempdir().unwrap();
         let pack = folder.path().join("imp");
         for task in Task::ALL {
@@ -372,17 +374,18 @@ mod tests {
         let packs = Arc::new(Packs::load(Some(folder.path())).unwrap());
         let config = config::Config::load(None, std::iter::empty(), &[]).unwrap();
         let limits = HotLimits { conversations: 10, window_min: 5, window_max: 10 };
-        let npcs = Npcs::new(packs, config.npc, Arc::new(Hot::new(limits)));
+        let history = History::open(folder.path(), &config.history, limits).unwrap();
+        let npcs = Npcs::new(packs, config.npc, history);
         let archetype = Some("imp".to_owned());
-        npcs.join(&NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality: None })
-            .unwrap();
+        let join = NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality: None };
+        npcs.join(&join, true).await.unwrap();
         npcs.get("n").unwrap()
     }
 
     /// Tasks and weights of a line for which the request names these.
-    fn used(weights: Option<&[(&str, f32)]>) -> Vec<(String, f32)> {
+    async fn used(weights: Option<&[(&str, f32)]>) -> Vec<(String, f32)> {
         let weights = weights.map(|all| all.iter().map(|(task, g)| ((*task).to_owned(), *g)).collect());
-        let (mix, used) = mix(&npc(), weights.as_ref()).unwrap();
+        let (mix, used) = mix(&*npc().await, weights.as_ref()).unwrap();
         let adapters: Vec<&str> = mix.iter().map(|weighted| &*weighted.adapter).collect();
         let named: Vec<String> = used.iter().map(|adapter| format!("{}@v1", adapter.id)).collect();
         assert_eq!(adapters, named, "the client is told what the engine is");
@@ -393,15 +396,15 @@ mod tests {
         all.iter().map(|(task, weight)| ((*task).to_owned(), *weight)).collect()
     }
 
-    #[test]
-    fn a_line_is_spoken_by_the_spoken_tasks_with_the_packs_weights() {
+    #[tokio::test]
+    async fn a_line_is_spoken_by_the_spoken_tasks_with_the_packs_weights() {
         let usual = pairs(&[("dialogue_style", 1.0), ("personality", 0.5)]);
-        assert_eq!(used(None), usual);
-        assert_eq!(used(Some(&[])), usual);
+        assert_eq!(used(None).await, usual);
+        assert_eq!(used(Some(&[])).await, usual);
     }
 
-    #[test]
-    fn a_task_that_the_request_names_joins_the_line() {
+    #[tokio::test]
+    async fn a_task_that_the_request_names_joins_the_line() {
         let asked = [("action_policy", 0.25), ("goal_prioritization", -1.0), ("world_knowledge", 0.75)];
         let expected = pairs(&[
             ("dialogue_style", 1.0),
@@ -410,13 +413,13 @@ mod tests {
             ("action_policy", 0.25),
             ("goal_prioritization", -1.0),
         ]);
-        assert_eq!(used(Some(&asked)), expected);
+        assert_eq!(used(Some(&asked)).await, expected);
     }
 
-    #[test]
-    fn a_weight_of_0_leaves_an_adapter_out() {
+    #[tokio::test]
+    async fn a_weight_of_0_leaves_an_adapter_out() {
         let none = [("dialogue_style", 0.0), ("personality", 0.0), ("action_policy", 0.0)];
-        assert_eq!(used(Some(&none)), []);
-        assert!(mix(&npc(), Some(&[("singing".to_owned(), 0.0)].into())).is_err());
+        assert_eq!(used(Some(&none)).await, []);
+        assert!(mix(&*npc().await, Some(&[("singing".to_owned(), 0.0)].into())).is_err());
     }
 }

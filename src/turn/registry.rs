@@ -95,6 +95,39 @@ impl Registry {
         }
     }
 
+    /// Cancels the turns of a player that run or are being stored; tells how many.
+    pub fn hang_up(&self, player: &str) -> usize {
+        let mut running = 0;
+        for turns in self.turns.iter().filter(|turns| turns.key().0 == player) {
+            for state in turns.iter().filter(|state| state.done().is_none()) {
+                state.cut(None);
+                state.cancelled.cancel();
+                running += 1;
+            }
+        }
+        running
+    }
+
+    /// Forgets the turns of a player that have ended.
+    pub fn forget_player(&self, player: &str) {
+        let mut ended = self.ended.lock();
+        let ended = &mut *ended;
+        let bytes = &mut ended.bytes;
+        ended.turns.retain(|(state, size)| {
+            let stays = state.player != player;
+            if !stays {
+                *bytes -= size;
+            }
+            stays
+        });
+        self.turns.retain(|(owner, _), turns| {
+            if owner == player {
+                turns.retain(|state| !state.has_ended());
+            }
+            !turns.is_empty()
+        });
+    }
+
     /// Forgets a turn, such as one that never started.
     pub fn remove(&self, state: &Arc<TurnState>) {
         let key = (state.player.clone(), state.turn.clone());

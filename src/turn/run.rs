@@ -374,10 +374,10 @@ mod tests {
         let limits = HotLimits { conversations: 10, window_min: 5, window_max: 10 };
         let history = History::open(data.path(), &config.history, limits).unwrap();
         let packs = Arc::new(Packs::load(None).unwrap());
-        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(history.hot())));
+        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&history)));
         let archetype = Some("vampire".to_owned());
-        npcs.join(&NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality: None })
-            .unwrap();
+        let join = NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality: None };
+        npcs.join(&join, true).await.unwrap();
         let script = Script::start(&config.engine).unwrap();
         let turns = Turns::new(script, npcs, history, config.turn, config.npc);
         let mut events = turns

@@ -104,7 +104,7 @@ pub const SERVER_OPS: [&str; 21] = [
 pub(super) const DELTA_OP: &str = "dialogue.delta";
 
 /// Ops of clients that the protocol has and this server does not.
-pub const NOT_AVAILABLE: [&str; 3] = ["action.result", "event", "npc.act"];
+pub const NOT_AVAILABLE: [&str; 1] = ["npc.act"];
 
 /// A frame from the server.
 #[derive(Debug, Clone, PartialEq, Serialize)]

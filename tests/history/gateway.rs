@@ -64,9 +64,14 @@ impl Gateway {
 
     /// The status and the JSON body of a GET.
     pub fn get(&self, path: &str) -> (u16, Value) {
+        self.ask("GET", path)
+    }
+
+    /// The status and the JSON body of the answer.
+    pub fn ask(&self, method: &str, path: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let host = &self.address;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -121,8 +126,8 @@ pub struct Client {
 pub struct Gone;
 
 impl Client {
-    /// A client with a session that has joined a vampire.
-    pub async fn joined(address: &str, player: &str, npc: &str) -> Result<Self, Gone> {
+    /// A client with a session.
+    pub async fn identified(address: &str, player: &str) -> Result<Self, Gone> {
         let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", "npc.v1.json".parse().unwrap());
         let (socket, _) = connect_async(request).await.map_err(|_| Gone)?;
@@ -130,6 +135,12 @@ impl Client {
         let identify = json!({"token": player, "client": {"name": "test", "version": "1"}});
         client.send("identify", identify).await?;
         client.until("ready").await?;
+        Ok(client)
+    }
+
+    /// A client with a session that has joined a vampire.
+    pub async fn joined(address: &str, player: &str, npc: &str) -> Result<Self, Gone> {
+        let mut client = Self::identified(address, player).await?;
         client.send("npc.join", json!({"npc": npc, "archetype": "vampire"})).await?;
         client.until("npc.joined").await?;
         Ok(client)

@@ -1,6 +1,8 @@
 //! What was said is kept: gateways as processes of their own, killed, filled, started again.
 
+mod erase;
 mod gateway;
 mod kill;
 mod restart;
 mod trouble;
+mod world;

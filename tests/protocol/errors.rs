@@ -31,9 +31,7 @@ async fn not_available_for_what_later_versions_have() {
     let server = TestServer::start(&[]).await;
     for encoding in BOTH {
         let mut client = server.identified(encoding, "a").await;
-        for op in ["action.result", "event", "npc.act"] {
-            client.refused(op, json!({"npc": "n"}), "not_available").await;
-        }
+        client.refused("npc.act", json!({"npc": "n"}), "not_available").await;
         client.is_alive().await;
     }
 }

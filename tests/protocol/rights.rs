@@ -82,6 +82,9 @@ async fn what_is_the_directors_is_forbidden_to_play() {
             assert_eq!((&error["field"], &error["temporary"]), (&json!(key), &json!(false)));
             assert_eq!((&error["turn"], &error["npc"]), (&json!("t"), &json!("n")));
         }
+        let gift = json!({"npc": "n", "event": "e", "kind": "gift", "text": "A rose."});
+        let error = player.refused("event", gift.clone(), "forbidden").await;
+        assert_eq!(error["npc"], "n");
         // Nothing was begun, and null is no key.
         player.refused("cancel", json!({"turn": "t"}), "unknown_turn").await;
         player.send(&json!({"op": "say", "d": with(say("n", "t"), "mix", Value::Null)})).await;
@@ -89,6 +92,7 @@ async fn what_is_the_directors_is_forbidden_to_play() {
         // The director may.
         let mut director = open(&server, encoding, &issuer, "director", "director").await;
         director.ask("npc.join", json!({"npc": "n"})).await;
+        assert_eq!(director.ask("event", gift).await["op"], "event.recorded");
         let d = with(with(say("n", "t"), "context", json!("rain")), "audience", json!(["mina"]));
         director.send(&json!({"op": "say", "d": with(d, "mix", json!({}))})).await;
         director.until("turn.done").await;
@@ -99,7 +103,7 @@ async fn what_is_the_directors_is_forbidden_to_play() {
 async fn the_server_may_grant_play_more() {
     let issuer = Issuer::new();
     for encoding in BOTH {
-        let server = issuer.server(&["auth.play_grants=create,context"]).await;
+        let server = issuer.server(&["auth.play_grants=create,context,event,action"]).await;
         let mut player = open(&server, encoding, &issuer, "mina", "play").await;
         let joined = player.ask("npc.join", json!({"npc": "n", "archetype": "lich"})).await;
         assert_eq!(joined["op"], "npc.joined", "{joined}");
@@ -107,6 +111,10 @@ async fn the_server_may_grant_play_more() {
         player.refused("say", with(say("n", "t"), "audience", json!([])), "forbidden").await;
         player.send(&json!({"op": "say", "d": with(say("n", "t"), "context", json!("rain"))})).await;
         player.until("turn.done").await;
+        let gift = json!({"npc": "n", "event": "e", "kind": "gift", "text": "A rose."});
+        assert_eq!(player.ask("event", gift).await["op"], "event.recorded");
+        let done = player.ask("action.result", json!({"turn": "t", "action": "a", "ok": true})).await;
+        assert_eq!(done["op"], "event.recorded");
     }
 }
 
@@ -156,7 +164,7 @@ async fn nobody_reaches_another_players_session_or_turn() {
         mina.send(&json!({"op": "say", "d": say("n", "t")})).await;
         assert_eq!(mina.recv().await["d"], done, "her own is what it was");
         thief
-            .refused("action.result", json!({"turn": "t", "action": "a", "ok": true}), "not_available")
+            .refused("action.result", json!({"turn": "t", "action": "a", "ok": true}), "forbidden")
             .await;
 
         // The session: neither with its id alone, nor with a token that was made for another one.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use npc_gateway::session::{Gateway, Offline};
 use npc_gateway::wire::{Subprotocol, decode_server};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use super::support::gateway;
 
@@ -134,7 +135,7 @@ impl Client {
         if self.closed {
             return;
         }
-        let taken = self.socket.take(message);
+        let taken = Handle::current().block_on(self.socket.take(message));
         let sent = self.socket.sent();
         let frames: Vec<Value> = sent.iter().map(|frame| self.read(frame)).collect();
         let answers = frames.len();

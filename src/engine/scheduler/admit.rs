@@ -16,12 +16,7 @@ impl Scheduler {
     pub fn admit(&mut self, decoder: &mut dyn Decoder, now: Instant) -> Changes {
         let mut changes = Changes::default();
         self.release_options(decoder);
-        for sequence in 0..self.rows.len() {
-            if self.rows[sequence].live().is_some_and(|live| live.row.job.abandoned()) {
-                changes.abandoned += 1;
-                self.keep(sequence, &mut changes);
-            }
-        }
+        self.keep_abandoned(&mut changes);
         self.drop_waiting(now, &mut changes);
         self.trim(decoder);
         self.promote();
@@ -37,6 +32,16 @@ impl Scheduler {
         }
         self.spread_options(decoder);
         changes
+    }
+
+    /// Ends what nobody waits for any more.
+    pub(super) fn keep_abandoned(&mut self, changes: &mut Changes) {
+        for sequence in 0..self.rows.len() {
+            if self.rows[sequence].live().is_some_and(|live| live.row.job.abandoned()) {
+                changes.abandoned += 1;
+                self.keep(sequence, changes);
+            }
+        }
     }
 
     /// Ends waiting requests whose caller has gone, and those that are too late.

@@ -211,6 +211,19 @@ impl Scheduler {
         }
     }
 
+    /// Forgets all conversations that nobody waits in now.
+    pub fn forget_all(&mut self, decoder: &mut dyn Decoder) -> Changes {
+        let mut changes = Changes::default();
+        self.keep_abandoned(&mut changes);
+        for (sequence, slot) in self.rows.iter_mut().enumerate() {
+            if matches!(slot, Slot::Kept(_)) {
+                decoder.release(sequence);
+                *slot = Slot::Free;
+            }
+        }
+        changes
+    }
+
     /// The tokens of the next step.
     pub fn plan(&self, tokens: &mut Vec<StepToken>) {
         tokens.clear();

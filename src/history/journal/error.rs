@@ -21,6 +21,9 @@ pub enum JournalError {
     /// A turn with this key is stored already, under another id.
     #[error("this turn is stored already")]
     Stored,
+    /// The player was erased after this began.
+    #[error("this player was erased")]
+    Erased,
     #[error("the journal is closed")]
     Closed,
     #[error(transparent)]

@@ -4,7 +4,10 @@
 //! beside it the journal is the archive.
 
 mod amendments;
+mod erase;
 mod error;
+mod npcs;
+mod offline;
 mod reader;
 mod schema;
 mod store;
@@ -22,17 +25,21 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use uuid::Uuid;
 
+pub use erase::Erased;
 pub use error::JournalError;
+pub use offline::{Intake, Snapshot};
 
 use self::amendments::Amendments;
 use self::reader::Reader;
-use self::store::{Row, Store};
+use self::npcs::NpcRow;
+use self::store::{Entry, Store};
 use self::tender::{Never, Tender};
-use self::writer::{Order, Put, Writer};
+use self::writer::{Erase, Order, Put, Writer};
 use super::known::Known;
+use super::npc::NpcRecord;
 use super::record::{Heard, IdempotencyKey, Record};
 use crate::config;
 
@@ -173,17 +180,52 @@ impl Journal {
     /// # Errors
     /// [`JournalError`].
     pub async fn put(&self, record: &Record) -> Result<(), JournalError> {
-        let row = Row::new(record)?;
+        let row = Entry::new(record)?;
         self.known.add_turn(&record.key());
         self.known.add_conversation(&record.npc, &record.player);
+        self.order(|done, place| Order::Put(Box::new(Put { row, done, _place: place }))).await
+    }
+
+    /// Writes an NPC over what is stored of it; when this returns it is on the disk.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub async fn put_npc(&self, npc: &NpcRecord) -> Result<(), JournalError> {
+        let row = NpcRow::new(npc)?;
+        self.order(|done, place| Order::PutNpc(Box::new(Put { row, done, _place: place }))).await
+    }
+
+    /// The NPC with this id.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn npc(&self, id: &str) -> Result<Option<NpcRecord>, JournalError> {
+        let id = id.to_owned();
+        self.reader()?.ask(move |store| store.npc(&id)).await
+    }
+
+    /// Takes a player out: nothing is stored any more that began before this id, the player's records are deleted, and
+    /// the name is taken out of those of others. When this returns it is done, on the disk and in the log.
+    ///
+    /// # Errors
+    /// [`JournalError`]: it may have been done in part, and is to be asked for again.
+    pub async fn erase(&self, player: &str, before: Uuid) -> Result<Erased, JournalError> {
+        let (done, answer) = oneshot::channel();
+        let order = Order::Erase(Erase { player: player.to_owned(), before, done });
+        self.orders.try_send(order).map_err(|error| self.refused(error.is_full()))?;
+        answer.await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Has something written, and waits for it.
+    async fn order(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<(), JournalError>>, OwnedSemaphorePermit) -> Order,
+    ) -> Result<(), JournalError> {
         let written = async {
             let place = Arc::clone(&self.room).acquire_owned().await.map_err(|_| JournalError::Closed)?;
             let (done, answer) = oneshot::channel();
             // Who has a place finds room in the queue.
-            let order = Order::Put(Box::new(Put { row, done, _place: place }));
-            self.orders.try_send(order).map_err(|error| {
-                if error.is_full() { JournalError::Busy(self.queue) } else { JournalError::Closed }
-            })?;
+            self.orders.try_send(order(done, place)).map_err(|error| self.refused(error.is_full()))?;
             answer.await.unwrap_or(Err(JournalError::Closed))
         };
         let patience = Duration::from_millis(self.patience_ms);
@@ -192,6 +234,10 @@ impl Journal {
             self.shared.set_writable(false);
             Err(JournalError::Late(self.patience_ms))
         })
+    }
+
+    fn refused(&self, is_full: bool) -> JournalError {
+        if is_full { JournalError::Busy(self.queue) } else { JournalError::Closed }
     }
 
     /// Changes what was heard of a stored record: soon, and nobody waits for it. `heard` is what holds when it is

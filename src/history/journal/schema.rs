@@ -20,3 +20,28 @@ diesel::table! {
         filling -> Binary,
     }
 }
+
+diesel::table! {
+    npcs (id) {
+        id -> Text,
+        version -> Integer,
+        archetype -> Text,
+        name -> Text,
+        seed -> BigInt,
+        state -> Binary,
+    }
+}
+
+diesel::table! {
+    mentions (player, interaction) {
+        player -> Text,
+        interaction -> Binary,
+    }
+}
+
+diesel::table! {
+    tombstones (player) {
+        player -> Text,
+        before -> Binary,
+    }
+}

@@ -10,7 +10,8 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use uuid::Uuid;
 
 use super::JournalError;
-use super::schema::{interactions, probes};
+use super::npcs::NpcRow;
+use super::schema::{interactions, mentions, probes, tombstones};
 use crate::history::record::{Heard, IdempotencyKey, Kind, Record, Stored};
 
 pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -25,7 +26,32 @@ const LOG_PAGES: u32 = 16_384;
 /// How long a statement waits for another process that holds the database, such as a backup.
 const BUSY_MS: u32 = 1000;
 
-/// A record as it is written.
+/// A record to be written.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    row: Row,
+    /// Who is named in it besides its own player.
+    mentions: Vec<String>,
+}
+
+impl Entry {
+    pub fn new(record: &Record) -> Result<Self, JournalError> {
+        let mentions = record.body.mentions().filter(|name| *name != record.player).map(str::to_owned);
+        Ok(Self { mentions: mentions.collect(), row: Row::new(record)? })
+    }
+}
+
+/// What became of an [`Entry`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    New,
+    /// Its id or its key is stored already.
+    Known,
+    /// Its player was erased since.
+    Erased,
+}
+
+/// A record as it is stored.
 #[derive(Debug, Clone, Insertable, Queryable, Selectable)]
 #[diesel(table_name = interactions, treat_none_as_default_value = false)]
 pub(super) struct Row {
@@ -56,7 +82,15 @@ impl Row {
         })
     }
 
-    fn record(self) -> Result<Record, JournalError> {
+    pub fn id(&self) -> &[u8] {
+        &self.id
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    pub fn record(self) -> Result<Record, JournalError> {
         let id = Uuid::from_slice(&self.id).map_err(|error| JournalError::Read(error.to_string()))?;
         let chars = self.heard.map(|chars| u64::try_from(chars).unwrap_or(0));
         Ok(Record::decode(Stored {
@@ -77,7 +111,9 @@ fn stored_chars(heard: &Heard) -> Option<i64> {
 
 /// A connection.
 pub(super) struct Store {
-    connection: SqliteConnection,
+    pub(super) connection: SqliteConnection,
+    /// Somebody was erased, some time.
+    pub(super) has_tombstones: bool,
 }
 
 #[derive(QueryableByName)]
@@ -86,11 +122,11 @@ struct JournalMode {
     journal_mode: String,
 }
 
-fn write_error(error: impl std::fmt::Display) -> JournalError {
+pub(super) fn write_error(error: impl std::fmt::Display) -> JournalError {
     JournalError::Write(error.to_string())
 }
 
-fn read_error(error: impl std::fmt::Display) -> JournalError {
+pub(super) fn read_error(error: impl std::fmt::Display) -> JournalError {
     JournalError::Read(error.to_string())
 }
 
@@ -109,7 +145,9 @@ impl Store {
             return Err(open("its file system cannot hold a write-ahead log".into()));
         }
         connection
-            .batch_execute(&format!("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {LOG_PAGES}"))
+            .batch_execute(&format!(
+                "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = {LOG_PAGES}"
+            ))
             .map_err(|error| open(error.to_string()))?;
         connection.run_pending_migrations(MIGRATIONS).map_err(|error| open(error.to_string()))?;
         if max_mb > 0 {
@@ -119,6 +157,8 @@ impl Store {
                 .batch_execute(&format!("PRAGMA max_page_count = {pages}"))
                 .map_err(|error| open(error.to_string()))?;
         }
+        let erased = tombstones::table.count().get_result::<i64>(connection);
+        store.has_tombstones = erased.map_err(|error| open(error.to_string()))? > 0;
         Ok(store)
     }
 
@@ -148,25 +188,32 @@ impl Store {
         connection
             .batch_execute(&format!("PRAGMA busy_timeout = {BUSY_MS}"))
             .map_err(|error| open(error.to_string()))?;
-        Ok(Self { connection })
+        Ok(Self { connection, has_tombstones: false })
     }
 
-    /// Writes all of it and syncs once, or nothing of it. Returns for each row whether it was new: one whose id or key
-    /// is stored already changes nothing.
-    pub fn write(&mut self, rows: &[&Row], amendments: &[(Uuid, Heard)]) -> Result<Vec<bool>, JournalError> {
+    /// Writes all of it and syncs once, or nothing of it. Returns what became of each entry.
+    pub fn write(
+        &mut self,
+        entries: &[&Entry],
+        amendments: &[(Uuid, Heard)],
+        npcs: &[&NpcRow],
+    ) -> Result<Vec<Written>, JournalError> {
+        let has_tombstones = self.has_tombstones;
         self.transaction(|connection| {
-            let mut new = Vec::with_capacity(rows.len());
-            for row in rows {
-                let inserted =
-                    diesel::insert_or_ignore_into(interactions::table).values(*row).execute(connection)?;
-                new.push(inserted == 1);
+            let mut written = Vec::with_capacity(entries.len());
+            for entry in entries {
+                let erased = has_tombstones && is_erased(connection, &entry.row)?;
+                written.push(if erased { Written::Erased } else { insert(connection, entry)? });
             }
             for (id, heard) in amendments {
                 diesel::update(interactions::table.find(id.as_bytes().as_slice()))
                     .set((interactions::said.eq(&heard.said), interactions::heard.eq(stored_chars(heard))))
                     .execute(connection)?;
             }
-            Ok(new)
+            for npc in npcs {
+                npc.replace(connection)?;
+            }
+            Ok(written)
         })
     }
 
@@ -184,7 +231,7 @@ impl Store {
 
     /// All of it or nothing. SQLite takes some failed transactions back by itself, and diesel then tells of that alone:
     /// the cause is what is wanted.
-    fn transaction<T>(
+    pub(super) fn transaction<T>(
         &mut self,
         work: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
     ) -> Result<T, JournalError> {
@@ -235,6 +282,18 @@ impl Store {
         rows.into_iter().map(Row::record).collect()
     }
 
+    /// What happened with an NPC after this record, oldest first.
+    pub fn page_after(&mut self, npc: &str, after: Uuid, limit: i64) -> Result<Vec<Record>, JournalError> {
+        let rows = interactions::table
+            .filter(interactions::npc.eq(npc).and(interactions::id.gt(after.as_bytes().as_slice())))
+            .order(interactions::id.asc())
+            .limit(limit)
+            .select(Row::as_select())
+            .load(&mut self.connection)
+            .map_err(read_error)?;
+        rows.into_iter().map(Row::record).collect()
+    }
+
     /// The keys behind `after`, in their order, from the index alone.
     pub fn keys(&mut self, after: &[u8], limit: i64) -> Result<Vec<Vec<u8>>, JournalError> {
         interactions::table
@@ -263,6 +322,26 @@ impl Store {
             .load(&mut self.connection)
             .map_err(read_error)
     }
+}
+
+fn insert(connection: &mut SqliteConnection, entry: &Entry) -> QueryResult<Written> {
+    let row = &entry.row;
+    if diesel::insert_or_ignore_into(interactions::table).values(row).execute(connection)? == 0 {
+        return Ok(Written::Known);
+    }
+    for name in &entry.mentions {
+        diesel::insert_or_ignore_into(mentions::table)
+            .values((mentions::player.eq(name), mentions::interaction.eq(&row.id)))
+            .execute(connection)?;
+    }
+    Ok(Written::New)
+}
+
+/// Whether a row began before its player was erased.
+fn is_erased(connection: &mut SqliteConnection, row: &Row) -> QueryResult<bool> {
+    let before: Option<Vec<u8>> =
+        tombstones::table.find(&row.player).select(tombstones::before).first(connection).optional()?;
+    Ok(before.is_some_and(|before| row.id < before))
 }
 
 impl std::fmt::Debug for Store {
@@ -295,14 +374,14 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.sqlite");
         let mut store = Store::writer(&path, 0).unwrap();
-        let all = ["__diesel_schema_migrations", "interactions", "probes"];
+        let all = ["__diesel_schema_migrations", "interactions", "mentions", "npcs", "probes", "tombstones"];
         assert_eq!(tables(&mut store), all);
         store.connection.revert_all_migrations(MIGRATIONS).unwrap();
         assert_eq!(tables(&mut store), all[..1]);
         drop(store);
         let mut store = Store::writer(&path, 0).unwrap();
         assert_eq!(tables(&mut store), all);
-        store.write(&[&Row::new(&record("n", "anna", "t")).unwrap()], &[]).unwrap();
+        store.write(&[&Entry::new(&record("n", "anna", "t")).unwrap()], &[], &[]).unwrap();
         drop(store);
         assert_eq!(
             Store::writer(&path, 0).unwrap().page("n", None, 5).unwrap().len(),
@@ -336,9 +415,9 @@ pub(super) mod tests {
                 }
             }
         }
-        let rows: Vec<_> = records.iter().map(|record| Row::new(record).unwrap()).collect();
-        let new = store.write(&rows.iter().collect::<Vec<_>>(), &[]).unwrap();
-        assert!(new.iter().all(|new| *new));
+        let entries: Vec<_> = records.iter().map(|record| Entry::new(record).unwrap()).collect();
+        let written = store.write(&entries.iter().collect::<Vec<_>>(), &[], &[]).unwrap();
+        assert!(written.iter().all(|written| *written == Written::New));
         let (mut pairs, mut after) = (Vec::new(), (String::new(), String::new()));
         while let page @ [.., last] = store.conversations(&after, 2).unwrap().as_slice() {
             after = last.clone();

@@ -282,3 +282,74 @@ proptest! {
         })?;
     }
 }
+
+#[tokio::test]
+async fn an_npc_is_stored_as_it_was_last() {
+    let data = folder();
+    let journal = journal(data.path());
+    assert_eq!(journal.npc("n").await.unwrap(), None);
+    let mut npc = crate::history::npc::tests::npc("n");
+    journal.put_npc(&npc).await.unwrap();
+    npc.state.goals.clear();
+    journal.put_npc(&npc).await.unwrap();
+    drop(journal);
+    let journal = self::journal(data.path());
+    assert_eq!(journal.npc("n").await.unwrap(), Some(npc));
+}
+
+#[tokio::test]
+async fn what_was_erased_does_not_come_back() {
+    let data = folder();
+    let journal = journal(data.path());
+    let named = |mut record: Record| {
+        record.body.audience = vec!["anna".into(), "ben".into()];
+        record
+    };
+    let early = record("n", "anna", "early");
+    let others: Vec<_> = (0..700).map(|turn| named(record("n", "mina", &turn.to_string()))).collect();
+    for record in &others {
+        journal.put(record).await.unwrap();
+    }
+    // More than one piece.
+    for turn in 0..700 {
+        journal.put(&named(record("n", "anna", &turn.to_string()))).await.unwrap();
+    }
+    let npc = crate::history::npc::tests::npc("n");
+    journal.put_npc(&npc).await.unwrap();
+    let before = Uuid::now_v7();
+    let erased = journal.erase("anna", before).await.unwrap();
+    assert_eq!(erased, Erased { interactions: 700, mentions: 700, npcs: 1 });
+    assert_eq!(journal.erase("anna", before).await.unwrap(), Erased::default());
+    assert!(journal.npc("n").await.unwrap().unwrap().state.relationships.is_empty());
+    // What had begun before comes too late; an older word does not bring it back.
+    assert_eq!(journal.put(&early).await, Err(JournalError::Erased));
+    journal.erase("anna", early.id).await.unwrap();
+    let late = record("n", "anna", "late");
+    journal.put(&late).await.unwrap();
+    drop(journal);
+    let journal = self::journal(data.path());
+    assert_eq!(journal.put(&early).await, Err(JournalError::Erased));
+    let page = journal.page("n", None, 2000).await.unwrap();
+    assert_eq!(page.len(), 701);
+    assert_eq!(page[0], late);
+    assert!(page[1..].iter().all(|record| record.body.audience == ["ben"] && record.player == "mina"));
+    assert_eq!(journal.find(late.key()).await.unwrap(), Some(late));
+}
+
+#[tokio::test]
+async fn turns_are_written_while_a_player_is_erased() {
+    let data = folder();
+    let journal = Arc::new(journal(data.path()));
+    for turn in 0..1200 {
+        journal.put(&record("n", "anna", &turn.to_string())).await.unwrap();
+    }
+    let erasing = Arc::clone(&journal);
+    let erasing = tokio::spawn(async move { erasing.erase("anna", Uuid::now_v7()).await });
+    let mut written = 0;
+    while !erasing.is_finished() {
+        journal.put(&record("n", "ben", &written.to_string())).await.unwrap();
+        written += 1;
+    }
+    assert_eq!(erasing.await.unwrap().unwrap().interactions, 1200);
+    assert_eq!(journal.page("n", None, 5000).await.unwrap().len(), written);
+}

@@ -5,29 +5,74 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use uuid::Uuid;
 
-use super::store::{Row, Store};
+use super::erase::Erased;
+use super::npcs::NpcRow;
+use super::store::{Entry, Store, Written};
 use super::{JournalError, Shared};
 
 /// How often it is tried whether a journal that failed can be written again.
 const RETRY: Duration = Duration::from_millis(500);
+/// How often an erasure tries to empty the log. Each waits for readers as long as any statement does.
+const LOG_TRIES: u32 = 10;
 
 /// What the thread is told.
 pub(super) enum Order {
-    Put(Box<Put>),
+    Put(Box<Put<Entry>>),
+    PutNpc(Box<Put<NpcRow>>),
     /// There are amendments.
     Amend,
+    Erase(Erase),
     Stop,
 }
 
-/// A record to be written.
-pub(super) struct Put {
-    pub row: Row,
+/// Something to be written.
+pub(super) struct Put<T> {
+    pub row: T,
     pub done: oneshot::Sender<Result<(), JournalError>>,
     /// Its place among those that wait.
     pub _place: OwnedSemaphorePermit,
+}
+
+/// A player to be erased, with everything from before this id.
+pub(super) struct Erase {
+    pub player: String,
+    pub before: Uuid,
+    pub done: oneshot::Sender<Result<Erased, JournalError>>,
+}
+
+/// An erasure that has begun.
+struct Erasing {
+    order: Erase,
+    erased: Erased,
+    /// How often the log could not be emptied.
+    tries: u32,
+}
+
+/// What waits to be written.
+#[derive(Default)]
+struct Waiting {
+    records: Vec<Put<Entry>>,
+    npcs: Vec<Put<NpcRow>>,
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.records.len() + self.npcs.len()
+    }
+
+    fn fail(&mut self, error: &JournalError) {
+        for put in self.records.drain(..) {
+            // Fails if nobody waits any more; so below.
+            let _ = put.done.send(Err(error.clone()));
+        }
+        for put in self.npcs.drain(..) {
+            let _ = put.done.send(Err(error.clone()));
+        }
+    }
 }
 
 pub(super) struct Writer {
@@ -51,75 +96,124 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
 
 impl Writer {
     pub fn run(mut self) {
-        let mut puts: Vec<Put> = Vec::with_capacity(self.batch);
+        let mut waiting = Waiting::default();
+        let mut erasing: Vec<Erasing> = Vec::new();
         loop {
             // What failed is tried again by itself.
-            let order = if self.shared.is_writable() && self.shared.amendments.is_empty() {
+            let order = if !erasing.is_empty() && self.shared.is_writable() {
+                self.orders.try_recv().map_err(|error| match error {
+                    TryRecvError::Empty => RecvTimeoutError::Timeout,
+                    TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+                })
+            } else if self.shared.is_writable() && self.shared.amendments.is_empty() {
                 self.orders.recv().map_err(RecvTimeoutError::from)
             } else {
                 self.orders.recv_timeout(RETRY)
             };
-            let mut stopping = matches!(order, Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected));
-            if let Ok(Order::Put(put)) = order {
-                puts.push(*put);
-            }
-            while !stopping
-                && puts.len() < self.batch
-                && let Ok(order) = self.orders.try_recv()
-            {
+            let mut stopping = matches!(order, Err(RecvTimeoutError::Disconnected));
+            let mut next = order.ok();
+            while let Some(order) = next.take() {
                 match order {
-                    Order::Put(put) => puts.push(*put),
+                    Order::Put(put) => waiting.records.push(*put),
+                    Order::PutNpc(put) => waiting.npcs.push(*put),
                     Order::Amend => {}
+                    Order::Erase(order) => {
+                        erasing.push(Erasing { order, erased: Erased::default(), tries: 0 });
+                    }
                     Order::Stop => stopping = true,
                 }
+                if !stopping && waiting.len() < self.batch {
+                    next = self.orders.try_recv().ok();
+                }
             }
-            self.write(&mut puts);
+            self.write(&mut waiting);
             if stopping {
                 return;
+            }
+            if let Some(first) = erasing.first_mut()
+                && let Some(result) = self.erase(first)
+            {
+                let done = erasing.swap_remove(0).order.done;
+                // Fails if nobody waits any more.
+                let _ = done.send(result);
             }
         }
     }
 
-    fn write(&mut self, puts: &mut Vec<Put>) {
+    fn write(&mut self, waiting: &mut Waiting) {
         let amendments = self.shared.amendments.take();
         let healthy = self.shared.is_writable();
         let prepared = if healthy { self.check() } else { self.reopen() };
         if let Err(error) = prepared {
-            self.failed(&error, puts);
+            self.failed(&error);
+            waiting.fail(&error);
             self.shared.amendments.put_back(amendments);
             return;
         }
-        let rows: Vec<&Row> = puts.iter().map(|put| &put.row).collect();
-        let written = if rows.is_empty() && amendments.is_empty() {
+        let entries: Vec<&Entry> = waiting.records.iter().map(|put| &put.row).collect();
+        let npcs: Vec<&NpcRow> = waiting.npcs.iter().map(|put| &put.row).collect();
+        let written = if entries.is_empty() && npcs.is_empty() && amendments.is_empty() {
             Ok(Vec::new())
         } else {
-            self.store.write(&rows, &amendments)
+            self.store.write(&entries, &amendments, &npcs)
         };
         match written {
-            Ok(new) => {
+            Ok(written) => {
                 if !healthy {
                     tracing::info!(path = %self.path.display(), "the journal can be written again");
                 }
                 self.shared.set_writable(true);
-                self.shared.count(new.len());
-                for (put, new) in puts.drain(..).zip(new) {
-                    // Fails if nobody waits any more.
-                    let _ = put.done.send(if new { Ok(()) } else { Err(JournalError::Stored) });
+                self.shared.count(written.len());
+                for (put, written) in waiting.records.drain(..).zip(written) {
+                    let answer = match written {
+                        Written::New => Ok(()),
+                        Written::Known => Err(JournalError::Stored),
+                        Written::Erased => Err(JournalError::Erased),
+                    };
+                    // Fails if nobody waits any more; so below.
+                    let _ = put.done.send(answer);
+                }
+                for put in waiting.npcs.drain(..) {
+                    let _ = put.done.send(Ok(()));
                 }
             }
             Err(error) => {
-                self.failed(&error, puts);
+                self.failed(&error);
+                waiting.fail(&error);
                 self.shared.amendments.put_back(amendments);
             }
         }
     }
 
-    fn failed(&self, error: &JournalError, puts: &mut Vec<Put>) {
+    /// Goes on with an erasure; `Some`: it is over.
+    fn erase(&mut self, erasing: &mut Erasing) -> Option<Result<Erased, JournalError>> {
+        let Erase { player, before, .. } = &erasing.order;
+        let begins = erasing.erased.is_nothing() && erasing.tries == 0;
+        let piece = if begins { self.store.bury(player, *before) } else { Ok(()) }
+            .and_then(|()| self.store.erase(player, *before));
+        match piece {
+            Err(error) => Some(Err(error)),
+            Ok(piece) if !piece.is_nothing() => {
+                erasing.erased.add(piece);
+                None
+            }
+            Ok(_) => match self.store.empty_log() {
+                Err(error) => Some(Err(error)),
+                Ok(true) => Some(Ok(erasing.erased)),
+                Ok(false) if erasing.tries < LOG_TRIES => {
+                    erasing.tries += 1;
+                    None
+                }
+                Ok(false) => Some(Err(JournalError::Write(
+                    "what was erased may still stand in the write-ahead log, which others read".to_owned(),
+                ))),
+            },
+        }
+    }
+
+    fn failed(&self, error: &JournalError) {
         if self.shared.set_writable(false) {
             tracing::error!(path = %self.path.display(), %error, "turns are refused until the journal can be written");
-        }
-        for put in puts.drain(..) {
-            let _ = put.done.send(Err(error.clone()));
         }
     }
 

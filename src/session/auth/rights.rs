@@ -5,7 +5,7 @@ use crate::wire::{ErrorCode, ErrorPayload, SayFrame};
 
 /// What a session may do besides talking to NPCs that exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(clippy::struct_excessive_bools)] // A set of four.
+#[allow(clippy::struct_excessive_bools)] // A set of six.
 pub struct Rights {
     /// `npc.join` may make an NPC.
     pub create: bool,
@@ -13,11 +13,15 @@ pub struct Rights {
     pub mix: bool,
     pub context: bool,
     pub audience: bool,
+    /// `event` and `action.result`.
+    pub event: bool,
+    pub action: bool,
 }
 
 impl Rights {
     /// Of the scope `director`.
-    pub const ALL: Self = Self { create: true, mix: true, context: true, audience: true };
+    pub const ALL: Self =
+        Self { create: true, mix: true, context: true, audience: true, event: true, action: true };
 
     /// Of the scope `play` with these grants.
     pub fn granted(grants: &[PlayGrant]) -> Self {
@@ -26,6 +30,8 @@ impl Rights {
             mix: grants.contains(&PlayGrant::Mix),
             context: grants.contains(&PlayGrant::Context),
             audience: grants.contains(&PlayGrant::Audience),
+            event: grants.contains(&PlayGrant::Event),
+            action: grants.contains(&PlayGrant::Action),
         }
     }
 

@@ -97,3 +97,28 @@ fn keys_and_values_belong_to_versions_and_weights() {
         assert_ne!(mix(&[(1, 0.5), (2, 1.0)]), mix(other));
     }
 }
+
+#[test]
+fn what_is_forgotten_is_computed_again() {
+    let (mut scheduler, mut decoder) = (Scheduler::new(limits(2), 4), Counter::new(4));
+    let (kept, _events) = generate(&bytes("persona a"), 1, &[]);
+    scheduler.submit(kept);
+    run_all(&mut scheduler, &mut decoder);
+    // One that nobody waits for any more, and one that runs.
+    let (abandoned, events) = generate(&bytes("secret b"), 9, &[]);
+    let (running, mut running_events) = generate(&bytes("other c"), 3, &[]);
+    scheduler.submit(abandoned);
+    scheduler.submit(running);
+    (0..2).for_each(|_| drop(step(&mut scheduler, &mut decoder)));
+    drop(events);
+    let changes = scheduler.forget_all(&mut decoder);
+    assert_eq!(changes.abandoned, 1);
+    run_all(&mut scheduler, &mut decoder);
+    assert_eq!(drain(&mut running_events).0.len(), 3, "who waits is answered");
+    for prompt in ["persona a", "secret b"] {
+        let (again, mut events) = generate(&bytes(prompt), 1, &[]);
+        scheduler.submit(again);
+        run_all(&mut scheduler, &mut decoder);
+        assert_eq!(started(&mut events).1, 0, "{prompt}");
+    }
+}

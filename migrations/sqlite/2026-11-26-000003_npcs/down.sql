@@ -1,0 +1,4 @@
+DROP TABLE tombstones;
+DROP INDEX interactions_player;
+DROP TABLE mentions;
+DROP TABLE npcs;

@@ -1,0 +1,168 @@
+//! Taking a player out of the journal's database, piece by piece, so that no turn waits long for it.
+
+use diesel::prelude::*;
+use diesel::sql_types::{Binary, Integer};
+use diesel::sqlite::SqliteConnection;
+use uuid::Uuid;
+
+use super::JournalError;
+use super::npcs::NpcRow;
+use super::schema::{interactions, mentions, npcs, tombstones};
+use super::store::{Row, Store, write_error};
+
+/// Rows that one transaction changes at most.
+const PIECE: i64 = 500;
+
+/// What was taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Erased {
+    /// The player's own records.
+    pub interactions: usize,
+    /// Records of others that named the player.
+    pub mentions: usize,
+    /// NPCs that knew the player.
+    pub npcs: usize,
+}
+
+impl Erased {
+    pub fn add(&mut self, other: Self) {
+        self.interactions += other.interactions;
+        self.mentions += other.mentions;
+        self.npcs += other.npcs;
+    }
+
+    /// Nothing was found any more.
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+#[derive(QueryableByName)]
+struct Checkpoint {
+    #[diesel(sql_type = Integer)]
+    busy: i32,
+}
+
+impl Store {
+    /// From now on nothing of the player is stored that began before this id.
+    pub fn bury(&mut self, player: &str, before: Uuid) -> Result<(), JournalError> {
+        self.transaction(|connection| {
+            let known: Option<Vec<u8>> =
+                tombstones::table.find(player).select(tombstones::before).first(connection).optional()?;
+            let before = known.unwrap_or_default().max(before.as_bytes().to_vec());
+            diesel::replace_into(tombstones::table)
+                .values((tombstones::player.eq(player), tombstones::before.eq(before)))
+                .execute(connection)
+        })?;
+        self.has_tombstones = true;
+        Ok(())
+    }
+
+    /// Takes out some of what there is of a player from before this id. To be repeated until it finds nothing.
+    pub fn erase(&mut self, player: &str, before: Uuid) -> Result<Erased, JournalError> {
+        let mut unreadable = None;
+        let erased = self.transaction(|connection| {
+            let own = erase_own(connection, player, before)?;
+            let (named, error) = unmention(connection, player)?;
+            let (known, other) = forget(connection, player)?;
+            unreadable = error.or(other);
+            Ok(Erased { interactions: own, mentions: named, npcs: known })
+        })?;
+        // What can be erased is; that the rest cannot must be known.
+        unreadable.map_or(Ok(erased), Err)
+    }
+
+    /// Empties the write-ahead log, in which what was erased may still stand. False: readers were in the way.
+    pub fn empty_log(&mut self) -> Result<bool, JournalError> {
+        let done: Checkpoint = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .get_result(&mut self.connection)
+            .map_err(write_error)?;
+        Ok(done.busy == 0)
+    }
+}
+
+/// Deletes records of the player.
+fn erase_own(connection: &mut SqliteConnection, player: &str, before: Uuid) -> QueryResult<usize> {
+    let rows = interactions::table
+        .filter(interactions::player.eq(player).and(interactions::id.lt(before.as_bytes().as_slice())))
+        .order(interactions::id.asc())
+        .limit(PIECE)
+        .select(Row::as_select())
+        .load(connection)?;
+    for row in &rows {
+        let id = row.id().to_vec();
+        diesel::delete(interactions::table.find(&id)).execute(connection)?;
+        // One that cannot be read is deleted all the same; whom it named is found by the name.
+        let names = row.clone().record().map(|record| record.body);
+        for name in names.iter().flat_map(|body| body.mentions()) {
+            diesel::delete(mentions::table.find((name, &id))).execute(connection)?;
+        }
+    }
+    Ok(rows.len())
+}
+
+/// Takes the player's name out of the records of others. With what went wrong with those that cannot be read.
+fn unmention(
+    connection: &mut SqliteConnection,
+    player: &str,
+) -> QueryResult<(usize, Option<JournalError>)> {
+    let ids: Vec<Vec<u8>> = mentions::table
+        .filter(mentions::player.eq(player))
+        .limit(PIECE)
+        .select(mentions::interaction)
+        .load(connection)?;
+    let mut unreadable = None;
+    let mut changed = 0;
+    for id in ids {
+        let row = interactions::table.find(&id).select(Row::as_select()).first(connection).optional()?;
+        let scrubbed = row.map(|row| {
+            let mut record = row.record()?;
+            record.body.unmention(player);
+            Ok::<_, JournalError>(Row::new(&record)?)
+        });
+        match scrubbed.transpose() {
+            Ok(Some(row)) => {
+                diesel::update(interactions::table.find(&id))
+                    .set(interactions::body.eq(row.body()))
+                    .execute(connection)?;
+            }
+            // It has gone meanwhile.
+            Ok(None) => {}
+            Err(error) => {
+                unreadable = Some(error);
+                continue;
+            }
+        }
+        diesel::delete(mentions::table.find((player, &id))).execute(connection)?;
+        changed += 1;
+    }
+    Ok((changed, unreadable))
+}
+
+diesel::define_sql_function! {
+    /// Where a blob contains another one, from 1; 0: nowhere.
+    fn instr(haystack: Binary, needle: Binary) -> Integer;
+}
+
+/// Takes the player out of what NPCs think of players.
+fn forget(connection: &mut SqliteConnection, player: &str) -> QueryResult<(usize, Option<JournalError>)> {
+    let rows = npcs::table
+        .filter(instr(npcs::state, player.as_bytes()).gt(0))
+        .select(NpcRow::as_select())
+        .load(connection)?;
+    let mut unreadable = None;
+    let mut changed = 0;
+    for row in rows {
+        let forgotten = row.npc().and_then(|mut npc| {
+            let knew = npc.state.relationships.remove(player).is_some();
+            Ok(if knew { Some(NpcRow::new(&npc)?) } else { None })
+        });
+        match forgotten {
+            Ok(Some(row)) => changed += row.replace(connection)?,
+            // Its name is part of another word.
+            Ok(None) => {}
+            Err(error) => unreadable = Some(error),
+        }
+    }
+    Ok((changed, unreadable))
+}

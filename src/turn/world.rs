@@ -1,0 +1,84 @@
+//! What happens to NPCs besides what players say: it is stored like a turn, and remembered.
+
+use super::keep::{now_ms, unwritable};
+use super::{TurnError, Turns};
+use crate::history::{Body, Heard, Kind, Outcome, Record};
+use crate::npc::NpcError;
+use crate::wire::{ActionResult, ErrorCode, Event, EventKind, EventRecorded};
+
+use uuid::Uuid;
+
+impl From<NpcError> for TurnError {
+    fn from(error: NpcError) -> Self {
+        let storage = error.code == ErrorCode::StorageFailed;
+        let plain = if storage { unwritable() } else { Self::new(error.code, "") };
+        Self { message: error.message, field: error.field.map(str::to_owned), ..plain }
+    }
+}
+
+impl Turns {
+    /// Stores an event that a player's client tells of; it is on the disk when this returns. One with the same id is
+    /// told again.
+    ///
+    /// # Errors
+    /// `unknown_npc`, `storage_failed`.
+    pub async fn event(
+        &self,
+        player: &str,
+        session: String,
+        event: Event,
+    ) -> Result<EventRecorded, TurnError> {
+        let Event { npc, event: id, kind, text, importance, witnesses } = event;
+        let found = self.npcs.find(&npc).await?.ok_or_else(|| {
+            TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {npc:?}")).field("npc")
+        })?;
+        let body = Body {
+            session: Some(session),
+            witnesses: witnesses.unwrap_or_default(),
+            event: Some(kind),
+            importance,
+            ..Body::happened(&id, &found.info.archetype, text, now_ms())
+        };
+        let kind = match kind {
+            EventKind::Injury => Kind::Injury,
+            EventKind::Gift => Kind::Gift,
+            EventKind::Threat | EventKind::Witness | EventKind::Custom => Kind::Event,
+        };
+        let interaction = self.tell(player, npc, kind, body).await?;
+        Ok(EventRecorded { event: Some(id), interaction })
+    }
+
+    /// Stores what became of an action of a turn that runs, or ended in the last 120 s; it is on the disk when this
+    /// returns. The first outcome of an action stays.
+    ///
+    /// # Errors
+    /// `unknown_turn`, `storage_failed`.
+    pub async fn action_result(
+        &self,
+        player: &str,
+        session: String,
+        result: ActionResult,
+    ) -> Result<EventRecorded, TurnError> {
+        let ActionResult { turn, action, ok, reason } = result;
+        let state = self.find(player, &turn)?;
+        let archetype = self.npcs.get(&state.npc).map_or_else(String::new, |npc| npc.info.archetype.clone());
+        let body = Body {
+            session: Some(session),
+            outcome: Some(Outcome { action, ok, reason }),
+            ..Body::happened(&turn, &archetype, String::new(), now_ms())
+        };
+        let interaction = self.tell(player, state.npc.clone(), Kind::Action, body).await?;
+        Ok(EventRecorded { event: None, interaction })
+    }
+
+    /// The id of the stored record.
+    async fn tell(&self, player: &str, npc: String, kind: Kind, body: Body) -> Result<String, TurnError> {
+        let heard = Heard { said: String::new(), chars: None };
+        let record = Record { id: Uuid::now_v7(), kind, npc, player: player.to_owned(), heard, body };
+        let told = self.history.tell(record).await.map_err(|error| {
+            tracing::error!(%error, "what happened could not be stored");
+            TurnError { message: "what happened cannot be stored now; try again".into(), ..unwritable() }
+        })?;
+        Ok(told.id.to_string())
+    }
+}

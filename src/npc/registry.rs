@@ -50,20 +50,17 @@ impl Npcs {
         if let Some(joined) = self.meet(join) {
             return joined;
         }
-        let npc = match self.stored(&join.npc).await? {
-            Some(npc) => {
-                npc.check(join)?;
-                self.make_room()?;
-                npc
-            }
-            None => {
-                let (record, pack) = self.create(join, may_create)?;
-                // Nobody is forgotten, and nothing is written, for an NPC that will not be.
-                self.make_room()?;
-                let stored = self.history.journal().put_npc(&record).await;
-                stored.map_err(|error| NpcError::storage(&join.npc, &error))?;
-                Npc::new(record, pack)
-            }
+        let npc = if let Some(npc) = self.stored(&join.npc).await? {
+            npc.check(join)?;
+            self.make_room()?;
+            npc
+        } else {
+            let (record, pack) = self.create(join, may_create)?;
+            // Nobody is forgotten, and nothing is written, for an NPC that will not be.
+            self.make_room()?;
+            let stored = self.history.journal().put_npc(&record).await;
+            stored.map_err(|error| NpcError::storage(&join.npc, &error))?;
+            Npc::new(record, pack)
         };
         npc.joined.fetch_add(1, Ordering::AcqRel);
         npc.last_used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
@@ -124,7 +121,8 @@ impl Npcs {
         let Some(record) = found else { return Ok(None) };
         let pack = self.packs.get(&record.archetype).ok_or_else(|| {
             let archetype = &record.archetype;
-            let message = format!("npc {id:?} is of archetype {archetype:?}, and there is no pack for it any more");
+            let message =
+                format!("npc {id:?} is of archetype {archetype:?}, and there is no pack for it any more");
             NpcError::of(ErrorCode::UnknownArchetype, "npc", message)
         })?;
         Ok(Some(Npc::new(record, Arc::clone(pack))))
@@ -185,10 +183,7 @@ impl Npcs {
             Some(_) => Ok(()),
             None => Err(NpcError {
                 code: ErrorCode::Overloaded,
-                message: format!(
-                    "{} NPCs are in use, as many as npc.max_npcs allows",
-                    self.config.max_npcs
-                ),
+                message: format!("{} NPCs are in use, as many as npc.max_npcs allows", self.config.max_npcs),
                 field: None,
             }),
         }

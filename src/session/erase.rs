@@ -19,11 +19,7 @@ impl Gateway {
         for session in self.sessions.all() {
             session.forget_naming(&[player.as_bytes(), json]);
         }
-        tracing::info!(
-            interactions = erased.interactions,
-            mentions = erased.mentions,
-            "a player was erased"
-        );
+        tracing::info!(interactions = erased.interactions, mentions = erased.mentions, "a player was erased");
         Ok(erased)
     }
 }

@@ -36,8 +36,7 @@ pub async fn join(
         }));
     }
     let may_create = session.pass.rights().create;
-    let joined =
-        gateway.npcs.join(&join, may_create).await.map_err(|error| npc_refused(error, &join.npc))?;
+    let joined = gateway.npcs.join(&join, may_create).await.map_err(|error| npc_refused(error, &join.npc))?;
     if known || !session.joined(join.npc.clone()) {
         // The NPC counts every join, and this session is counted already, or is over.
         gateway.npcs.leave(&join.npc);
@@ -146,9 +145,7 @@ pub fn say(
 ) -> Result<(), Refused> {
     session.pass.rights().check_say(&say)?;
     let SayFrame { npc, turn, text, actions, context, generation, mix, audience } = say;
-    let named = |error| {
-        Box::new(ErrorPayload { turn: Some(turn.clone()), npc: Some(npc.clone()), ..error })
-    };
+    let named = |error| Box::new(ErrorPayload { turn: Some(turn.clone()), npc: Some(npc.clone()), ..error });
     if !session.has_joined(&npc) {
         return Err(Box::new(ErrorPayload { turn: Some(turn), ..*not_joined(npc) }));
     }

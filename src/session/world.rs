@@ -7,9 +7,7 @@ use super::gateway::Gateway;
 use super::handle::{Refused, turn_place};
 use super::state::Session;
 use crate::turn::TurnError;
-use crate::wire::{
-    ActionResult, Cid, ErrorCode, ErrorPayload, Event, EventRecorded, ServerFrame,
-};
+use crate::wire::{ActionResult, Cid, ErrorCode, ErrorPayload, Event, EventRecorded, ServerFrame};
 
 /// C `event`.
 pub fn event(

@@ -40,13 +40,18 @@ async fn nothing_is_left_of_a_player_who_is_erased() {
     let told = json!({"npc": "lucy", "turn": "b1", "text": "All of you!", "audience": [NAME, "mina"]});
     ben.send("say", told).await.unwrap();
     ben.until("turn.done").await.unwrap();
-    let seen = json!({"npc": "lucy", "event": "e", "kind": "threat", "text": "A storm.", "witnesses": [NAME]});
+    let seen =
+        json!({"npc": "lucy", "event": "e", "kind": "threat", "text": "A storm.", "witnesses": [NAME]});
     ben.send("event", seen).await.unwrap();
     ben.until("event.recorded").await.unwrap();
     assert!(!files_with(data.path(), SECRET).is_empty() && !files_with(data.path(), NAME).is_empty());
 
     let (status, erased) = gateway.ask("DELETE", &format!("/api/v1/players/{NAME}"));
-    assert_eq!((status, &erased["interactions"], &erased["mentions"]), (200, &json!(31), &json!(2)), "{erased}");
+    assert_eq!(
+        (status, &erased["interactions"], &erased["mentions"]),
+        (200, &json!(31), &json!(2)),
+        "{erased}"
+    );
     assert_eq!(files_with(data.path(), SECRET), [""; 0]);
     let items = gateway.history("lucy");
     assert_eq!(items.iter().filter(|item| item["player"] == "ben").count(), items.len());

@@ -61,7 +61,11 @@ async fn an_npc_is_who_it_was_after_a_restart() {
     client.send("npc.leave", json!({"npc": "lucy"})).await.unwrap();
     client.until("npc.left").await.unwrap();
     for npc in ["mina", "lucy", "mina"] {
-        client.send("npc.join", json!({"npc": npc, "archetype": if npc == "mina" { "lich" } else { "vampire" }}))
+        client
+            .send(
+                "npc.join",
+                json!({"npc": npc, "archetype": if npc == "mina" { "lich" } else { "vampire" }}),
+            )
             .await
             .unwrap();
         assert_eq!(client.until("npc.joined").await.unwrap()["npc"]["id"], npc);
@@ -96,7 +100,9 @@ async fn events_and_outcomes_are_recorded_once() {
     let outcome = json!({"turn": "t1", "action": "a1", "ok": false, "reason": "her hands are full"});
     let action = recorded(&mut client, "action.result", outcome.clone()).await;
     // One id of a turn and of an event is two things.
-    let twin = recorded(&mut client, "event", json!({"npc": "lucy", "event": "t1", "kind": "custom", "text": "?"})).await;
+    let twin =
+        recorded(&mut client, "event", json!({"npc": "lucy", "event": "t1", "kind": "custom", "text": "?"}))
+            .await;
     assert!(twin != done["interaction"]);
     // The first one stays.
     let otherwise = json!({"turn": "t1", "action": "a1", "ok": true});
@@ -114,16 +120,25 @@ async fn events_and_outcomes_are_recorded_once() {
     assert_eq!(items.len(), 5);
     let item = |id: &Value| items.iter().find(|item| item["id"] == *id).unwrap();
     let stored = item(&injury);
-    assert_eq!((&stored["kind"], &stored["event"], &stored["text"]), (&json!("injury"), &json!("e1"), &event["text"]));
+    assert_eq!(
+        (&stored["kind"], &stored["event"], &stored["text"]),
+        (&json!("injury"), &json!("e1"), &event["text"])
+    );
     assert_eq!((&stored["importance"], &stored["witnesses"]), (&json!(0.75), &event["witnesses"]));
     assert_eq!((&stored["player"], &stored["turn"]), (&json!("anna"), &Value::Null));
     let stored = item(&action);
-    assert_eq!((&stored["kind"], &stored["turn"], &stored["action"]), (&json!("action"), &json!("t1"), &json!("a1")));
+    assert_eq!(
+        (&stored["kind"], &stored["turn"], &stored["action"]),
+        (&json!("action"), &json!("t1"), &json!("a1"))
+    );
     assert_eq!((&stored["ok"], &stored["reason"]), (&json!(false), &outcome["reason"]));
     assert_eq!(item(&twin)["event_kind"], "custom");
 
-    let unknown = refused(&mut client, "event", json!({"npc": "nobody", "event": "e", "kind": "gift", "text": "?"})).await;
+    let unknown =
+        refused(&mut client, "event", json!({"npc": "nobody", "event": "e", "kind": "gift", "text": "?"}))
+            .await;
     assert_eq!((&unknown["code"], &unknown["npc"]), (&json!("unknown_npc"), &json!("nobody")));
-    let unknown = refused(&mut client, "action.result", json!({"turn": "t9", "action": "a", "ok": true})).await;
+    let unknown =
+        refused(&mut client, "action.result", json!({"turn": "t9", "action": "a", "ok": true})).await;
     assert_eq!((&unknown["code"], &unknown["turn"]), (&json!("unknown_turn"), &json!("t9")));
 }

@@ -163,9 +163,7 @@ async fn nobody_reaches_another_players_session_or_turn() {
         assert_eq!(own[0]["op"], "turn.started", "{own:?}");
         mina.send(&json!({"op": "say", "d": say("n", "t")})).await;
         assert_eq!(mina.recv().await["d"], done, "her own is what it was");
-        thief
-            .refused("action.result", json!({"turn": "t", "action": "a", "ok": true}), "forbidden")
-            .await;
+        thief.refused("action.result", json!({"turn": "t", "action": "a", "ok": true}), "forbidden").await;
 
         // The session: neither with its id alone, nor with a token that was made for another one.
         let (hers, own) = (mina.ready["d"].clone(), thief.ready["d"].clone());

@@ -9,6 +9,7 @@ use super::JournalError;
 use super::npcs::NpcRow;
 use super::schema::{interactions, mentions, npcs, tombstones};
 use super::store::{Row, Store, write_error};
+use crate::history::record::Body;
 
 /// Rows that one transaction changes at most.
 const PIECE: i64 = 500;
@@ -94,7 +95,7 @@ fn erase_own(connection: &mut SqliteConnection, player: &str, before: Uuid) -> Q
         diesel::delete(interactions::table.find(&id)).execute(connection)?;
         // One that cannot be read is deleted all the same; whom it named is found by the name.
         let names = row.clone().record().map(|record| record.body);
-        for name in names.iter().flat_map(|body| body.mentions()) {
+        for name in names.iter().flat_map(Body::mentions) {
             diesel::delete(mentions::table.find((name, &id))).execute(connection)?;
         }
     }
@@ -102,10 +103,7 @@ fn erase_own(connection: &mut SqliteConnection, player: &str, before: Uuid) -> Q
 }
 
 /// Takes the player's name out of the records of others. With what went wrong with those that cannot be read.
-fn unmention(
-    connection: &mut SqliteConnection,
-    player: &str,
-) -> QueryResult<(usize, Option<JournalError>)> {
+fn unmention(connection: &mut SqliteConnection, player: &str) -> QueryResult<(usize, Option<JournalError>)> {
     let ids: Vec<Vec<u8>> = mentions::table
         .filter(mentions::player.eq(player))
         .limit(PIECE)
@@ -118,7 +116,7 @@ fn unmention(
         let scrubbed = row.map(|row| {
             let mut record = row.record()?;
             record.body.unmention(player);
-            Ok::<_, JournalError>(Row::new(&record)?)
+            Row::new(&record)
         });
         match scrubbed.transpose() {
             Ok(Some(row)) => {

@@ -33,8 +33,8 @@ pub use error::JournalError;
 pub use offline::{Intake, Snapshot};
 
 use self::amendments::Amendments;
-use self::reader::Reader;
 use self::npcs::NpcRow;
+use self::reader::Reader;
 use self::store::{Entry, Store};
 use self::tender::{Never, Tender};
 use self::writer::{Erase, Order, Put, Writer};

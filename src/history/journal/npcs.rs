@@ -35,8 +35,7 @@ impl NpcRow {
 
     pub fn npc(self) -> Result<NpcRecord, JournalError> {
         let Self { id, version, archetype, name, seed, state } = self;
-        let bare =
-            NpcRecord { id, archetype, name, seed: seed.cast_unsigned(), state: NpcState::default() };
+        let bare = NpcRecord { id, archetype, name, seed: seed.cast_unsigned(), state: NpcState::default() };
         Ok(bare.with_state(version, &state)?)
     }
 

@@ -3,9 +3,9 @@
 
 mod line;
 mod read;
-mod write;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::path::PathBuf;
 

@@ -92,7 +92,7 @@ fn check(file: &Path) -> Result<NpcRecord, TransferError> {
             interactions += 1;
             continue;
         };
-        let found: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = format!("{:x}", digest.finalize());
         if found != foot.sha256 {
             return Err(damaged("its checksum is another one"));
         }
@@ -118,8 +118,8 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn open(path: &'a Path) -> Result<Self, TransferError> {
-        let input = File::open(path)
-            .map_err(|source| TransferError::Read { path: path.to_owned(), source })?;
+        let input =
+            File::open(path).map_err(|source| TransferError::Read { path: path.to_owned(), source })?;
         Ok(Self { path, input: BufReader::new(input), buffer: Vec::new(), number: 0, digest: Sha256::new() })
     }
 

@@ -84,7 +84,8 @@ fn nothing_of_a_damaged_file_is_restored() {
         bytes[at] = b'T';
         bytes
     };
-    let renamed = String::from_utf8(whole.clone()).unwrap().replacen("npc-gateway.npc", "other.npc", 1).into();
+    let renamed =
+        String::from_utf8(whole.clone()).unwrap().replacen("npc-gateway.npc", "other.npc", 1).into();
     let cases = [
         (Vec::new(), "it is empty"),
         (lines[..7].concat(), "its end is missing"),

@@ -47,8 +47,7 @@ pub fn export(data: &Path, npc: &str, out: impl Write) -> Result<u64, TransferEr
             interactions += 1;
         }
     }
-    let sha256 = out.digest.clone().finalize();
-    let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = format!("{:x}", out.digest.clone().finalize());
     line(&mut out, &Foot { interactions, sha256 })?;
     out.flush()?;
     Ok(interactions)

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archetype::{PackAdapter, PackError, Packs};
 use crate::config::{self, AuthMode, Config};
 use crate::engine::{Backend, Engine, EngineError, Script};
-use crate::history::{History, HotLimits, JournalError};
+use crate::history::{Archive, ArchiveError, History, HistoryError, HotLimits, JournalError};
 use crate::http::{self, Door, Readiness, Tls, TlsError};
 use crate::npc::Npcs;
 use crate::session::{Authenticator, Gateway, KeyError};
@@ -53,6 +53,9 @@ pub enum StartError {
     /// Of `server.data`.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Of `history.postgres_url` and what belongs to it. That Postgres is away is none.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error("a part of the start stopped: {0}")]
     Loader(String),
     #[error("the engine's thread ended by itself")]
@@ -74,10 +77,11 @@ impl App {
     /// fetched or loaded.
     ///
     /// # Errors
-    /// [`StartError::Keys`], [`StartError::Tls`].
+    /// [`StartError::Keys`], [`StartError::Tls`], [`StartError::Archive`].
     pub fn check(config: &Config) -> Result<(), StartError> {
         Authenticator::new(&config.auth)?;
         Tls::load(&config.server)?;
+        Archive::check(&config.history)?;
         Ok(())
     }
 
@@ -177,7 +181,11 @@ async fn open_history(config: &Config) -> Result<Arc<History>, StartError> {
     };
     let (data, config) = (config.server.data.clone(), config.history.clone());
     let opened = tokio::task::spawn_blocking(move || History::open(&data, &config, limits)).await;
-    Ok(opened.map_err(|error| StartError::Loader(error.to_string()))??)
+    opened.map_err(|error| StartError::Loader(error.to_string()))?.map_err(|error| match error {
+        HistoryError::Archive(error) => error.into(),
+        HistoryError::Journal(error) => error.into(),
+        error => StartError::Loader(error.to_string()),
+    })
 }
 
 /// Reads the model, which blocks, and starts its thread.

@@ -10,6 +10,7 @@ mod clean;
 mod import;
 mod link;
 mod logging;
+mod migrate;
 mod pull;
 mod serve;
 mod signal;
@@ -47,9 +48,8 @@ enum Command {
     /// Plans servers and cost (not in this version).
     #[command(hide = true)]
     Plan(Later),
-    /// Brings the store up to date (not in this version).
-    #[command(hide = true)]
-    Migrate(Later),
+    /// Brings the databases up to date, while no server runs on them; serve does so by itself.
+    Migrate(migrate::MigrateArgs),
     /// Writes an NPC and all that happened with it to a file, also while a server runs.
     Export(store::ExportArgs),
     /// Reads an NPC from a file that `export` wrote. No server may run on the same data meanwhile.
@@ -100,7 +100,7 @@ fn run(command: Option<Command>) -> anyhow::Result<()> {
         Command::Adapters(args) => adapters::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Plan(_) => Err(Usage::later("plan")),
-        Command::Migrate(_) => Err(Usage::later("migrate")),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Export(args) => store::export(&args),
         Command::Restore(args) => store::restore(&args),
         Command::Replay(_) => Err(Usage::later("replay")),
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_is_planned_is_known() {
-        for command in ["plan --npcs 5 --json", "migrate", "replay l"] {
+        for command in ["plan --npcs 5 --json", "replay l"] {
             let words = std::iter::once("npc-gateway").chain(command.split(' '));
             let cli = Cli::try_parse_from(words).unwrap();
             let error = run(cli.command).unwrap_err();

@@ -11,6 +11,7 @@ use super::adapters::env_vars;
 use crate::app::{App, Paths, StartError};
 use crate::config::{Config, ConfigError, EngineKind, Loader};
 use crate::engine::EngineError;
+use crate::history::ArchiveError;
 use crate::pull::{Cache, PullOptions, Reporter, ensure, model_folder, runtime};
 
 #[derive(Debug, Default, Args)]
@@ -126,6 +127,8 @@ fn explain(error: StartError) -> anyhow::Error {
         StartError::Packs(_) => "packs.path",
         StartError::Keys(_) => "auth.keys",
         StartError::Journal(_) => "server.data",
+        StartError::Archive(ArchiveError::Ca { .. }) => "history.postgres_ca",
+        StartError::Archive(_) => "history.postgres_url",
         // Names its settings itself.
         StartError::Tls(error) => return Usage(error.to_string()).into(),
         StartError::Engine(EngineError::BadModel { .. }) => "model.path",

@@ -63,21 +63,20 @@ pub(super) struct RestoreArgs {
 
 pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let config = args.store.config()?;
-    let data = &config.server.data;
     let interactions = match &args.out {
-        None => history::export(data, &args.npc, io::stdout().lock())?,
-        Some(path) => export_to(data, &args.npc, path)?,
+        None => history::export(&config.server.data, &config.history, &args.npc, io::stdout().lock())?,
+        Some(path) => export_to(&config, &args.npc, path)?,
     };
     eprintln!("npc {:?} with {interactions} interactions", args.npc);
     Ok(())
 }
 
 /// The file is there when it is whole.
-fn export_to(data: &Path, npc: &str, path: &Path) -> anyhow::Result<u64> {
+fn export_to(config: &Config, npc: &str, path: &Path) -> anyhow::Result<u64> {
     let name = || path.display().to_string();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).with_context(name)?;
-    let interactions = history::export(data, npc, file.as_file_mut())?;
+    let interactions = history::export(&config.server.data, &config.history, npc, file.as_file_mut())?;
     file.as_file_mut().flush().and_then(|()| file.as_file().sync_all()).with_context(name)?;
     file.persist_noclobber(path).map_err(|error| error.error).with_context(name)?;
     File::open(folder).and_then(|folder| folder.sync_all()).with_context(name)?;

@@ -76,7 +76,7 @@ impl Config {
     /// Checks what one setting's type and range cannot say. The error is the setting's name and what is
     /// wanted of it.
     fn validate(&self) -> Result<(), (&'static str, String)> {
-        let Self { server, auth, engine, turn, log, .. } = self;
+        let Self { server, auth, engine, turn, history, log, .. } = self;
         if auth.mode == AuthMode::Dev && !server.listen.ip().is_loopback() {
             return Err((
                 "server.listen",
@@ -128,6 +128,9 @@ impl Config {
                 "turn.window_min",
                 format!("at most turn.window_max, which is {}", turn.window_max),
             ));
+        }
+        if let Some(wanted) = history::bad_postgres_url(&history.postgres_url) {
+            return Err(("history.postgres_url", wanted));
         }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log.level) {
             return Err(("log.level", format!("a tracing filter such as \"info\": {error}")));

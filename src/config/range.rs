@@ -66,6 +66,8 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("history.batch", Range::Closed(1.0, 10_000.0)),
     ("history.write_timeout_ms", Range::Closed(100.0, 600_000.0)),
     ("history.max_mb", Range::Closed(0.0, 16_777_216.0)),
+    ("history.postgres_connections", Range::Closed(3.0, 64.0)),
+    ("history.postgres_timeout_ms", Range::Closed(100.0, 600_000.0)),
     ("session.heartbeat_ms", Range::Closed(100.0, 600_000.0)),
     ("session.identify_timeout_ms", Range::Closed(100.0, 600_000.0)),
     ("session.idle_timeout_ms", Range::Closed(0.0, 86_400_000.0)),

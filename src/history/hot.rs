@@ -91,9 +91,9 @@ impl Hot {
         self.conversations.get(&key(npc, player)).is_some_and(|conversation| conversation.hydrated)
     }
 
-    /// Adds what is stored of a conversation before what was said since; `stored`: the last exchanges, newest first.
-    /// The next prompt shows `window_min` of them at least.
-    pub fn hydrate(&self, npc: &str, player: &str, stored: Vec<Exchange>) {
+    /// Adds what is stored of a conversation before what was said since; `stored`: the last exchanges, newest first, and
+    /// whether that is all of them. The next prompt shows `window_min` of them at least.
+    pub fn hydrate(&self, npc: &str, player: &str, stored: Vec<Exchange>, complete: bool) {
         if stored.is_empty() {
             return;
         }
@@ -102,7 +102,7 @@ impl Hot {
             let mut conversation = self.conversations.entry(key(npc, player)).or_default();
             let conversation = &mut *conversation;
             conversation.last_used = now;
-            if !std::mem::replace(&mut conversation.hydrated, true) {
+            if !std::mem::replace(&mut conversation.hydrated, complete) {
                 let said_since = conversation.exchanges.len();
                 for exchange in stored {
                     if conversation.exchanges.len() < self.limits.window_max
@@ -222,10 +222,10 @@ mod tests {
         hot.push("npc", "anna", exchange(8));
         assert!(!hot.is_hydrated("npc", "anna"));
         let stored = || (0..9).rev().map(exchange).collect();
-        hot.hydrate("npc", "anna", stored());
+        hot.hydrate("npc", "anna", stored(), true);
         assert!(hot.is_hydrated("npc", "anna"));
         assert_eq!(turns(&hot), ["3", "4", "5", "6", "7", "8"]);
-        hot.hydrate("npc", "anna", stored());
+        hot.hydrate("npc", "anna", stored(), true);
         assert_eq!(turns(&hot).len(), 6, "once");
         for turn in 9..14 {
             hot.push("npc", "anna", exchange(turn));
@@ -234,14 +234,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_all_is_completed() {
+        let hot = Hot::new(LIMITS);
+        hot.push("npc", "anna", exchange(8));
+        hot.hydrate("npc", "anna", vec![exchange(8), exchange(7)], false);
+        assert!(!hot.is_hydrated("npc", "anna"));
+        assert_eq!(turns(&hot), ["7", "8"]);
+        hot.hydrate("npc", "anna", (5..9).rev().map(exchange).collect(), true);
+        assert!(hot.is_hydrated("npc", "anna"));
+        assert_eq!(turns(&hot), ["5", "6", "7", "8"]);
+    }
+
+    #[test]
     fn a_full_conversation_takes_nothing_older() {
         let hot = Hot::new(LIMITS);
         for turn in 10..20 {
             hot.push("npc", "anna", exchange(turn));
         }
-        hot.hydrate("npc", "anna", (0..10).rev().map(exchange).collect());
+        hot.hydrate("npc", "anna", (0..10).rev().map(exchange).collect(), true);
         assert_eq!(turns(&hot), (10..20).map(|turn| turn.to_string()).collect::<Vec<_>>());
-        hot.hydrate("npc", "ben", Vec::new());
+        hot.hydrate("npc", "ben", Vec::new(), true);
         assert!(!hot.is_hydrated("npc", "ben"), "who has said nothing takes no room");
     }
 

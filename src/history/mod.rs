@@ -1,8 +1,11 @@
-//! What was said: the last exchanges in memory, and everything on the disk before a turn ends.
+//! What was said: the last exchanges in memory, everything on the disk before a turn ends, and in the archive after it.
 
+mod archive;
+mod error;
 mod hot;
 mod journal;
 mod known;
+mod migrate;
 mod npc;
 mod record;
 mod transfer;
@@ -12,29 +15,47 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+pub use archive::{Archive, ArchiveError, ArchiveState, ErasedRows};
+pub use error::HistoryError;
 pub use hot::{Exchange, Hot, HotLimits};
 pub use journal::{Erased, Journal, JournalError, JournalStats};
+pub use migrate::{MigrationsRun, migrate_journal, migrate_postgres};
 pub use npc::{NpcRecord, NpcState};
 pub use record::{Body, Heard, Kind, Outcome, Record, RecordError};
 pub use transfer::{Restored, TransferError, export, restore};
 
+use self::journal::Found;
+use self::record::IdempotencyKey;
 use crate::config;
 
 /// All tiers together.
 #[derive(Debug)]
 pub struct History {
     hot: Arc<Hot>,
-    journal: Journal,
+    journal: Arc<Journal>,
+    /// `None`: the journal is the archive.
+    archive: Option<Archive>,
+}
+
+/// The last lines of a conversation.
+#[derive(Debug)]
+pub struct Recent {
+    /// Newest first.
+    pub records: Vec<Record>,
+    /// Why there may be more of them in the archive.
+    pub missing: Option<ArchiveError>,
 }
 
 impl History {
-    /// Opens the history of a data folder. Blocks.
+    /// Opens the history of a data folder, and starts to drain it if there is an archive, for which it wants a runtime.
+    /// Blocks.
     ///
     /// # Errors
-    /// [`JournalError::Open`], [`JournalError::InUse`].
-    pub fn open(data: &Path, config: &config::History, limits: HotLimits) -> Result<Arc<Self>, JournalError> {
-        let journal = Journal::open(data, config)?;
-        Ok(Arc::new(Self { hot: Arc::new(Hot::new(limits)), journal }))
+    /// [`HistoryError`]. That Postgres is away is none.
+    pub fn open(data: &Path, config: &config::History, limits: HotLimits) -> Result<Arc<Self>, HistoryError> {
+        let journal = Arc::new(Journal::open(data, config)?);
+        let archive = Archive::start(config, &journal)?;
+        Ok(Arc::new(Self { hot: Arc::new(Hot::new(limits)), journal, archive }))
     }
 
     /// What was said last.
@@ -42,18 +63,38 @@ impl History {
         &self.hot
     }
 
-    /// Everything that was said.
+    /// Everything that was said, or what of it the archive does not have.
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    /// The stored record of a turn. A turn that is not stored costs no look at the disk, but for a few.
+    /// Everything that was said, if that is not in the journal.
+    pub fn archive(&self) -> Option<&Archive> {
+        self.archive.as_ref()
+    }
+
+    /// The stored record of a turn. A turn that is not stored costs no look at the disk, but for a few, and never one at
+    /// the archive.
     ///
     /// # Errors
-    /// [`JournalError`].
-    pub async fn find(&self, player: &str, npc: &str, turn: &str) -> Result<Option<Record>, JournalError> {
-        let key = record::turn_key(player, npc, turn);
-        if self.journal.known().may_have_turn(&key) { self.journal.find(key).await } else { Ok(None) }
+    /// [`HistoryError`].
+    pub async fn find(&self, player: &str, npc: &str, turn: &str) -> Result<Option<Record>, HistoryError> {
+        self.stored(record::turn_key(player, npc, turn)).await
+    }
+
+    async fn stored(&self, key: IdempotencyKey) -> Result<Option<Record>, HistoryError> {
+        if !self.journal.known().may_have_turn(&key) {
+            return Ok(None);
+        }
+        match self.journal.find(key).await? {
+            None => Ok(None),
+            Some(Found::Here(record)) => Ok(Some(*record)),
+            Some(Found::Left { id, heard }) => {
+                let archive = self.archive.as_ref().ok_or(HistoryError::Elsewhere(id))?;
+                let record = archive.find(id).await?.ok_or(HistoryError::Lost(id))?;
+                Ok(Some(Record { heard: heard.unwrap_or(record.heard), ..record }))
+            }
+        }
     }
 
     /// Whether a turn may be stored; if not, [`Self::find`] finds nothing.
@@ -69,52 +110,115 @@ impl History {
     /// Gives the hot tier a conversation as it is stored. `exchange` makes an exchange of a record, where it is one.
     ///
     /// # Errors
-    /// [`JournalError`].
+    /// [`HistoryError`]; what the journal has is there all the same.
     pub async fn hydrate(
         &self,
         npc: &str,
         player: &str,
         exchange: impl Fn(&Record) -> Option<Exchange>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<(), HistoryError> {
         if !self.is_cold(npc, player) {
             return Ok(());
         }
         // Some may be no exchanges, such as lines that were cancelled before they began.
         let wanted = self.hot.limits().window_max;
-        let records = self.journal.conversation(npc, player, wanted * 2).await?;
+        let Recent { records, missing } = self.conversation(npc, player, wanted * 2).await?;
         let exchanges = records.iter().filter_map(exchange).take(wanted).collect();
-        self.hot.hydrate(npc, player, exchanges);
-        Ok(())
+        self.hot.hydrate(npc, player, exchanges, missing.is_none());
+        missing.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// The last lines of a conversation.
+    ///
+    /// # Errors
+    /// [`HistoryError`] of the journal.
+    pub async fn conversation(&self, npc: &str, player: &str, limit: usize) -> Result<Recent, HistoryError> {
+        // First: a row that leaves meanwhile is in the archive by then.
+        let records = self.journal.conversation(npc, player, limit).await?;
+        let Some(archive) = self.archive.as_ref().filter(|_| records.len() < limit) else {
+            return Ok(Recent { records, missing: None });
+        };
+        match archive.conversation(npc, player, limit).await {
+            Ok(archived) => {
+                let records = self.joined(records, archived, limit).await?;
+                Ok(Recent { records, missing: None })
+            }
+            Err(error) => Ok(Recent { records, missing: Some(error) }),
+        }
+    }
+
+    /// What happened with an NPC, newest first; `before`: what is older than this record.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn page(
+        &self,
+        npc: &str,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Record>, HistoryError> {
+        let records = self.journal.page(npc, before, limit).await?;
+        let Some(archive) = &self.archive else { return Ok(records) };
+        let archived = archive.page(npc, before, limit).await?;
+        self.joined(records, archived, limit).await
+    }
+
+    /// The newest of both, newest first, each as it is now.
+    async fn joined(
+        &self,
+        mut records: Vec<Record>,
+        mut archived: Vec<Record>,
+        limit: usize,
+    ) -> Result<Vec<Record>, HistoryError> {
+        archived.retain(|record| records.iter().all(|here| here.id != record.id));
+        let ids = archived.iter().map(|record| record.id).collect();
+        for (id, heard) in self.journal.amended_of(ids).await? {
+            if let Some(record) = archived.iter_mut().find(|record| record.id == id) {
+                record.heard = heard;
+            }
+        }
+        records.append(&mut archived);
+        records.sort_unstable_by_key(|record| std::cmp::Reverse(record.id));
+        records.truncate(limit);
+        Ok(records)
     }
 
     /// Stores something that is no line, and returns what is stored: one that has the same id with the client is told
     /// again.
     ///
     /// # Errors
-    /// [`JournalError`].
-    pub async fn tell(&self, record: Record) -> Result<Record, JournalError> {
+    /// [`HistoryError`].
+    pub async fn tell(&self, record: Record) -> Result<Record, HistoryError> {
         let key = record.key();
-        if self.journal.known().may_have_turn(&key)
-            && let Some(stored) = self.journal.find(key).await?
-        {
+        if let Some(stored) = self.stored(key).await? {
             return Ok(stored);
         }
         match self.journal.put(&record).await {
             Ok(()) => Ok(record),
             // Another one was quicker.
-            Err(JournalError::Stored) => self.journal.find(key).await?.ok_or(JournalError::Stored),
-            Err(error) => Err(error),
+            Err(JournalError::Stored) => Ok(self.stored(key).await?.ok_or(JournalError::Stored)?),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Takes a player out of all tiers, with everything that began before this id.
     ///
     /// # Errors
-    /// [`JournalError`]: it may have been done in part, and is to be asked for again.
-    pub async fn erase(&self, player: &str, before: Uuid) -> Result<Erased, JournalError> {
+    /// [`HistoryError`]: it may have been done in part, and is to be asked for again.
+    pub async fn erase(&self, player: &str, before: Uuid) -> Result<Erased, HistoryError> {
         // First, and it refuses what is on its way: nothing brings anything back.
-        let erased = self.journal.erase(player, before).await?;
+        let mut erased = self.journal.erase(player, before).await?;
         self.hot.forget_player(player);
+        if let Some(archive) = &self.archive {
+            let archived = archive.erase_player(player, before).await?;
+            erased.interactions += archived.rows.len();
+            erased.mentions += archived.mentions;
+            if !archived.rows.is_empty() {
+                self.journal.forget(archived.rows).await?;
+                // Once more, for what the journal still had of them, and its log.
+                erased.add(self.journal.erase(player, before).await?);
+            }
+        }
         Ok(erased)
     }
 
@@ -123,8 +227,11 @@ impl History {
         self.journal.amend(id, heard);
     }
 
-    /// Writes what waits. Blocks. Nothing is stored any more after it.
+    /// Writes what waits, and drains what it can in a few seconds. Blocks. Nothing is stored any more after it.
     pub fn close(&self) {
+        if let Some(archive) = &self.archive {
+            archive.stop();
+        }
         self.journal.close();
     }
 }

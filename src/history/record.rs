@@ -52,6 +52,15 @@ pub struct Heard {
 }
 
 impl Heard {
+    pub(super) fn from_stored(said: String, chars: Option<i64>) -> Self {
+        Self { said, chars: chars.map(|chars| u64::try_from(chars).unwrap_or(0)) }
+    }
+
+    /// As stores have it.
+    pub(super) fn stored_chars(&self) -> Option<i64> {
+        self.chars.map(|chars| i64::try_from(chars).unwrap_or(i64::MAX))
+    }
+
     /// The part that was heard.
     pub fn text(&self) -> &str {
         let end = self
@@ -248,28 +257,44 @@ impl Record {
     /// # Errors
     /// [`RecordError`].
     pub(super) fn decode(stored: Stored) -> Result<Self, RecordError> {
-        let Stored { id, version, kind, npc, player, heard, body } = stored;
-        if !(1..=VERSION).contains(&version) {
-            return Err(RecordError::Newer { id, version });
-        }
-        let body = rmp_serde::from_slice(&body)
-            .map_err(|error| RecordError::Broken { id, reason: error.to_string() })?;
-        let kind = Kind::from_name(&kind)
-            .ok_or_else(|| RecordError::Broken { id, reason: format!("there is no kind {kind:?}") })?;
-        Ok(Self { id, kind, npc, player, heard, body })
+        stored.read(|body| rmp_serde::from_slice(&body).map_err(|error| error.to_string()))
+    }
+
+    /// The same of what is stored with its body as JSON.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub(super) fn decode_json(stored: StoredJson) -> Result<Self, RecordError> {
+        stored.read(|body| serde_json::from_value(body).map_err(|error| error.to_string()))
     }
 }
 
-/// A record as the store has it.
+/// A record as a store has it: in the journal the body is MessagePack.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(super) struct Stored<B = Vec<u8>> {
     pub id: Uuid,
     pub version: i32,
     pub kind: String,
     pub npc: String,
     pub player: String,
     pub heard: Heard,
-    pub body: Vec<u8>,
+    pub body: B,
+}
+
+/// With its body as JSON, as the archive has it.
+pub(super) type StoredJson = Stored<serde_json::Value>;
+
+impl<B> Stored<B> {
+    fn read(self, body: impl FnOnce(B) -> Result<Body, String>) -> Result<Record, RecordError> {
+        let Self { id, version, kind, npc, player, heard, body: stored } = self;
+        if !(1..=VERSION).contains(&version) {
+            return Err(RecordError::Newer { id, version });
+        }
+        let body = body(stored).map_err(|reason| RecordError::Broken { id, reason })?;
+        let kind = Kind::from_name(&kind)
+            .ok_or_else(|| RecordError::Broken { id, reason: format!("there is no kind {kind:?}") })?;
+        Ok(Record { id, kind, npc, player, heard, body })
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::AppState;
+use crate::history::{ArchiveState, History};
 
 /// What decides `readyz`, besides the journal and the shutdown.
 #[derive(Clone)]
@@ -39,6 +40,7 @@ pub(super) struct Ready {
     model: bool,
     /// What is said can be stored.
     journal: bool,
+    postgres: Postgres,
     /// The server is going down.
     draining: bool,
     /// Sessions that are there.
@@ -46,6 +48,29 @@ pub(super) struct Ready {
     /// Those of them that have lost their socket and wait for their client.
     lost: usize,
     sockets: usize,
+}
+
+/// The archive. Turns do not need it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Postgres {
+    Off {
+        state: &'static str,
+    },
+    On {
+        state: ArchiveState,
+        /// Interactions that it does not have yet.
+        waiting: u64,
+    },
+}
+
+impl Postgres {
+    fn of(history: &History) -> Self {
+        match history.archive() {
+            None => Self::Off { state: "off" },
+            Some(archive) => Self::On { state: archive.state(), waiting: history.journal().waiting() },
+        }
+    }
 }
 
 pub(super) async fn healthz() -> &'static str {
@@ -61,5 +86,6 @@ pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<R
     let sessions = state.gateway.session_count();
     let lost = state.gateway.lost_count();
     let sockets = state.gateway.socket_count();
-    (status, Json(Ready { all, model, journal, draining, sessions, lost, sockets }))
+    let postgres = Postgres::of(state.gateway.history());
+    (status, Json(Ready { all, model, journal, postgres, draining, sessions, lost, sockets }))
 }

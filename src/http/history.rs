@@ -139,7 +139,7 @@ pub(super) async fn list(
         Err(message) => return refusal(StatusCode::BAD_REQUEST, &message),
     };
     // One more tells whether there is another page.
-    match state.gateway.history().journal().page(&npc, before, limit + 1).await {
+    match state.gateway.history().page(&npc, before, limit + 1).await {
         Ok(mut records) => {
             let more = records.len() > limit;
             records.truncate(limit);
@@ -148,7 +148,7 @@ pub(super) async fn list(
         }
         Err(error) => {
             tracing::error!(%error, npc, "a history could not be read");
-            refusal(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be read now; try again")
+            refusal(StatusCode::SERVICE_UNAVAILABLE, "the history cannot be read now; try again")
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A player is erased: sessions, turns, replay buffers, and everything that is stored.
 
 use super::gateway::Gateway;
-use crate::history::{Erased, JournalError};
+use crate::history::{Erased, HistoryError};
 use crate::wire::CloseCode;
 
 impl Gateway {
@@ -9,8 +9,8 @@ impl Gateway {
     /// frames missing on a resume, and is told so as always. When this returns nothing of the player is left.
     ///
     /// # Errors
-    /// [`JournalError`]: it may have been done in part, and is to be asked for again.
-    pub async fn erase_player(&self, player: &str) -> Result<Erased, JournalError> {
+    /// [`HistoryError`]: it may have been done in part, and is to be asked for again.
+    pub async fn erase_player(&self, player: &str) -> Result<Erased, HistoryError> {
         self.end_all_of(player, CloseCode::Forbidden);
         let erased = self.turns.erase(player).await?;
         // Once more, for one that opened in between: its turns began later and stay, its frames go.

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Turns;
-use crate::history::{Erased, JournalError};
+use crate::history::{Erased, HistoryError, JournalError};
 
 /// How often it is looked whether the player's turns have ended.
 const LOOK: Duration = Duration::from_millis(10);
@@ -17,8 +17,8 @@ impl Turns {
     /// Takes a player out of the store, the memory and the engine. The player's turns are cancelled.
     ///
     /// # Errors
-    /// [`JournalError`]: it may have been done in part, and is to be asked for again.
-    pub async fn erase(&self, player: &str) -> Result<Erased, JournalError> {
+    /// [`HistoryError`]: it may have been done in part, and is to be asked for again.
+    pub async fn erase(&self, player: &str) -> Result<Erased, HistoryError> {
         // Everything of the player that has begun by now.
         let before = Uuid::now_v7();
         let mut erased = self.history.erase(player, before).await?;
@@ -26,7 +26,7 @@ impl Turns {
         while self.registry.hang_up(player) > 0 {
             looks += 1;
             if looks > LOOKS {
-                return Err(JournalError::Busy(self.registry.hang_up(player)));
+                return Err(JournalError::Busy(self.registry.hang_up(player)).into());
             }
             sleep(LOOK).await;
         }
@@ -35,7 +35,7 @@ impl Turns {
         erased.add(self.history.erase(player, before).await?);
         if let Err(error) = self.engine.forget_conversations().await {
             tracing::error!(%error, "the engine still holds what it computed for a player who was erased");
-            return Err(JournalError::Closed);
+            return Err(JournalError::Closed.into());
         }
         Ok(erased)
     }

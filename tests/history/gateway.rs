@@ -79,6 +79,11 @@ impl Gateway {
         (status, serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}")))
     }
 
+    /// The status of a page of an NPC's history.
+    pub fn history_status(&self, npc: &str) -> u16 {
+        self.get(&format!("/api/v1/npcs/{npc}/history")).0
+    }
+
     /// Everything of an NPC's history, newest first, page by page.
     pub fn history(&self, npc: &str) -> Vec<Value> {
         let (mut items, mut next) = (Vec::new(), String::new());

@@ -1,6 +1,7 @@
 //! SIGKILL under load, again and again: what a client was told is over is stored, once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use crate::archive::{Archive, text, until_drained};
 use crate::gateway::{Client, Gateway};
 
 const CLIENTS: usize = 12;
@@ -33,12 +35,11 @@ async fn talk(address: String, client: usize, round: usize, ended: Arc<AtomicUsi
     told
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_that_a_player_was_told_is_lost_or_doubled() {
-    let data = tempfile::tempdir().unwrap();
+/// Kills a gateway again and again while clients talk to it; returns what they were told.
+async fn kills(data: &Path, sets: &[&str]) -> Vec<Value> {
     let mut told: Vec<Value> = Vec::new();
     for round in 0..rounds() {
-        let gateway = Gateway::start(data.path(), &SETS);
+        let gateway = Gateway::start(data, sets);
         let ended = Arc::new(AtomicUsize::new(0));
         let talks: Vec<_> = (0..CLIENTS)
             .map(|client| tokio::spawn(talk(gateway.address.clone(), client, round, Arc::clone(&ended))))
@@ -54,8 +55,41 @@ async fn nothing_that_a_player_was_told_is_lost_or_doubled() {
         }
     }
     assert!(told.len() >= rounds() * CLIENTS, "{}", told.len());
+    told
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_a_player_was_told_is_lost_or_doubled() {
+    let data = tempfile::tempdir().unwrap();
+    let told = kills(data.path(), &SETS).await;
     let gateway = Gateway::start(data.path(), &SETS);
+    known_once(&gateway, &told).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_in_postgres_once_wherever_the_drain_was_killed() {
+    let archive = Archive::start().await;
+    let data = tempfile::tempdir().unwrap();
+    let setting = archive.setting();
+    let sets = [SETS.as_slice(), &[&setting]].concat();
+    let told = kills(data.path(), &sets).await;
+    let gateway = Gateway::start(data.path(), &sets);
+    until_drained(&gateway);
+    let rows = archive.rows().await;
+    let ids: BTreeMap<_, _> = rows.iter().map(|row| (row.id.to_string(), row)).collect();
+    let turns: BTreeSet<_> = rows.iter().map(|row| (&row.npc, &row.player, &row.turn)).collect();
+    assert_eq!((ids.len(), turns.len()), (rows.len(), rows.len()), "something is there twice");
+    for done in &told {
+        let id = done["interaction"].as_str().unwrap_or_else(|| panic!("{done}"));
+        let row = ids.get(id).unwrap_or_else(|| panic!("lost: {done}"));
+        assert_eq!((row.turn.as_str(), row.said.as_str()), (text(done, "turn"), text(done, "text")));
+    }
+    println!("{} kills, {} turns told, {} in Postgres", rounds(), told.len(), rows.len());
+    known_once(&gateway, &told).await;
+}
+
+/// What was told is in the history, once, and its turns are known.
+async fn known_once(gateway: &Gateway, told: &[Value]) {
     let mut stored: BTreeMap<String, Value> = BTreeMap::new();
     let mut turns = BTreeSet::new();
     for npc in 0..CLIENTS.div_ceil(2) {
@@ -65,7 +99,7 @@ async fn nothing_that_a_player_was_told_is_lost_or_doubled() {
             assert!(stored.insert(text("id"), item).is_none(), "an id twice");
         }
     }
-    for done in &told {
+    for done in told {
         let id = done["interaction"].as_str().unwrap_or_else(|| panic!("{done}"));
         let item = stored.get(id).unwrap_or_else(|| panic!("lost: {done}"));
         assert_eq!((&item["turn"], &item["player"]), (&done["turn"], &done["player"]));

@@ -1,5 +1,6 @@
 //! What was said is kept: gateways as processes of their own, killed, filled, started again.
 
+mod archive;
 mod erase;
 mod gateway;
 mod kill;

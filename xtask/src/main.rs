@@ -1,9 +1,10 @@
 //! Chores of the workspace, one command each: `cargo xtask test`, `cargo xtask lint`, `cargo xtask
-//! measure`, `cargo xtask bench-peers`, `cargo xtask soak`, `cargo xtask cut`, `cargo xtask fuzz`, `cargo xtask hostile`.
+//! measure`, `cargo xtask bench-peers`, `cargo xtask bench-history`, `cargo xtask soak`, `cargo xtask cut`, `cargo xtask fuzz`, `cargo xtask hostile`.
 
 mod clients;
 mod cut;
 mod fuzz;
+mod history;
 mod hostile;
 mod lint;
 mod measure;
@@ -38,6 +39,8 @@ enum Chore {
     Measure(measure::MeasureArgs),
     /// Measures llama.cpp's server and the gateway one after the other, on the same workloads.
     BenchPeers(peers::PeersArgs),
+    /// Measures interactions through all tiers, without an archive and with a Postgres of its own.
+    BenchHistory(history::HistoryArgs),
     /// Fuzzes what reads bytes of strangers, guided by coverage.
     Fuzz(fuzz::FuzzArgs),
     /// Sends a live server millions of frames that no honest client sends.
@@ -54,6 +57,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Lint(args) => lint::run(&args),
         Chore::Measure(args) => measure::run(&args),
         Chore::BenchPeers(args) => peers::run(&args),
+        Chore::BenchHistory(args) => history::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Hostile(args) => hostile::run(&args),
         Chore::Soak(args) => soak::run(&args),

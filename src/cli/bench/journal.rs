@@ -54,14 +54,14 @@ pub(super) fn run(args: &JournalArgs) -> anyhow::Result<()> {
 }
 
 /// A history in a folder of its own.
-struct Measured {
-    history: Arc<History>,
-    began: Instant,
+pub(super) struct Measured {
+    pub history: Arc<History>,
+    pub began: Instant,
     _folder: tempfile::TempDir,
 }
 
 impl Measured {
-    fn open(data: &Path, config: &crate::config::History) -> anyhow::Result<Self> {
+    pub fn open(data: &Path, config: &crate::config::History) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir_in(data)?;
         let limits = HotLimits { conversations: 1000, window_min: 5, window_max: 10 };
         let history = History::open(folder.path(), config, limits)?;
@@ -85,7 +85,7 @@ impl Measured {
 }
 
 /// Each writer waits for its turn before the next one ends. Returns how long each waited, in milliseconds.
-async fn closed(history: &Arc<History>, writers: u16, time: Duration) -> anyhow::Result<Vec<f64>> {
+pub(super) async fn closed(history: &Arc<History>, writers: u16, time: Duration) -> anyhow::Result<Vec<f64>> {
     let end = Instant::now() + time;
     let mut tasks = JoinSet::new();
     for writer in 0..writers {
@@ -102,7 +102,7 @@ async fn closed(history: &Arc<History>, writers: u16, time: Duration) -> anyhow:
 }
 
 /// Turns end at a rate, whether those before them are stored or not.
-async fn open(history: &Arc<History>, rate: u16, time: Duration) -> anyhow::Result<Vec<f64>> {
+pub(super) async fn open(history: &Arc<History>, rate: u16, time: Duration) -> anyhow::Result<Vec<f64>> {
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::from(rate));
     let mut tasks = JoinSet::new();
     for turn in 0..(f64::from(rate) * time.as_secs_f64()) as usize {

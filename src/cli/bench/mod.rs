@@ -5,6 +5,7 @@ mod ask;
 mod conversation;
 mod engine;
 mod figures;
+mod history;
 mod host;
 mod journal;
 mod load;
@@ -38,6 +39,8 @@ enum What {
     Socket(SocketArgs),
     /// Stores turns as they end, and measures what the disk takes.
     Journal(journal::JournalArgs),
+    /// Stores interactions as they end, and measures how many a second arrive in the archive.
+    History(history::HistoryArgs),
     /// Offers lines to a gateway that runs, and accounts for every one: what `cargo xtask soak` is made of.
     #[command(hide = true)]
     Load(load::LoadArgs),
@@ -139,6 +142,7 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Engine(args) => engine::run(&args),
         What::Socket(args) => socket::run(&args),
         What::Journal(args) => journal::run(&args),
+        What::History(args) => history::run(&args),
         What::Load(args) => load::run(&args),
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::JournalError;
 use super::npcs::NpcRow;
-use super::schema::{interactions, mentions, npcs, tombstones};
+use super::schema::{conversations, interactions, keys, mentions, npcs, tombstones};
 use super::store::{Row, Store, write_error};
 use crate::history::record::Body;
 
@@ -93,10 +93,18 @@ fn erase_own(connection: &mut SqliteConnection, player: &str, before: Uuid) -> Q
     for row in &rows {
         let id = row.id().to_vec();
         diesel::delete(interactions::table.find(&id)).execute(connection)?;
+        diesel::delete(keys::table.find(row.key())).execute(connection)?;
         // One that cannot be read is deleted all the same; whom it named is found by the name.
         let names = row.clone().record().map(|record| record.body);
         for name in names.iter().flat_map(Body::mentions) {
             diesel::delete(mentions::table.find((name, &id))).execute(connection)?;
+        }
+    }
+    if rows.is_empty() {
+        // At the end: those that go on are there again with the next line.
+        let of_player = interactions::table.filter(interactions::player.eq(player)).count();
+        if of_player.get_result::<i64>(connection)? == 0 {
+            diesel::delete(conversations::table.filter(conversations::player.eq(player))).execute(connection)?;
         }
     }
     Ok(rows.len())

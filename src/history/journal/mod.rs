@@ -1,11 +1,12 @@
 //! The journal: every interaction on the local disk before anybody is told that it is over.
 //!
 //! One thread writes, and gathers what waits into one transaction and one sync. Other threads read. Without an archive
-//! beside it the journal is the archive.
+//! beside it the journal is the archive; with one, rows leave for it, and their keys stay.
 
 mod amendments;
 mod erase;
 mod error;
+mod leaving;
 mod npcs;
 mod offline;
 mod reader;
@@ -25,17 +26,18 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use uuid::Uuid;
 
 pub use erase::Erased;
 pub use error::JournalError;
+pub(super) use leaving::{Amended, Archived, Leaving};
 pub use offline::{Intake, Snapshot};
 
 use self::amendments::Amendments;
 use self::npcs::NpcRow;
 use self::reader::Reader;
-use self::store::{Entry, Store};
+use self::store::{Done, Entry, Store, Written};
 use self::tender::{Never, Tender};
 use self::writer::{Erase, Order, Put, Writer};
 use super::known::Known;
@@ -58,6 +60,11 @@ struct Shared {
     /// Transactions, and the records in them.
     commits: AtomicU64,
     records: AtomicU64,
+    /// Rows that the archive does not have, if there is one, and what tells it that there are new ones.
+    waiting: AtomicU64,
+    filled: Notify,
+    /// Something is to change of rows that have left.
+    amended: AtomicBool,
 }
 
 impl Shared {
@@ -70,12 +77,39 @@ impl Shared {
         self.writable.swap(writable, Ordering::AcqRel)
     }
 
-    fn count(&self, records: usize) {
+    fn count(&self, done: &Done) {
+        let records = done.written.iter().filter(|written| **written == Written::New).count() as u64;
         if records > 0 {
             self.commits.fetch_add(1, Ordering::Relaxed);
-            self.records.fetch_add(records as u64, Ordering::Relaxed);
+            self.records.fetch_add(records, Ordering::Relaxed);
+            self.waiting.fetch_add(records, Ordering::AcqRel);
+        }
+        self.gone(done.left);
+        if done.amended {
+            self.amended.store(true, Ordering::Release);
+        }
+        if records > 0 || done.amended {
+            self.filled.notify_one();
         }
     }
+
+    /// So many rows are not here any more.
+    fn gone(&self, rows: usize) {
+        // Without an archive nobody counts those that were here before.
+        let less = |waiting: u64| Some(waiting.saturating_sub(rows as u64));
+        let _ = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+    }
+}
+
+/// Where what was asked for is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Found {
+    Here(Box<Record>),
+    /// In the archive; `heard`: what that does not know yet.
+    Left {
+        id: Uuid,
+        heard: Option<Heard>,
+    },
 }
 
 /// How much was written.
@@ -115,6 +149,8 @@ impl Journal {
         let lock = lock(data)?;
         let path = data.join(FILE);
         let mut store = Store::writer(&path, config.max_mb)?;
+        let has_archive = !config.postgres_url.is_empty();
+        let waiting = if has_archive { store.count()? } else { 0 };
         // Found now and not at the first turn.
         let writable = store.probe();
         if let Err(error) = &writable {
@@ -125,17 +161,21 @@ impl Journal {
             amendments: Amendments::default(),
             commits: AtomicU64::new(0),
             records: AtomicU64::new(0),
+            waiting: AtomicU64::new(waiting),
+            filled: Notify::new(),
+            amended: AtomicBool::new(true),
         });
         let known = Arc::new(Known::default());
         let (reader, mut threads) = Reader::start(&path)?;
-        let (orders, waiting) = bounded(config.queue + OTHER_ORDERS);
+        let (orders, ordered) = bounded(config.queue + OTHER_ORDERS);
         let writer = Writer {
             path: path.clone(),
             store,
             identity: writer::identity(&path),
             max_mb: config.max_mb,
             batch: config.batch,
-            orders: waiting,
+            has_archive,
+            orders: ordered,
             shared: Arc::clone(&shared),
         };
         threads.push(thread("journal-write", &path, move || writer.run())?);
@@ -155,6 +195,15 @@ impl Journal {
             threads: Mutex::new(threads),
             _lock: lock,
         })
+    }
+
+    /// Migrates the journal of a data folder, up or so many down, and says what was done. Blocks.
+    ///
+    /// # Errors
+    /// [`JournalError::Open`], [`JournalError::InUse`].
+    pub(super) fn migrate(data: &Path, down: Option<usize>) -> Result<Vec<String>, JournalError> {
+        let _lock = lock(data)?;
+        Store::migrate(&data.join(FILE), down)
     }
 
     /// Whether records can be written, as far as is known.
@@ -249,15 +298,15 @@ impl Journal {
         }
     }
 
-    /// The record with this key.
+    /// What is stored under this key, and where.
     ///
     /// # Errors
     /// [`JournalError`].
-    pub async fn find(&self, key: IdempotencyKey) -> Result<Option<Record>, JournalError> {
+    pub(super) async fn find(&self, key: IdempotencyKey) -> Result<Option<Found>, JournalError> {
         self.reader()?.ask(move |store| store.find(&key)).await
     }
 
-    /// The last lines of a conversation, newest first.
+    /// The last lines of a conversation that are here, newest first.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -271,7 +320,7 @@ impl Journal {
         self.reader()?.ask(move |store| store.conversation(&npc, &player, limit as i64)).await
     }
 
-    /// What happened with an NPC, newest first; `before`: what is older than this record.
+    /// What happened with an NPC and is here, newest first; `before`: what is older than this record.
     ///
     /// # Errors
     /// [`JournalError`].

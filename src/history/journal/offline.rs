@@ -7,7 +7,7 @@ use diesel::connection::SimpleConnection;
 use uuid::Uuid;
 
 use super::npcs::NpcRow;
-use super::store::{Entry, Store, Written, read_error};
+use super::store::{Batch, Entry, Store, Written, read_error};
 use super::{FILE, JournalError, lock};
 use crate::config;
 use crate::history::npc::NpcRecord;
@@ -46,6 +46,20 @@ impl Snapshot {
     pub fn page(&mut self, npc: &str, after: Option<Uuid>) -> Result<Vec<Record>, JournalError> {
         self.0.page_after(npc, after.unwrap_or(Uuid::nil()), PAGE)
     }
+
+    /// Brings records of the archive up to what is known here.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn amend(&mut self, records: &mut [Record]) -> Result<(), JournalError> {
+        let ids: Vec<_> = records.iter().map(|record| record.id).collect();
+        for (id, heard) in self.0.amended_of(&ids)? {
+            if let Some(record) = records.iter_mut().find(|record| record.id == id) {
+                record.heard = heard;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Takes records in, in the place of a server.
@@ -80,7 +94,8 @@ impl Intake {
     /// # Errors
     /// [`JournalError`].
     pub fn put_npc(&mut self, npc: &NpcRecord) -> Result<(), JournalError> {
-        self.store.write(&[], &[], &[&NpcRow::new(npc)?]).map(drop)
+        let row = NpcRow::new(npc)?;
+        self.store.write(&Batch { npcs: vec![&row], ..Batch::default() }).map(drop)
     }
 
     /// All of them or none.
@@ -90,7 +105,8 @@ impl Intake {
     pub fn put(&mut self, records: &[Record]) -> Result<Taken, JournalError> {
         let entries = records.iter().map(Entry::new).collect::<Result<Vec<_>, _>>()?;
         let mut taken = Taken::default();
-        for written in self.store.write(&entries.iter().collect::<Vec<_>>(), &[], &[])? {
+        let batch = Batch { entries: entries.iter().collect(), ..Batch::default() };
+        for written in self.store.write(&batch)?.written {
             match written {
                 Written::New => taken.new += 1,
                 Written::Known => taken.known += 1,

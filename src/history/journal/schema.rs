@@ -11,6 +11,37 @@ diesel::table! {
         said -> Text,
         heard -> Nullable<BigInt>,
         body -> Binary,
+        revision -> BigInt,
+    }
+}
+
+diesel::table! {
+    keys (idempotency_key) {
+        idempotency_key -> Binary,
+        id -> Binary,
+    }
+}
+
+diesel::table! {
+    conversations (player, npc) {
+        player -> Text,
+        npc -> Text,
+    }
+}
+
+diesel::table! {
+    amendments (id) {
+        id -> Binary,
+        revision -> BigInt,
+        said -> Text,
+        heard -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    identity (one) {
+        one -> Integer,
+        id -> Binary,
     }
 }
 

@@ -3,15 +3,17 @@
 use std::path::Path;
 
 use diesel::connection::SimpleConnection;
+use diesel::migration::Migration;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
-use diesel::sqlite::SqliteConnection;
+use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use uuid::Uuid;
 
-use super::JournalError;
+use super::leaving::{Archived, amend_later, leave};
 use super::npcs::NpcRow;
-use super::schema::{interactions, mentions, probes, tombstones};
+use super::schema::{amendments, conversations, identity, interactions, keys, mentions, probes, tombstones};
+use super::{Found, JournalError};
 use crate::history::record::{Heard, IdempotencyKey, Kind, Record, Stored};
 
 pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -51,6 +53,38 @@ pub(super) enum Written {
     Erased,
 }
 
+/// What is written at once.
+#[derive(Default)]
+pub(super) struct Batch<'a> {
+    pub entries: Vec<&'a Entry>,
+    pub amendments: &'a [(Uuid, Heard)],
+    pub npcs: Vec<&'a NpcRow>,
+    /// What the archive has.
+    pub archived: Vec<&'a Archived>,
+    /// Whether there is an archive: what changes of a row that has left is kept for it.
+    pub has_archive: bool,
+}
+
+impl Batch<'_> {
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+            && self.amendments.is_empty()
+            && self.npcs.is_empty()
+            && self.archived.is_empty()
+    }
+}
+
+/// What became of a [`Batch`].
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// Of each entry.
+    pub written: Vec<Written>,
+    /// Rows that have left.
+    pub left: usize,
+    /// There is something that changes rows that have left.
+    pub amended: bool,
+}
+
 /// A record as it is stored.
 #[derive(Debug, Clone, Insertable, Queryable, Selectable)]
 #[diesel(table_name = interactions, treat_none_as_default_value = false)]
@@ -77,7 +111,7 @@ impl Row {
             npc: record.npc.clone(),
             player: record.player.clone(),
             said: record.heard.said.clone(),
-            heard: stored_chars(&record.heard),
+            heard: record.heard.stored_chars(),
             body,
         })
     }
@@ -90,23 +124,30 @@ impl Row {
         &self.body
     }
 
+    /// What it is kept for as long as there is a store.
+    pub fn key(&self) -> &[u8] {
+        &self.idempotency_key
+    }
+
     pub fn record(self) -> Result<Record, JournalError> {
-        let id = Uuid::from_slice(&self.id).map_err(|error| JournalError::Read(error.to_string()))?;
-        let chars = self.heard.map(|chars| u64::try_from(chars).unwrap_or(0));
-        Ok(Record::decode(Stored {
-            id,
+        Ok(Record::decode(self.stored()?)?)
+    }
+
+    pub fn stored(self) -> Result<Stored, JournalError> {
+        Ok(Stored {
+            id: uuid(&self.id)?,
             version: self.version,
             kind: self.kind,
             npc: self.npc,
             player: self.player,
-            heard: Heard { said: self.said, chars },
+            heard: Heard::from_stored(self.said, self.heard),
             body: self.body,
-        })?)
+        })
     }
 }
 
-fn stored_chars(heard: &Heard) -> Option<i64> {
-    heard.chars.map(|chars| i64::try_from(chars).unwrap_or(i64::MAX))
+pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid, JournalError> {
+    Uuid::from_slice(bytes).map_err(read_error)
 }
 
 /// A connection.
@@ -162,6 +203,30 @@ impl Store {
         Ok(store)
     }
 
+    /// Migrates the database, up or so many down, and says what was done.
+    pub fn migrate(path: &Path, down: Option<usize>) -> Result<Vec<String>, JournalError> {
+        let open = |reason: String| JournalError::Open { path: path.to_owned(), reason };
+        let mut store = Self::connect(path)?;
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| open(error.to_string());
+        let mut done = Vec::new();
+        if let Some(count) = down {
+            while done.len() < count
+                && !store.connection.applied_migrations().map_err(failed)?.is_empty()
+            {
+                let version = store.connection.revert_last_migration(MIGRATIONS).map_err(failed)?;
+                done.push(version.to_string());
+            }
+            return Ok(done);
+        }
+        let pending: Vec<Box<dyn Migration<Sqlite>>> =
+            store.connection.pending_migrations(MIGRATIONS).map_err(failed)?;
+        for migration in pending {
+            store.connection.run_migration(&migration).map_err(failed)?;
+            done.push(migration.name().to_string());
+        }
+        Ok(done)
+    }
+
     /// Opens the database to copy the write-ahead log into it.
     pub fn copier(path: &Path) -> Result<Self, JournalError> {
         let mut store = Self::connect(path)?;
@@ -191,29 +256,28 @@ impl Store {
         Ok(Self { connection, has_tombstones: false })
     }
 
-    /// Writes all of it and syncs once, or nothing of it. Returns what became of each entry.
-    pub fn write(
-        &mut self,
-        entries: &[&Entry],
-        amendments: &[(Uuid, Heard)],
-        npcs: &[&NpcRow],
-    ) -> Result<Vec<Written>, JournalError> {
+    /// Writes all of it and syncs once, or nothing of it.
+    pub fn write(&mut self, batch: &Batch<'_>) -> Result<Done, JournalError> {
         let has_tombstones = self.has_tombstones;
         self.transaction(|connection| {
-            let mut written = Vec::with_capacity(entries.len());
-            for entry in entries {
+            let mut done = Done::default();
+            for entry in &batch.entries {
                 let erased = has_tombstones && is_erased(connection, &entry.row)?;
-                written.push(if erased { Written::Erased } else { insert(connection, entry)? });
+                done.written.push(if erased { Written::Erased } else { insert(connection, entry)? });
             }
-            for (id, heard) in amendments {
-                diesel::update(interactions::table.find(id.as_bytes().as_slice()))
-                    .set((interactions::said.eq(&heard.said), interactions::heard.eq(stored_chars(heard))))
-                    .execute(connection)?;
+            for (id, heard) in batch.amendments {
+                if !amend(connection, *id, heard)? && batch.has_archive {
+                    amend_later(connection, *id, heard)?;
+                    done.amended = true;
+                }
             }
-            for npc in npcs {
+            for npc in &batch.npcs {
                 npc.replace(connection)?;
             }
-            Ok(written)
+            for archived in &batch.archived {
+                done.left += leave(connection, archived)?;
+            }
+            Ok(done)
         })
     }
 
@@ -244,16 +308,29 @@ impl Store {
         })
     }
 
-    /// The record with this key.
-    pub fn find(&mut self, key: &IdempotencyKey) -> Result<Option<Record>, JournalError> {
-        interactions::table
-            .filter(interactions::idempotency_key.eq(key.as_slice()))
-            .select(Row::as_select())
-            .first(&mut self.connection)
-            .optional()
-            .map_err(read_error)?
-            .map(Row::record)
-            .transpose()
+    /// What is stored under this key.
+    pub fn find(&mut self, key: &IdempotencyKey) -> Result<Option<Found>, JournalError> {
+        // Both at one moment: the row may be about to leave.
+        let found = self.connection.transaction(|connection| {
+            let id: Option<Vec<u8>> =
+                keys::table.find(key.as_slice()).select(keys::id).first(connection).optional()?;
+            let Some(id) = id else { return Ok(None) };
+            let row = interactions::table.find(&id).select(Row::as_select()).first(connection).optional()?;
+            let amended = amendments::table.find(&id).select((amendments::said, amendments::heard));
+            let amended: Option<(String, Option<i64>)> = amended.first(connection).optional()?;
+            Ok(Some((id, row, amended)))
+        });
+        let Some((id, row, amended)) = found.map_err(|error: diesel::result::Error| read_error(error))?
+        else {
+            return Ok(None);
+        };
+        Ok(Some(match row {
+            Some(row) => Found::Here(Box::new(row.record()?)),
+            None => Found::Left {
+                id: uuid(&id)?,
+                heard: amended.map(|(said, chars)| Heard::from_stored(said, chars)),
+            },
+        }))
     }
 
     /// The last lines of a conversation, newest first.
@@ -294,47 +371,68 @@ impl Store {
         rows.into_iter().map(Row::record).collect()
     }
 
-    /// The keys behind `after`, in their order, from the index alone.
+    /// The keys behind `after`, in their order.
     pub fn keys(&mut self, after: &[u8], limit: i64) -> Result<Vec<Vec<u8>>, JournalError> {
-        interactions::table
-            .filter(interactions::idempotency_key.gt(after))
-            .order(interactions::idempotency_key.asc())
+        keys::table
+            .filter(keys::idempotency_key.gt(after))
+            .order(keys::idempotency_key.asc())
             .limit(limit)
-            .select(interactions::idempotency_key)
+            .select(keys::idempotency_key)
             .load(&mut self.connection)
             .map_err(read_error)
     }
 
-    /// The conversations behind this one, in their order, from the index alone.
+    /// The conversations behind this one, by player and NPC, in their order.
     pub fn conversations(
         &mut self,
         after: &(String, String),
         limit: i64,
     ) -> Result<Vec<(String, String)>, JournalError> {
-        let (npc, player) = after;
-        interactions::table
-            .filter(interactions::npc.ge(npc))
-            .filter(interactions::npc.gt(npc).or(interactions::player.gt(player)))
-            .order((interactions::npc.asc(), interactions::player.asc()))
+        let (player, npc) = after;
+        conversations::table
+            .filter(conversations::player.ge(player))
+            .filter(conversations::player.gt(player).or(conversations::npc.gt(npc)))
+            .order((conversations::player.asc(), conversations::npc.asc()))
             .limit(limit)
-            .select((interactions::npc, interactions::player))
-            .distinct()
             .load(&mut self.connection)
             .map_err(read_error)
+    }
+
+    /// Which journal this is.
+    pub fn identity(&mut self) -> Result<Uuid, JournalError> {
+        let id: Vec<u8> =
+            identity::table.select(identity::id).first(&mut self.connection).map_err(read_error)?;
+        uuid(&id)
     }
 }
 
 fn insert(connection: &mut SqliteConnection, entry: &Entry) -> QueryResult<Written> {
     let row = &entry.row;
-    if diesel::insert_or_ignore_into(interactions::table).values(row).execute(connection)? == 0 {
+    let key = (keys::idempotency_key.eq(&row.idempotency_key), keys::id.eq(&row.id));
+    if diesel::insert_or_ignore_into(keys::table).values(key).execute(connection)? == 0 {
         return Ok(Written::Known);
     }
+    diesel::insert_into(interactions::table).values(row).execute(connection)?;
+    let conversation = (conversations::player.eq(&row.player), conversations::npc.eq(&row.npc));
+    diesel::insert_or_ignore_into(conversations::table).values(conversation).execute(connection)?;
     for name in &entry.mentions {
         diesel::insert_or_ignore_into(mentions::table)
             .values((mentions::player.eq(name), mentions::interaction.eq(&row.id)))
             .execute(connection)?;
     }
     Ok(Written::New)
+}
+
+/// Changes what was heard; false if the row is not here.
+fn amend(connection: &mut SqliteConnection, id: Uuid, heard: &Heard) -> QueryResult<bool> {
+    let changed = diesel::update(interactions::table.find(id.as_bytes().as_slice()))
+        .set((
+            interactions::said.eq(&heard.said),
+            interactions::heard.eq(heard.stored_chars()),
+            interactions::revision.eq(interactions::revision + 1),
+        ))
+        .execute(connection)?;
+    Ok(changed == 1)
 }
 
 /// Whether a row began before its player was erased.
@@ -369,25 +467,69 @@ pub(super) mod tests {
         names.into_iter().map(|name| name.name).collect()
     }
 
+    fn write(store: &mut Store, records: &[Record]) {
+        let entries: Vec<_> = records.iter().map(|record| Entry::new(record).unwrap()).collect();
+        let done = store.write(&Batch { entries: entries.iter().collect(), ..Batch::default() }).unwrap();
+        assert!(done.written.iter().all(|written| *written == Written::New));
+    }
+
     #[test]
     fn migrations_go_up_and_down_and_up() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.sqlite");
         let mut store = Store::writer(&path, 0).unwrap();
-        let all = ["__diesel_schema_migrations", "interactions", "mentions", "npcs", "probes", "tombstones"];
+        let all = [
+            "__diesel_schema_migrations",
+            "amendments",
+            "conversations",
+            "identity",
+            "interactions",
+            "keys",
+            "mentions",
+            "npcs",
+            "probes",
+            "tombstones",
+        ];
         assert_eq!(tables(&mut store), all);
         store.connection.revert_all_migrations(MIGRATIONS).unwrap();
         assert_eq!(tables(&mut store), all[..1]);
         drop(store);
         let mut store = Store::writer(&path, 0).unwrap();
         assert_eq!(tables(&mut store), all);
-        store.write(&[&Entry::new(&record("n", "anna", "t")).unwrap()], &[], &[]).unwrap();
+        write(&mut store, &[record("n", "anna", "t")]);
         drop(store);
         assert_eq!(
             Store::writer(&path, 0).unwrap().page("n", None, 5).unwrap().len(),
             1,
             "opened as it was left"
         );
+    }
+
+    #[test]
+    fn a_database_of_the_first_migration_opens() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let mut old = Store::connect(&path).unwrap();
+        old.connection.run_next_migration(MIGRATIONS).unwrap();
+        let record = record("n", "anna", "t");
+        let row = Row::new(&record).unwrap();
+        diesel::insert_into(interactions::table).values(&row).execute(&mut old.connection).unwrap();
+        drop(old);
+        let mut store = Store::writer(&path, 0).unwrap();
+        let found = store.find(&record.key()).unwrap();
+        assert!(matches!(found, Some(Found::Here(found)) if *found == record));
+        assert_eq!(store.conversations(&(String::new(), String::new()), 5).unwrap().len(), 1);
+        let entry = Entry::new(&record).unwrap();
+        let again = store.write(&Batch { entries: vec![&entry], ..Batch::default() }).unwrap();
+        assert_eq!(again.written, [Written::Known], "its turn is known");
+        let identity = store.identity().unwrap();
+        drop(store);
+        // And down to it, and up: the row stays.
+        let mut store = Store::writer(&path, 0).unwrap();
+        assert_eq!(store.identity().unwrap(), identity);
+        store.connection.revert_last_migration(MIGRATIONS).unwrap();
+        drop(store);
+        assert_eq!(Store::writer(&path, 0).unwrap().page("n", None, 5).unwrap(), [record]);
     }
 
     #[test]
@@ -415,16 +557,14 @@ pub(super) mod tests {
                 }
             }
         }
-        let entries: Vec<_> = records.iter().map(|record| Entry::new(record).unwrap()).collect();
-        let written = store.write(&entries.iter().collect::<Vec<_>>(), &[], &[]).unwrap();
-        assert!(written.iter().all(|written| *written == Written::New));
+        write(&mut store, &records);
         let (mut pairs, mut after) = (Vec::new(), (String::new(), String::new()));
         while let page @ [.., last] = store.conversations(&after, 2).unwrap().as_slice() {
             after = last.clone();
             pairs.extend_from_slice(page);
         }
-        let pair = |npc: &str, player: &str| (npc.to_owned(), player.to_owned());
-        assert_eq!(pairs, ["a", "b", "c"].map(|npc| [pair(npc, "x"), pair(npc, "y")]).concat());
+        let pair = |player: &str, npc: &str| (player.to_owned(), npc.to_owned());
+        assert_eq!(pairs, ["x", "y"].map(|player| ["a", "b", "c"].map(|npc| pair(player, npc))).concat());
         let (mut keys, mut after) = (Vec::new(), Vec::new());
         while let page @ [.., last] = store.keys(&after, 5).unwrap().as_slice() {
             after.clone_from(last);

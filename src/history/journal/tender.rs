@@ -75,7 +75,7 @@ impl Tender {
         loop {
             let page = self.unless_closed(store.conversations(&after, SCAN))?;
             let Some(last) = page.last() else { return Ok(()) };
-            for (npc, player) in &page {
+            for (player, npc) in &page {
                 self.known.add_conversation(npc, player);
             }
             after = last.clone();

@@ -1,7 +1,7 @@
 //! The journal on a real disk, and beside a plain model.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -14,7 +14,16 @@ use crate::history::record::tests::record;
 use crate::history::record::turn_key;
 
 fn config(max_mb: u64) -> config::History {
-    config::History { queue: 64, batch: 16, write_timeout_ms: 60_000, max_mb }
+    config::History {
+        queue: 64,
+        batch: 16,
+        write_timeout_ms: 60_000,
+        max_mb,
+        postgres_url: String::new(),
+        postgres_ca: PathBuf::new(),
+        postgres_connections: 2,
+        postgres_timeout_ms: 60_000,
+    }
 }
 
 fn journal(data: &Path) -> Journal {
@@ -23,6 +32,14 @@ fn journal(data: &Path) -> Journal {
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
+}
+
+/// What is stored under the key of this one.
+async fn here(journal: &Journal, record: &Record) -> Record {
+    match journal.find(record.key()).await.unwrap() {
+        Some(Found::Here(found)) => *found,
+        found => panic!("{found:?}"),
+    }
 }
 
 /// Waits for what comes by itself.
@@ -79,7 +96,7 @@ async fn a_turn_is_stored_once() {
     journal.put(&first).await.unwrap();
     let again = journal.put(&record("n", "anna", "t")).await;
     assert_eq!(again, Err(JournalError::Stored));
-    assert_eq!(journal.find(first.key()).await.unwrap(), Some(first));
+    assert_eq!(journal.find(first.key()).await.unwrap(), Some(Found::Here(Box::new(first))));
 }
 
 #[tokio::test]
@@ -143,11 +160,7 @@ async fn a_journal_that_failed_is_tried_again_by_itself() {
     let turns = journal.page("n", None, 10).await.unwrap();
     let turns: Vec<_> = turns.iter().map(|record| record.body.turn.as_str()).collect();
     assert_eq!(turns, ["again", "kept"]);
-    assert_eq!(
-        journal.find(kept.key()).await.unwrap().unwrap().heard,
-        cut,
-        "an amendment waits for its chance"
-    );
+    assert_eq!(here(&journal, &kept).await.heard, cut, "an amendment waits for its chance");
 }
 
 #[tokio::test]
@@ -176,7 +189,7 @@ async fn what_waits_when_it_is_closed_is_written() {
     assert_eq!(journal.find(kept.key()).await, Err(JournalError::Closed));
     drop(journal);
     let journal = self::journal(data.path());
-    assert_eq!(journal.find(kept.key()).await.unwrap().unwrap().heard, heard);
+    assert_eq!(here(&journal, &kept).await.heard, heard);
     assert_eq!(journal.page("n", None, 10).await.unwrap().len(), 1);
 }
 
@@ -274,8 +287,7 @@ proptest! {
                 }
             }
             for record in model.values() {
-                let found = journal.find(record.key()).await.unwrap();
-                prop_assert_eq!(found.as_ref(), Some(record));
+                prop_assert_eq!(&here(&journal, record).await, record);
             }
             prop_assert_eq!(journal.find(turn_key("p9", "n0", "1")).await.unwrap(), None);
             Ok(())

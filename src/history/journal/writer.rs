@@ -10,8 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use super::erase::Erased;
+use super::leaving::Archived;
 use super::npcs::NpcRow;
-use super::store::{Entry, Store, Written};
+use super::store::{Batch, Done, Entry, Store, Written};
 use super::{JournalError, Shared};
 
 /// How often it is tried whether a journal that failed can be written again.
@@ -25,9 +26,13 @@ pub(super) enum Order {
     PutNpc(Box<Put<NpcRow>>),
     /// There are amendments.
     Amend,
+    Archived(Box<Left>),
     Erase(Erase),
     Stop,
 }
+
+/// What the archive has, and who waits until that is noted.
+pub(super) type Left = (Archived, oneshot::Sender<Result<(), JournalError>>);
 
 /// Something to be written.
 pub(super) struct Put<T> {
@@ -57,6 +62,7 @@ struct Erasing {
 struct Waiting {
     records: Vec<Put<Entry>>,
     npcs: Vec<Put<NpcRow>>,
+    left: Vec<Left>,
 }
 
 impl Waiting {
@@ -72,6 +78,9 @@ impl Waiting {
         for put in self.npcs.drain(..) {
             let _ = put.done.send(Err(error.clone()));
         }
+        for (_, done) in self.left.drain(..) {
+            let _ = done.send(Err(error.clone()));
+        }
     }
 }
 
@@ -83,6 +92,8 @@ pub(super) struct Writer {
     pub max_mb: u64,
     /// Records in one transaction.
     pub batch: usize,
+    /// Whether rows leave for an archive.
+    pub has_archive: bool,
     pub orders: Receiver<Order>,
     pub shared: Arc<Shared>,
 }
@@ -117,6 +128,7 @@ impl Writer {
                     Order::Put(put) => waiting.records.push(*put),
                     Order::PutNpc(put) => waiting.npcs.push(*put),
                     Order::Amend => {}
+                    Order::Archived(left) => waiting.left.push(*left),
                     Order::Erase(order) => {
                         erasing.push(Erasing { order, erased: Erased::default(), tries: 0 });
                     }
@@ -143,28 +155,29 @@ impl Writer {
     fn write(&mut self, waiting: &mut Waiting) {
         let amendments = self.shared.amendments.take();
         let healthy = self.shared.is_writable();
-        let prepared = if healthy { self.check() } else { self.reopen() };
+        let prepared = if healthy { self.check() } else { self.reopen(waiting) };
         if let Err(error) = prepared {
             self.failed(&error);
             waiting.fail(&error);
             self.shared.amendments.put_back(amendments);
             return;
         }
-        let entries: Vec<&Entry> = waiting.records.iter().map(|put| &put.row).collect();
-        let npcs: Vec<&NpcRow> = waiting.npcs.iter().map(|put| &put.row).collect();
-        let written = if entries.is_empty() && npcs.is_empty() && amendments.is_empty() {
-            Ok(Vec::new())
-        } else {
-            self.store.write(&entries, &amendments, &npcs)
+        let batch = Batch {
+            entries: waiting.records.iter().map(|put| &put.row).collect(),
+            amendments: &amendments,
+            npcs: waiting.npcs.iter().map(|put| &put.row).collect(),
+            archived: waiting.left.iter().map(|(archived, _)| archived).collect(),
+            has_archive: self.has_archive,
         };
-        match written {
-            Ok(written) => {
+        let done = if batch.is_empty() { Ok(Done::default()) } else { self.store.write(&batch) };
+        match done {
+            Ok(done) => {
                 if !healthy {
                     tracing::info!(path = %self.path.display(), "the journal can be written again");
                 }
                 self.shared.set_writable(true);
-                self.shared.count(written.len());
-                for (put, written) in waiting.records.drain(..).zip(written) {
+                self.shared.count(&done);
+                for (put, written) in waiting.records.drain(..).zip(done.written) {
                     let answer = match written {
                         Written::New => Ok(()),
                         Written::Known => Err(JournalError::Stored),
@@ -175,6 +188,9 @@ impl Writer {
                 }
                 for put in waiting.npcs.drain(..) {
                     let _ = put.done.send(Ok(()));
+                }
+                for (_, done) in waiting.left.drain(..) {
+                    let _ = done.send(Ok(()));
                 }
             }
             Err(error) => {
@@ -194,6 +210,7 @@ impl Writer {
         match piece {
             Err(error) => Some(Err(error)),
             Ok(piece) if !piece.is_nothing() => {
+                self.shared.gone(piece.interactions);
                 erasing.erased.add(piece);
                 None
             }
@@ -233,14 +250,22 @@ impl Writer {
         }
     }
 
-    /// What failed may be the connection's own state.
-    fn reopen(&mut self) -> Result<(), JournalError> {
+    /// What failed may be the connection's own state. What the archive has makes room before room is asked for.
+    fn reopen(&mut self, waiting: &mut Waiting) -> Result<(), JournalError> {
         if !self.path.exists() {
             // A new file would be a journal that has forgotten everything.
             return Err(self.gone());
         }
         self.store = Store::writer(&self.path, self.max_mb)?;
         self.identity = identity(&self.path);
+        if !waiting.left.is_empty() {
+            let archived = waiting.left.iter().map(|(archived, _)| archived).collect();
+            let done = self.store.write(&Batch { archived, ..Batch::default() })?;
+            self.shared.count(&done);
+            for (_, done) in waiting.left.drain(..) {
+                let _ = done.send(Ok(()));
+            }
+        }
         self.store.probe()
     }
 }

@@ -9,6 +9,7 @@ mod write;
 
 use std::path::PathBuf;
 
+use super::archive::ArchiveError;
 use super::journal::JournalError;
 
 pub use read::{Restored, restore};
@@ -22,6 +23,8 @@ const MAX_LINE: usize = 4 << 20;
 pub enum TransferError {
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error("there is no npc {0:?}")]
     NoNpc(String),
     #[error("{path}: {source}")]

@@ -36,7 +36,7 @@ fn stored() -> (TempDir, Vec<Record>) {
 
 fn exported(data: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
-    export(data, "n", &mut bytes).unwrap();
+    export(data, &settings(), "n", &mut bytes).unwrap();
     bytes
 }
 
@@ -109,10 +109,10 @@ fn nothing_of_a_damaged_file_is_restored() {
 #[test]
 fn who_cannot_be_exported_or_restored_is_named() {
     let (data, _) = stored();
-    assert!(matches!(export(data.path(), "nobody", Vec::new()), Err(TransferError::NoNpc(_))));
+    assert!(matches!(export(data.path(), &settings(), "nobody", Vec::new()), Err(TransferError::NoNpc(_))));
     let path = file(data.path(), &exported(data.path()));
     let fresh = tempfile::tempdir().unwrap();
-    assert!(export(fresh.path(), "n", Vec::new()).unwrap_err().to_string().contains("no journal"));
+    assert!(export(fresh.path(), &settings(), "n", Vec::new()).unwrap_err().to_string().contains("no journal"));
     let mut other = npc("n");
     other.seed = 1;
     intake(fresh.path()).put_npc(&other).unwrap();

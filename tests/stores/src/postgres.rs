@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,27 +41,30 @@ impl Postgres {
     /// # Panics
     /// If there is no Postgres, or it does not start.
     pub fn start() -> Self {
-        Self::with(false, &[])
-    }
-
-    /// One whose commits wait for the disk, for measurements.
-    ///
-    /// # Panics
-    /// If there is no Postgres, or it does not start.
-    pub fn durable() -> Self {
-        Self::with(true, &[])
+        Self::with(&[])
     }
 
     /// One with further lines of configuration.
     ///
     /// # Panics
     /// If there is no Postgres, or it does not start.
-    pub fn with(durable: bool, settings: &[&str]) -> Self {
-        let programs = programs();
+    pub fn with(settings: &[&str]) -> Self {
+        Self::new(programs(), false, settings)
+    }
+
+    /// One whose programs lie in this folder; `durable`: whether a commit waits for the disk, as it does in earnest.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn at(programs: &Path, durable: bool) -> Self {
+        Self::new(programs.to_owned(), durable, &[])
+    }
+
+    fn new(programs: PathBuf, durable: bool, settings: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("npc-postgres-").tempdir().expect("a temporary folder");
         let secret = folder.path().join("password");
         fs::write(&secret, PASSWORD).expect("a file in the temporary folder");
-        fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("its mode");
+        fs::set_permissions(&secret, PermissionsExt::from_mode(0o644)).expect("its mode");
         let mut initdb = process::command(&programs.join("initdb"), folder.path(), true);
         initdb.args([
             "--auth=scram-sha-256",
@@ -154,6 +158,18 @@ impl Postgres {
                 unsafe { libc::kill(pid, signal) };
             }
         }
+    }
+
+    /// A file that servers may read and nobody else, such as a key.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn secret(folder: &Path, name: &str, text: &str) -> PathBuf {
+        let path = folder.join(name);
+        fs::write(&path, text).expect("a file in the folder");
+        process::give(&path);
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("its mode");
+        path
     }
 
     /// Where it listens.

@@ -66,10 +66,17 @@ pub(crate) fn command(program: &Path, folder: &Path, demoted: bool) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder).env_remove("PGDATA").env("LC_ALL", "C");
     if demoted && let Some((user, group)) = nobody() {
-        std::os::unix::fs::chown(folder, Some(user), Some(group)).expect("root may give folders away");
+        give(folder);
         command.uid(user).gid(group);
     }
     command
+}
+
+/// Gives a file or a folder to the one who runs servers for root.
+pub(crate) fn give(path: &Path) {
+    if let Some((user, group)) = nobody() {
+        std::os::unix::fs::chown(path, Some(user), Some(group)).expect("root may give things away");
+    }
 }
 
 /// Whom root becomes; `None`: this is not root.

@@ -1,0 +1,278 @@
+//! The task that moves rows from the journal into Postgres.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use uuid::Uuid;
+
+use super::connect::Target;
+use super::lease::Lease;
+use super::partitions::Partitions;
+use super::pool::Connections;
+use super::row::{Row, first_ms};
+use super::write::{amend, insert};
+use super::{ArchiveError, ArchiveState, Shared};
+use crate::history::journal::{Archived, Journal, JournalError};
+
+/// Rows in one statement.
+const BATCH: usize = 100;
+/// How long rows wait for others.
+const GATHER: Duration = Duration::from_millis(100);
+/// How often Postgres is tried while it is away.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often it is looked whether the lease is still held, and whether a month has its partition.
+const CHECK: Duration = Duration::from_secs(5);
+/// How often what was heard of rows that have left is written: a line that is spoken changes many times.
+const AMEND: Duration = Duration::from_secs(1);
+/// How long the last rows may take when the server goes down.
+const LAST: Duration = Duration::from_secs(3);
+/// Rows that Postgres refuses and that are left in the journal until the next start.
+const MAX_ASIDE: usize = 10_000;
+
+/// See the module's documentation.
+pub(super) struct Drain {
+    journal: Arc<Journal>,
+    target: Target,
+    connections: Connections,
+    /// Statements at the same time.
+    lanes: usize,
+    shared: Arc<Shared>,
+    partitions: Partitions,
+    /// What cannot be archived.
+    aside: BTreeSet<Uuid>,
+    /// What was said of Postgres last, so that it is said once.
+    said: Option<String>,
+    checked: Instant,
+    amended: Instant,
+}
+
+impl Drain {
+    pub fn new(
+        journal: Arc<Journal>,
+        target: Target,
+        connections: Connections,
+        lanes: usize,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            journal,
+            target,
+            connections,
+            lanes,
+            shared,
+            partitions: Partitions::default(),
+            aside: BTreeSet::new(),
+            said: None,
+            checked: now,
+            amended: now,
+        }
+    }
+
+    /// Drains until it is told to stop, whatever happens to Postgres.
+    pub async fn run(mut self) {
+        let stop = self.shared.stop.clone();
+        let enough = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST).await;
+        };
+        let drain = async {
+            while let Err(error) = self.lead().await {
+                if matches!(error, ArchiveError::Journal(JournalError::Closed)) {
+                    return;
+                }
+                self.failed(&error);
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(RETRY) => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = drain => {}
+            () = enough => {}
+        }
+    }
+
+    fn failed(&mut self, error: &ArchiveError) {
+        let held = matches!(error, ArchiveError::Held(_));
+        self.shared.set_state(if held { ArchiveState::Held } else { ArchiveState::Away });
+        let text = error.to_string();
+        if self.said.as_ref() != Some(&text) {
+            let waiting = self.journal.waiting();
+            tracing::error!(%error, waiting, "what is said stays in the journal until Postgres takes it");
+            self.said = Some(text);
+        }
+    }
+
+    /// Takes the lease and drains; returns when it is told to stop.
+    async fn lead(&mut self) -> Result<(), ArchiveError> {
+        let stop = self.shared.stop.clone();
+        let store = self.journal.identity().await?;
+        let mut lease = tokio::select! {
+            lease = Lease::take(&self.target, store) => lease?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        self.check(&mut lease).await?;
+        self.shared.set_state(ArchiveState::Up);
+        self.said = None;
+        tracing::info!(waiting = self.journal.waiting(), "the journal drains into Postgres");
+        // What waits since before has nobody to tell of it.
+        self.sweep(&mut lease).await?;
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = self.journal.filled() => {}
+                () = tokio::time::sleep(AMEND) => {}
+                () = stop.cancelled() => {}
+            }
+            if self.journal.waiting() < BATCH as u64 {
+                tokio::select! {
+                    () = tokio::time::sleep(GATHER) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+            self.sweep(&mut lease).await?;
+            self.amend(stop.is_cancelled()).await?;
+            self.check_sometimes(&mut lease).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_sometimes(&mut self, lease: &mut Lease) -> Result<(), ArchiveError> {
+        if self.checked.elapsed() >= CHECK { self.check(lease).await } else { Ok(()) }
+    }
+
+    async fn check(&mut self, lease: &mut Lease) -> Result<(), ArchiveError> {
+        self.checked = Instant::now();
+        lease.check().await?;
+        let made = self.partitions.make(lease.connection(), std::iter::empty());
+        self.connections.within(made).await
+    }
+
+    /// Moves everything that is there.
+    async fn sweep(&mut self, lease: &mut Lease) -> Result<(), ArchiveError> {
+        let mut after = Uuid::nil();
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let moving = shared.moving.lock().await;
+            let limit = self.lanes * BATCH;
+            let leaving = self.journal.leaving(after, limit).await?;
+            let Some(last) = leaving.last() else { return Ok(()) };
+            after = last.stored.id;
+            let is_last = leaving.len() < limit;
+            let mut rows = Vec::with_capacity(leaving.len());
+            for leaving in leaving {
+                let id = leaving.stored.id;
+                if self.aside.contains(&id) {
+                    continue;
+                }
+                match Row::new(leaving) {
+                    Ok(row) => rows.push(row),
+                    Err(error) => self.set_aside(id, &error.into())?,
+                }
+            }
+            let moments = rows.iter().map(|row| first_ms(row.id));
+            let made = self.partitions.make(lease.connection(), moments);
+            self.connections.within(made).await?;
+            self.archive(rows).await?;
+            drop(moving);
+            if is_last {
+                return Ok(());
+            }
+            self.check_sometimes(lease).await?;
+        }
+    }
+
+    /// Writes rows into Postgres, and then out of the journal.
+    async fn archive(&mut self, mut rows: Vec<Row>) -> Result<(), ArchiveError> {
+        let mut batches = Vec::new();
+        while !rows.is_empty() {
+            let rest = rows.split_off(rows.len().min(BATCH));
+            batches.push(std::mem::replace(&mut rows, rest));
+        }
+        let written = join_all(batches.iter().map(|batch| self.write(batch))).await;
+        let mut archived = Archived::default();
+        let mut failed = None;
+        for (batch, written) in batches.iter().zip(written) {
+            match written {
+                Ok(()) => archived.rows.extend(batch.iter().map(|row| (row.id, row.revision))),
+                Err(ArchiveError::Refused(_)) if batch.len() > 1 => {
+                    // One of them may be to blame, and the others not.
+                    let alone = self.write_alone(batch).await;
+                    archived.rows.extend(alone?);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        if !archived.rows.is_empty() {
+            self.journal.archived(archived).await?;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn write(&self, rows: &[Row]) -> Result<(), ArchiveError> {
+        let mut connection = self.connections.get().await?;
+        let written = self.connections.within(insert(&mut connection, rows)).await;
+        connection.settle(written)
+    }
+
+    /// Writes rows one after another. Those that are refused while others are not are set aside.
+    async fn write_alone(&mut self, rows: &[Row]) -> Result<Vec<(Uuid, i64)>, ArchiveError> {
+        let (mut done, mut refused) = (Vec::new(), Vec::new());
+        for row in rows {
+            match self.write(std::slice::from_ref(row)).await {
+                Ok(()) => done.push((row.id, row.revision)),
+                Err(error @ ArchiveError::Refused(_)) => refused.push((row.id, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if done.is_empty()
+            && let Some((_, error)) = refused.pop()
+        {
+            return Err(error);
+        }
+        for (id, error) in refused {
+            self.set_aside(id, &error)?;
+        }
+        Ok(done)
+    }
+
+    fn set_aside(&mut self, id: Uuid, error: &ArchiveError) -> Result<(), ArchiveError> {
+        if self.aside.len() >= MAX_ASIDE {
+            return Err(error.clone());
+        }
+        tracing::error!(%id, %error, "an interaction stays in the journal: it cannot be archived");
+        self.aside.insert(id);
+        Ok(())
+    }
+
+    /// Writes what was heard since of rows that have left.
+    async fn amend(&mut self, now: bool) -> Result<(), ArchiveError> {
+        if !now && self.amended.elapsed() < AMEND || !self.journal.take_amended() {
+            return Ok(());
+        }
+        self.amended = Instant::now();
+        let done = self.amend_all().await;
+        if done.is_err() {
+            self.journal.set_amended();
+        }
+        done
+    }
+
+    async fn amend_all(&self) -> Result<(), ArchiveError> {
+        loop {
+            let _moving = self.shared.moving.lock().await;
+            let amended = self.journal.amended(BATCH).await?;
+            if amended.is_empty() {
+                return Ok(());
+            }
+            let mut connection = self.connections.get().await?;
+            let written = self.connections.within(amend(&mut connection, &amended)).await;
+            connection.settle(written)?;
+            let amendments = amended.iter().map(|amended| (amended.id, amended.revision)).collect();
+            self.journal.archived(Archived { amendments, ..Archived::default() }).await?;
+        }
+    }
+}

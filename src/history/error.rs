@@ -1,0 +1,17 @@
+use uuid::Uuid;
+
+use super::{ArchiveError, JournalError};
+
+/// Why a history cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// There was an archive once.
+    #[error("interaction {0} is in Postgres, and history.postgres_url names none")]
+    Elsewhere(Uuid),
+    #[error("interaction {0} was archived, and is not in the archive any more")]
+    Lost(Uuid),
+}

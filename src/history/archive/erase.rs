@@ -52,10 +52,8 @@ impl Archive {
         let mut erased = ErasedRows::default();
         let mut connection = self.reading().await?;
         loop {
-            let query = sql_query(ERASE)
-                .bind::<Text, _>(player)
-                .bind::<SqlUuid, _>(before)
-                .bind::<BigInt, _>(BATCH);
+            let query =
+                sql_query(ERASE).bind::<Text, _>(player).bind::<SqlUuid, _>(before).bind::<BigInt, _>(BATCH);
             match self.connections.within(query.load::<Gone>(&mut connection)).await {
                 Ok(gone) if gone.is_empty() => break,
                 Ok(gone) => erased.rows.extend(gone.into_iter().map(|gone| (gone.id, gone.idempotency_key))),

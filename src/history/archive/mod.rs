@@ -172,4 +172,3 @@ pub(super) async fn migrate(
     let target = Target::new(settings)?;
     Lease::migrate(&target, down).await
 }
-

@@ -104,7 +104,8 @@ fn erase_own(connection: &mut SqliteConnection, player: &str, before: Uuid) -> Q
         // At the end: those that go on are there again with the next line.
         let of_player = interactions::table.filter(interactions::player.eq(player)).count();
         if of_player.get_result::<i64>(connection)? == 0 {
-            diesel::delete(conversations::table.filter(conversations::player.eq(player))).execute(connection)?;
+            diesel::delete(conversations::table.filter(conversations::player.eq(player)))
+                .execute(connection)?;
         }
     }
     Ok(rows.len())

@@ -116,8 +116,9 @@ impl Store {
             .select((Row::as_select(), interactions::revision))
             .load(&mut self.connection)
             .map_err(read_error)?;
-        let leaving =
-            |(row, key, revision): (Row, _, _)| Ok(Leaving { stored: row.stored()?, key, revision });
+        let leaving = |(row, revision): (Row, i64)| {
+            Ok(Leaving { key: row.key().to_vec(), stored: row.stored()?, revision })
+        };
         rows.into_iter().map(leaving).collect()
     }
 

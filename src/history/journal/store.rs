@@ -210,9 +210,7 @@ impl Store {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| open(error.to_string());
         let mut done = Vec::new();
         if let Some(count) = down {
-            while done.len() < count
-                && !store.connection.applied_migrations().map_err(failed)?.is_empty()
-            {
+            while done.len() < count && !store.connection.applied_migrations().map_err(failed)?.is_empty() {
                 let version = store.connection.revert_last_migration(MIGRATIONS).map_err(failed)?;
                 done.push(version.to_string());
             }

@@ -112,7 +112,9 @@ fn who_cannot_be_exported_or_restored_is_named() {
     assert!(matches!(export(data.path(), &settings(), "nobody", Vec::new()), Err(TransferError::NoNpc(_))));
     let path = file(data.path(), &exported(data.path()));
     let fresh = tempfile::tempdir().unwrap();
-    assert!(export(fresh.path(), &settings(), "n", Vec::new()).unwrap_err().to_string().contains("no journal"));
+    assert!(
+        export(fresh.path(), &settings(), "n", Vec::new()).unwrap_err().to_string().contains("no journal")
+    );
     let mut other = npc("n");
     other.seed = 1;
     intake(fresh.path()).put_npc(&other).unwrap();

@@ -1,6 +1,7 @@
 //! Postgres as the archive: real servers, stopped, slow, held, refused.
 
 mod drain;
+mod erase;
 mod lease;
 mod migrations;
 mod model;

@@ -133,7 +133,7 @@ impl Turns {
     /// stored `Done`. If the receiver is dropped the turn ends as cancelled.
     ///
     /// # Errors
-    /// `unknown_npc`, `duplicate_turn` while it runs, `bad_payload`, `text_too_long` if the line does not
+    /// `unknown_npc`, `duplicate_turn` while it runs, with this NPC or another one, `bad_payload`, `text_too_long` if the line does not
     /// fit into the model's context, `overloaded` if the NPC's mailbox is full and no scripted line is wanted,
     /// `storage_failed` while the journal cannot be written.
     pub fn say(self: &Arc<Self>, say: Say) -> Result<TurnEvents, TurnError> {
@@ -142,8 +142,13 @@ impl Turns {
         })?;
         let (mix, used, sampling, max_tokens) = self.prepare(&npc, &say)?;
         let state = Arc::new(TurnState::new(&say.npc, &say.player, &say.turn, self.turn.speech_rate));
-        if let Start::Known(known) = self.registry.start(&state) {
-            return known_turn(&known);
+        match self.registry.start(&state) {
+            Start::New => {}
+            Start::Known(known) => return known_turn(&known),
+            Start::Elsewhere(other) => {
+                let message = format!("turn {:?} is still running with npc {:?}", say.turn, other.npc);
+                return Err(TurnError::new(ErrorCode::DuplicateTurn, message).field("turn"));
+            }
         }
         // What is stored is told all the same.
         let may_be_stored = self.history.may_hold(&say.player, &say.npc, &say.turn);

@@ -10,6 +10,7 @@ mod measure;
 mod peers;
 mod server;
 mod soak;
+mod stores;
 mod test;
 
 use std::ffi::OsStr;

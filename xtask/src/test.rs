@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
 
+use crate::stores::Stores;
 use crate::{cargo, clients, root, step};
 
 #[derive(Debug, Args)]
@@ -43,9 +44,10 @@ pub fn run_with(args: &TestArgs, variables: &[(&str, String)]) -> anyhow::Result
         ("NPC_GATEWAY_TEST_MODEL_FP32", asset(&fp32, "model")?),
     ];
     if !args.clients {
+        let stores = Stores::get()?;
         let mut test = cargo();
         test.args(["test", "--workspace", "--no-fail-fast"]).args(&args.rest).envs(told);
-        test.env("NPC_GATEWAY_TEST_BINARY", &gateway);
+        test.env("NPC_GATEWAY_TEST_BINARY", &gateway).envs(stores.variables());
         step(test.envs(variables.iter().map(|(name, value)| (name, value))))?;
     }
     if !args.rest.is_empty() {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archetype::{PackAdapter, PackError, Packs};
 use crate::config::{self, AuthMode, Config};
 use crate::engine::{Backend, Engine, EngineError, Script};
-use crate::history::{History, HotLimits, JournalError};
+use crate::history::{History, HotLimits, JournalError, OpenError, WarmError};
 use crate::http::{self, Door, Readiness, Tls, TlsError};
 use crate::npc::Npcs;
 use crate::session::{Authenticator, Gateway, KeyError};
@@ -23,6 +23,9 @@ const HOT_CONVERSATIONS: usize = 50_000;
 
 /// How long turns may take to end after the engine.
 const LAST_TURNS: Duration = Duration::from_secs(5);
+
+/// How long Redis may take for what happened last.
+const LAST_MEMORIES: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether the engine lives.
 const ENGINE_WATCH: Duration = Duration::from_secs(1);
@@ -53,10 +56,22 @@ pub enum StartError {
     /// Of `server.data`.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Of the warm tier; names its setting.
+    #[error(transparent)]
+    Warm(#[from] WarmError),
     #[error("a part of the start stopped: {0}")]
     Loader(String),
     #[error("the engine's thread ended by itself")]
     EngineGone,
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Journal(error) => Self::Journal(error),
+            OpenError::Warm(error) => Self::Warm(error),
+        }
+    }
 }
 
 /// A server that is ready: its model is loaded and its port is open.
@@ -163,6 +178,9 @@ impl App {
             tracing::warn!("turns were still ending when the server stopped");
         }
         let turns = self.turns;
+        if tokio::time::timeout(LAST_MEMORIES, turns.history().warm().flush()).await.is_err() {
+            tracing::warn!("the last memories were not written to Redis");
+        }
         drop(tokio::task::spawn_blocking(move || turns.history().close()).await);
         if shutdown.is_cancelled() { Ok(()) } else { Err(StartError::EngineGone) }
     }

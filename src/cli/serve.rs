@@ -127,6 +127,7 @@ fn explain(error: StartError) -> anyhow::Error {
         StartError::Keys(_) => "auth.keys",
         StartError::Journal(_) => "server.data",
         // Names its settings itself.
+        StartError::Warm(error) => return Usage(error.to_string()).into(),
         StartError::Tls(error) => return Usage(error.to_string()).into(),
         StartError::Engine(EngineError::BadModel { .. }) => "model.path",
         StartError::Engine(EngineError::BadScript { .. }) => "engine.script_file",

@@ -113,7 +113,12 @@ impl Loader {
         ConfigError::Bad {
             origin: self.origins.get(name).cloned().unwrap_or(Origin::Default),
             key: name.to_owned(),
-            value: lookup(&self.values, name).map_or_else(|| "absent".into(), shown),
+            value: match lookup(&self.values, name) {
+                // There may be a password in it.
+                Some(_) if name.ends_with("_url") => "something else".into(),
+                Some(value) => shown(value),
+                None => "absent".into(),
+            },
             wanted,
         }
     }

@@ -76,7 +76,8 @@ impl Config {
     /// Checks what one setting's type and range cannot say. The error is the setting's name and what is
     /// wanted of it.
     fn validate(&self) -> Result<(), (&'static str, String)> {
-        let Self { server, auth, engine, turn, log, .. } = self;
+        let Self { server, auth, engine, turn, history, log, .. } = self;
+        history.check_redis()?;
         if auth.mode == AuthMode::Dev && !server.listen.ip().is_loopback() {
             return Err((
                 "server.listen",

@@ -1,45 +1,91 @@
-//! What was said: the last exchanges in memory, and everything on the disk before a turn ends.
+//! What was said: the last exchanges in memory, the last day's in the warm tier, and everything on the disk before a turn
+//! ends; and what an NPC remembers of it.
 
+mod held;
 mod hot;
 mod journal;
 mod known;
+mod memory;
 mod npc;
+mod recall;
 mod record;
+mod remember;
 mod transfer;
+mod warm;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::RwLock;
 use uuid::Uuid;
 
 pub use hot::{Exchange, Hot, HotLimits};
 pub use journal::{Erased, Journal, JournalError, JournalStats};
+pub use memory::Memory;
 pub use npc::{NpcRecord, NpcState};
+pub use recall::{Line, Origin, Recall, RecallStats, Recalled, tell};
 pub use record::{Body, Heard, Kind, Outcome, Record, RecordError};
 pub use transfer::{Restored, TransferError, export, restore};
+pub use warm::{Warm, WarmError, WarmState};
 
 use crate::config;
+
+/// Why a history cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Warm(#[from] WarmError),
+}
 
 /// All tiers together.
 #[derive(Debug)]
 pub struct History {
     hot: Arc<Hot>,
+    warm: Warm,
     journal: Journal,
+    recall: Recall,
+    recall_tokens: usize,
+    /// How long a turn waits for the warm tier.
+    warm_patience: Duration,
+    /// Read by whoever fetches memories, written by whoever erases them.
+    fetching: RwLock<()>,
 }
 
 impl History {
-    /// Opens the history of a data folder. Blocks.
+    /// Opens the history of a data folder. Blocks. With Redis it must be called within a runtime.
     ///
     /// # Errors
-    /// [`JournalError::Open`], [`JournalError::InUse`].
-    pub fn open(data: &Path, config: &config::History, limits: HotLimits) -> Result<Arc<Self>, JournalError> {
+    /// [`JournalError::Open`], [`JournalError::InUse`], [`WarmError::Url`], [`WarmError::Certificate`].
+    pub fn open(data: &Path, config: &config::History, limits: HotLimits) -> Result<Arc<Self>, OpenError> {
         let journal = Journal::open(data, config)?;
-        Ok(Arc::new(Self { hot: Arc::new(Hot::new(limits)), journal }))
+        let warm = Warm::open(config, journal.identity())?;
+        Ok(Arc::new(Self {
+            hot: Arc::new(Hot::new(limits)),
+            warm,
+            journal,
+            recall: Recall::new(config.recall_mb << 20),
+            recall_tokens: config.recall_tokens,
+            warm_patience: Duration::from_millis(config.redis_timeout_ms),
+            fetching: RwLock::new(()),
+        }))
     }
 
     /// What was said last.
     pub fn hot(&self) -> &Arc<Hot> {
         &self.hot
+    }
+
+    /// The last day's memories.
+    pub fn warm(&self) -> &Warm {
+        &self.warm
+    }
+
+    /// What NPCs remember.
+    pub fn recall(&self) -> &Recall {
+        &self.recall
     }
 
     /// Everything that was said.
@@ -61,32 +107,6 @@ impl History {
         self.journal.known().may_have_turn(&record::turn_key(player, npc, turn))
     }
 
-    /// Whether a conversation may be stored that the hot tier has not been given yet.
-    pub fn is_cold(&self, npc: &str, player: &str) -> bool {
-        self.journal.known().may_have_conversation(npc, player) && !self.hot.is_hydrated(npc, player)
-    }
-
-    /// Gives the hot tier a conversation as it is stored. `exchange` makes an exchange of a record, where it is one.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub async fn hydrate(
-        &self,
-        npc: &str,
-        player: &str,
-        exchange: impl Fn(&Record) -> Option<Exchange>,
-    ) -> Result<(), JournalError> {
-        if !self.is_cold(npc, player) {
-            return Ok(());
-        }
-        // Some may be no exchanges, such as lines that were cancelled before they began.
-        let wanted = self.hot.limits().window_max;
-        let records = self.journal.conversation(npc, player, wanted * 2).await?;
-        let exchanges = records.iter().filter_map(exchange).take(wanted).collect();
-        self.hot.hydrate(npc, player, exchanges);
-        Ok(())
-    }
-
     /// Stores something that is no line, and returns what is stored: one that has the same id with the client is told
     /// again.
     ///
@@ -100,7 +120,10 @@ impl History {
             return Ok(stored);
         }
         match self.journal.put(&record).await {
-            Ok(()) => Ok(record),
+            Ok(()) => {
+                self.remember(&record);
+                Ok(record)
+            }
             // Another one was quicker.
             Err(JournalError::Stored) => self.journal.find(key).await?.ok_or(JournalError::Stored),
             Err(error) => Err(error),
@@ -112,9 +135,13 @@ impl History {
     /// # Errors
     /// [`JournalError`]: it may have been done in part, and is to be asked for again.
     pub async fn erase(&self, player: &str, before: Uuid) -> Result<Erased, JournalError> {
-        // First, and it refuses what is on its way: nothing brings anything back.
+        // What is being fetched meanwhile would bring something back.
+        let _alone = self.fetching.write().await;
+        // First, and it refuses what is on its way.
         let erased = self.journal.erase(player, before).await?;
         self.hot.forget_player(player);
+        self.recall.forget_player(player);
+        self.warm.forget_player(player).await?;
         Ok(erased)
     }
 
@@ -125,6 +152,7 @@ impl History {
 
     /// Writes what waits. Blocks. Nothing is stored any more after it.
     pub fn close(&self) {
+        self.warm.close();
         self.journal.close();
     }
 }

@@ -167,7 +167,9 @@ mod tests {
         let registry = Registry::default();
         let turns = ["lucy", "mina"].map(|npc| Arc::new(TurnState::new(npc, "anna", "t1", 10.0)));
         assert!(matches!(registry.start(&turns[0]), Start::New));
-        assert!(matches!(registry.start(&turns[1]), Start::Elsewhere(other) if Arc::ptr_eq(&other, &turns[0])));
+        assert!(
+            matches!(registry.start(&turns[1]), Start::Elsewhere(other) if Arc::ptr_eq(&other, &turns[0]))
+        );
         end(&registry, &turns[0]);
         assert!(matches!(registry.start(&turns[1]), Start::New));
         for turn in &turns {

@@ -3,6 +3,7 @@
 mod erase;
 mod gateway;
 mod kill;
+mod memory;
 mod restart;
 mod trouble;
 mod world;

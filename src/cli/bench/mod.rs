@@ -9,6 +9,7 @@ mod host;
 mod journal;
 mod load;
 mod loading;
+mod recall;
 mod registered;
 mod report;
 mod socket;
@@ -38,6 +39,8 @@ enum What {
     Socket(SocketArgs),
     /// Stores turns as they end, and measures what the disk takes.
     Journal(journal::JournalArgs),
+    /// Lets NPCs remember a million interactions, and measures how long that takes for a line.
+    Recall(recall::RecallArgs),
     /// Offers lines to a gateway that runs, and accounts for every one: what `cargo xtask soak` is made of.
     #[command(hide = true)]
     Load(load::LoadArgs),
@@ -139,6 +142,7 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Engine(args) => engine::run(&args),
         What::Socket(args) => socket::run(&args),
         What::Journal(args) => journal::run(&args),
+        What::Recall(args) => recall::run(&args),
         What::Load(args) => load::run(&args),
     }
 }

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::JournalError;
 use super::npcs::NpcRow;
+use super::places::PlaceRow;
 use super::schema::{interactions, mentions, npcs, tombstones};
 use super::store::{Row, Store, write_error};
-use crate::history::record::Body;
 
 /// Rows that one transaction changes at most.
 const PIECE: i64 = 500;
@@ -94,9 +94,12 @@ fn erase_own(connection: &mut SqliteConnection, player: &str, before: Uuid) -> Q
         let id = row.id().to_vec();
         diesel::delete(interactions::table.find(&id)).execute(connection)?;
         // One that cannot be read is deleted all the same; whom it named is found by the name.
-        let names = row.clone().record().map(|record| record.body);
-        for name in names.iter().flat_map(Body::mentions) {
+        let Ok(record) = row.clone().record() else { continue };
+        for name in record.body.mentions() {
             diesel::delete(mentions::table.find((name, &id))).execute(connection)?;
+        }
+        for place in PlaceRow::all(&record) {
+            place.delete(connection)?;
         }
     }
     Ok(rows.len())
@@ -113,8 +116,10 @@ fn unmention(connection: &mut SqliteConnection, player: &str) -> QueryResult<(us
     let mut changed = 0;
     for id in ids {
         let row = interactions::table.find(&id).select(Row::as_select()).first(connection).optional()?;
+        let mut places = Vec::new();
         let scrubbed = row.map(|row| {
             let mut record = row.record()?;
+            places = PlaceRow::all(&record);
             record.body.unmention(player);
             Row::new(&record)
         });
@@ -123,6 +128,9 @@ fn unmention(connection: &mut SqliteConnection, player: &str) -> QueryResult<(us
                 diesel::update(interactions::table.find(&id))
                     .set(interactions::body.eq(row.body()))
                     .execute(connection)?;
+                for place in places.iter().filter(|place| place.names(player)) {
+                    place.delete(connection)?;
+                }
             }
             // It has gone meanwhile.
             Ok(None) => {}

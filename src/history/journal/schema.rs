@@ -45,3 +45,17 @@ diesel::table! {
         before -> Binary,
     }
 }
+
+diesel::table! {
+    places (npc, player, id) {
+        npc -> Text,
+        player -> Text,
+        id -> Binary,
+    }
+}
+
+diesel::table! {
+    identity (id) {
+        id -> Text,
+    }
+}

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::JournalError;
 use super::npcs::NpcRow;
+use super::places::PlaceRow;
 use super::schema::{interactions, mentions, probes, tombstones};
 use crate::history::record::{Heard, IdempotencyKey, Kind, Record, Stored};
 
@@ -32,12 +33,19 @@ pub(super) struct Entry {
     row: Row,
     /// Who is named in it besides its own player.
     mentions: Vec<String>,
+    /// Where it belongs besides its own conversation.
+    places: Vec<PlaceRow>,
 }
 
 impl Entry {
     pub fn new(record: &Record) -> Result<Self, JournalError> {
         let mentions = record.body.mentions().filter(|name| *name != record.player).map(str::to_owned);
-        Ok(Self { mentions: mentions.collect(), row: Row::new(record)? })
+        Ok(Self { mentions: mentions.collect(), places: PlaceRow::all(record), row: Row::new(record)? })
+    }
+
+    /// NPCs and players who know of it from elsewhere; an empty player stands for the world.
+    pub fn conversations(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.places.iter().map(PlaceRow::conversation)
     }
 }
 
@@ -334,6 +342,9 @@ fn insert(connection: &mut SqliteConnection, entry: &Entry) -> QueryResult<Writt
             .values((mentions::player.eq(name), mentions::interaction.eq(&row.id)))
             .execute(connection)?;
     }
+    for place in &entry.places {
+        place.insert(connection)?;
+    }
     Ok(Written::New)
 }
 
@@ -374,7 +385,16 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.sqlite");
         let mut store = Store::writer(&path, 0).unwrap();
-        let all = ["__diesel_schema_migrations", "interactions", "mentions", "npcs", "probes", "tombstones"];
+        let all = [
+            "__diesel_schema_migrations",
+            "identity",
+            "interactions",
+            "mentions",
+            "npcs",
+            "places",
+            "probes",
+            "tombstones",
+        ];
         assert_eq!(tables(&mut store), all);
         store.connection.revert_all_migrations(MIGRATIONS).unwrap();
         assert_eq!(tables(&mut store), all[..1]);

@@ -14,7 +14,8 @@ use crate::history::record::tests::record;
 use crate::history::record::turn_key;
 
 fn config(max_mb: u64) -> config::History {
-    config::History { queue: 64, batch: 16, write_timeout_ms: 60_000, max_mb }
+    let config = config::Config::load(None, std::iter::empty(), &[]).expect("the defaults").history;
+    config::History { queue: 64, batch: 16, write_timeout_ms: 60_000, max_mb, ..config }
 }
 
 fn journal(data: &Path) -> Journal {

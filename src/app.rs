@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archetype::{PackAdapter, PackError, Packs};
 use crate::config::{self, AuthMode, Config};
 use crate::engine::{Backend, Engine, EngineError, Script};
-use crate::history::{Archive, ArchiveError, History, HistoryError, HotLimits, JournalError};
+use crate::history::{Archive, ArchiveError, History, HistoryError, HotLimits, JournalError, WarmError};
 use crate::http::{self, Door, Readiness, Tls, TlsError};
 use crate::npc::Npcs;
 use crate::session::{Authenticator, Gateway, KeyError};
@@ -23,6 +23,9 @@ const HOT_CONVERSATIONS: usize = 50_000;
 
 /// How long turns may take to end after the engine.
 const LAST_TURNS: Duration = Duration::from_secs(5);
+
+/// How long Redis may take for what happened last.
+const LAST_MEMORIES: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether the engine lives.
 const ENGINE_WATCH: Duration = Duration::from_secs(1);
@@ -56,6 +59,9 @@ pub enum StartError {
     /// Of `history.postgres_url` and what belongs to it. That Postgres is away is none.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Of the warm tier; names its setting.
+    #[error(transparent)]
+    Warm(#[from] WarmError),
     #[error("a part of the start stopped: {0}")]
     Loader(String),
     #[error("the engine's thread ended by itself")]
@@ -167,6 +173,9 @@ impl App {
             tracing::warn!("turns were still ending when the server stopped");
         }
         let turns = self.turns;
+        if tokio::time::timeout(LAST_MEMORIES, turns.history().warm().flush()).await.is_err() {
+            tracing::warn!("the last memories were not written to Redis");
+        }
         drop(tokio::task::spawn_blocking(move || turns.history().close()).await);
         if shutdown.is_cancelled() { Ok(()) } else { Err(StartError::EngineGone) }
     }
@@ -184,6 +193,7 @@ async fn open_history(config: &Config) -> Result<Arc<History>, StartError> {
     opened.map_err(|error| StartError::Loader(error.to_string()))?.map_err(|error| match error {
         HistoryError::Archive(error) => error.into(),
         HistoryError::Journal(error) => error.into(),
+        HistoryError::Warm(error) => error.into(),
         error => StartError::Loader(error.to_string()),
     })
 }

@@ -77,6 +77,7 @@ impl Config {
     /// wanted of it.
     fn validate(&self) -> Result<(), (&'static str, String)> {
         let Self { server, auth, engine, turn, history, log, .. } = self;
+        history.check_redis()?;
         if auth.mode == AuthMode::Dev && !server.listen.ip().is_loopback() {
             return Err((
                 "server.listen",

@@ -42,6 +42,8 @@ pub use self::request::{
 pub use self::runtime::{load as load_runtime, threads};
 pub use self::scheduler::{MAX_STOP_CHARS, MAX_STOPS};
 pub use self::script::Script;
+#[cfg(test)]
+pub use self::script::watch::secrets;
 pub use self::tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
 
 use self::adapter::{Reader, Registry};

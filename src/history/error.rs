@@ -1,6 +1,6 @@
 use uuid::Uuid;
 
-use super::{ArchiveError, JournalError};
+use super::{ArchiveError, JournalError, WarmError};
 
 /// Why a history cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -9,6 +9,8 @@ pub enum HistoryError {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Warm(#[from] WarmError),
     /// There was an archive once.
     #[error("interaction {0} is in Postgres, and history.postgres_url names none")]
     Elsewhere(Uuid),

@@ -5,15 +5,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use uuid::Uuid;
+
+use super::recall::Recalled;
 
 /// What a player said to an NPC, and what the player heard of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
+    /// Of its record.
+    pub id: Uuid,
     /// The client's id of the turn.
     pub turn: String,
-    /// The player's message as the model saw it, context included: prompts only ever grow at their end.
+    /// What the NPC remembered for it. Prompts only ever grow at their end, so it stays where the model saw it.
+    pub recalled: Option<Recalled>,
+    /// The player's message, context included.
     pub message: String,
     pub reply: String,
+    /// Who heard it besides the player.
+    pub audience: Vec<String>,
+}
+
+impl Exchange {
+    /// Whether a player was there. (Whose conversation it is was there always.)
+    fn was_heard_by(&self, listener: &str) -> bool {
+        self.audience.iter().any(|heard| heard == listener)
+    }
 }
 
 /// Bounds of the tier.
@@ -54,13 +70,19 @@ impl Hot {
         Self { limits, conversations: DashMap::new(), clock: AtomicU64::new(0) }
     }
 
-    /// The exchanges that the next prompt shows, oldest first.
-    pub fn window(&self, npc: &str, player: &str) -> Vec<Exchange> {
+    /// The exchanges that the next prompt shows, oldest first: of those in the window the ones that everybody of the
+    /// audience heard too.
+    pub fn window(&self, npc: &str, player: &str, audience: &[String]) -> Vec<Exchange> {
         let now = self.tick();
         self.conversations.get_mut(&key(npc, player)).map_or_else(Vec::new, |mut conversation| {
             conversation.last_used = now;
             let skip = conversation.exchanges.len().saturating_sub(conversation.window);
-            conversation.exchanges.iter().skip(skip).cloned().collect()
+            let window = conversation.exchanges.iter().skip(skip);
+            let others = || audience.iter().filter(|listener| *listener != player);
+            window
+                .filter(|exchange| others().all(|listener| exchange.was_heard_by(listener)))
+                .cloned()
+                .collect()
         })
     }
 
@@ -130,9 +152,16 @@ impl Hot {
         }
     }
 
-    /// Forgets the conversations of a player.
+    /// Forgets everything that a player took part in, and whatever may have been remembered of it.
     pub fn forget_player(&self, player: &str) {
-        self.conversations.retain(|(_, p), _| &**p != player);
+        self.conversations.retain(|(_, other), conversation| {
+            conversation.exchanges.retain_mut(|exchange| {
+                exchange.recalled = None;
+                !exchange.was_heard_by(player)
+            });
+            conversation.window = conversation.window.min(conversation.exchanges.len());
+            &**other != player
+        });
     }
 
     fn keep_within_limits(&self) {
@@ -166,7 +195,14 @@ mod tests {
     const LIMITS: HotLimits = HotLimits { conversations: 20, window_min: 5, window_max: 10 };
 
     fn exchange(turn: usize) -> Exchange {
-        Exchange { turn: turn.to_string(), message: format!("m{turn}"), reply: format!("reply {turn}") }
+        Exchange {
+            id: Uuid::from_u128(turn as u128),
+            turn: turn.to_string(),
+            recalled: None,
+            message: format!("m{turn}"),
+            reply: format!("reply {turn}"),
+            audience: Vec::new(),
+        }
     }
 
     #[test]
@@ -174,11 +210,11 @@ mod tests {
         let hot = Hot::new(LIMITS);
         let mut sizes = Vec::new();
         for turn in 0..18 {
-            sizes.push(hot.window("npc", "player").len());
+            sizes.push(hot.window("npc", "player", &[]).len());
             hot.push("npc", "player", exchange(turn));
         }
         assert_eq!(sizes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 5, 6, 7, 8, 9, 10, 5]);
-        let window = hot.window("npc", "player");
+        let window = hot.window("npc", "player", &[]);
         assert_eq!(window.first().map(|e| e.turn.as_str()), Some("12"));
         assert_eq!(window.last().map(|e| e.turn.as_str()), Some("17"));
     }
@@ -187,8 +223,8 @@ mod tests {
     fn players_and_npcs_are_kept_apart() {
         let hot = Hot::new(LIMITS);
         hot.push("npc", "anna", exchange(1));
-        assert!(hot.window("npc", "ben").is_empty());
-        assert!(hot.window("other", "anna").is_empty());
+        assert!(hot.window("npc", "ben", &[]).is_empty());
+        assert!(hot.window("other", "anna", &[]).is_empty());
     }
 
     #[test]
@@ -198,8 +234,8 @@ mod tests {
             hot.push(npc, player, exchange(1));
         }
         hot.forget_player("anna");
-        assert!(hot.window("npc", "anna").is_empty() && hot.window("other", "anna").is_empty());
-        assert_eq!(hot.window("anna", "ben").len(), 1);
+        assert!(hot.window("npc", "anna", &[]).is_empty() && hot.window("other", "anna", &[]).is_empty());
+        assert_eq!(hot.window("anna", "ben", &[]).len(), 1);
     }
 
     #[test]
@@ -208,12 +244,12 @@ mod tests {
         hot.push("npc", "anna", exchange(1));
         hot.push("npc", "anna", exchange(2));
         hot.amend("npc", "anna", "1", "re");
-        let replies: Vec<_> = hot.window("npc", "anna").into_iter().map(|e| e.reply).collect();
+        let replies: Vec<_> = hot.window("npc", "anna", &[]).into_iter().map(|e| e.reply).collect();
         assert_eq!(replies, ["re", "reply 2"]);
     }
 
     fn turns(hot: &Hot) -> Vec<String> {
-        hot.window("npc", "anna").into_iter().map(|exchange| exchange.turn).collect()
+        hot.window("npc", "anna", &[]).into_iter().map(|exchange| exchange.turn).collect()
     }
 
     #[test]
@@ -258,16 +294,38 @@ mod tests {
     }
 
     #[test]
+    fn nobody_hears_what_was_said_without_them() {
+        let hot = Hot::new(LIMITS);
+        let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for (turn, audience) in [&[][..], &["ben"], &["ben", "cleo"]].into_iter().enumerate() {
+            hot.push("npc", "anna", Exchange { audience: all(audience), ..exchange(turn) });
+        }
+        let shown = |audience: &[&str]| {
+            let window = hot.window("npc", "anna", &all(audience));
+            window.into_iter().map(|exchange| exchange.turn).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&[]), ["0", "1", "2"]);
+        assert_eq!(shown(&["anna"]), ["0", "1", "2"]);
+        assert_eq!(shown(&["ben"]), ["1", "2"]);
+        assert_eq!(shown(&["cleo", "ben"]), ["2"]);
+        assert_eq!(shown(&["dora"]), [""; 0]);
+        hot.forget_player("cleo");
+        assert_eq!(shown(&[]), ["0", "1"]);
+        hot.forget_player("anna");
+        assert_eq!(shown(&[]), [""; 0]);
+    }
+
+    #[test]
     fn the_least_recently_used_are_forgotten() {
         let hot = Hot::new(LIMITS);
         for player in 0..20 {
             hot.push("npc", &player.to_string(), exchange(0));
         }
-        hot.window("npc", "0");
+        hot.window("npc", "0", &[]);
         hot.push("npc", "new", exchange(0));
-        assert!(!hot.window("npc", "0").is_empty());
-        assert!(!hot.window("npc", "new").is_empty());
-        assert!(hot.window("npc", "1").is_empty());
+        assert!(!hot.window("npc", "0", &[]).is_empty());
+        assert!(!hot.window("npc", "new", &[]).is_empty());
+        assert!(hot.window("npc", "1", &[]).is_empty());
         assert!(hot.conversations.len() <= 20);
     }
 }

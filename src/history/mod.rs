@@ -1,28 +1,39 @@
-//! What was said: the last exchanges in memory, everything on the disk before a turn ends, and in the archive after it.
+//! What was said: the last exchanges in memory, the last day's in the warm tier, everything on the disk before a turn ends,
+//! and in the archive after it; and what an NPC remembers of it.
 
 mod archive;
 mod error;
+mod held;
 mod hot;
 mod journal;
 mod known;
+mod memory;
 mod migrate;
 mod npc;
+mod recall;
 mod record;
+mod remember;
 mod transfer;
+mod warm;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::RwLock;
 use uuid::Uuid;
 
 pub use archive::{Archive, ArchiveError, ArchiveState, ErasedRows};
 pub use error::HistoryError;
 pub use hot::{Exchange, Hot, HotLimits};
 pub use journal::{Erased, Journal, JournalError, JournalStats};
+pub use memory::Memory;
 pub use migrate::{MigrationsRun, migrate_journal, migrate_postgres};
 pub use npc::{NpcRecord, NpcState};
+pub use recall::{Line, Origin, Recall, RecallStats, Recalled, tell};
 pub use record::{Body, Heard, Kind, Outcome, Record, RecordError};
 pub use transfer::{Restored, TransferError, export, restore};
+pub use warm::{Warm, WarmError, WarmState};
 
 use self::journal::Found;
 use self::record::IdempotencyKey;
@@ -32,9 +43,16 @@ use crate::config;
 #[derive(Debug)]
 pub struct History {
     hot: Arc<Hot>,
+    warm: Warm,
     journal: Arc<Journal>,
     /// `None`: the journal is the archive.
     archive: Option<Archive>,
+    recall: Recall,
+    recall_tokens: usize,
+    /// How long a turn waits for the warm tier.
+    warm_patience: Duration,
+    /// Read by whoever fetches memories, written by whoever erases them.
+    fetching: RwLock<()>,
 }
 
 /// The last lines of a conversation.
@@ -47,20 +65,40 @@ pub struct Recent {
 }
 
 impl History {
-    /// Opens the history of a data folder, and starts to drain it if there is an archive, for which it wants a runtime.
-    /// Blocks.
+    /// Opens the history of a data folder, and starts to drain it if there is an archive. Blocks. With Redis or Postgres it
+    /// must be called within a runtime.
     ///
     /// # Errors
-    /// [`HistoryError`]. That Postgres is away is none.
+    /// [`HistoryError`]. That Redis or Postgres is away is none.
     pub fn open(data: &Path, config: &config::History, limits: HotLimits) -> Result<Arc<Self>, HistoryError> {
         let journal = Arc::new(Journal::open(data, config)?);
+        let warm = Warm::open(config, &journal.identity().simple().to_string())?;
         let archive = Archive::start(config, &journal)?;
-        Ok(Arc::new(Self { hot: Arc::new(Hot::new(limits)), journal, archive }))
+        Ok(Arc::new(Self {
+            hot: Arc::new(Hot::new(limits)),
+            warm,
+            journal,
+            archive,
+            recall: Recall::new(config.recall_mb << 20),
+            recall_tokens: config.recall_tokens,
+            warm_patience: Duration::from_millis(config.redis_timeout_ms),
+            fetching: RwLock::new(()),
+        }))
     }
 
     /// What was said last.
     pub fn hot(&self) -> &Arc<Hot> {
         &self.hot
+    }
+
+    /// The last day's memories.
+    pub fn warm(&self) -> &Warm {
+        &self.warm
+    }
+
+    /// What NPCs remember.
+    pub fn recall(&self) -> &Recall {
+        &self.recall
     }
 
     /// Everything that was said, or what of it the archive does not have.
@@ -100,32 +138,6 @@ impl History {
     /// Whether a turn may be stored; if not, [`Self::find`] finds nothing.
     pub fn may_hold(&self, player: &str, npc: &str, turn: &str) -> bool {
         self.journal.known().may_have_turn(&record::turn_key(player, npc, turn))
-    }
-
-    /// Whether a conversation may be stored that the hot tier has not been given yet.
-    pub fn is_cold(&self, npc: &str, player: &str) -> bool {
-        self.journal.known().may_have_conversation(npc, player) && !self.hot.is_hydrated(npc, player)
-    }
-
-    /// Gives the hot tier a conversation as it is stored. `exchange` makes an exchange of a record, where it is one.
-    ///
-    /// # Errors
-    /// [`HistoryError`]; what the journal has is there all the same.
-    pub async fn hydrate(
-        &self,
-        npc: &str,
-        player: &str,
-        exchange: impl Fn(&Record) -> Option<Exchange>,
-    ) -> Result<(), HistoryError> {
-        if !self.is_cold(npc, player) {
-            return Ok(());
-        }
-        // Some may be no exchanges, such as lines that were cancelled before they began.
-        let wanted = self.hot.limits().window_max;
-        let Recent { records, missing } = self.conversation(npc, player, wanted * 2).await?;
-        let exchanges = records.iter().filter_map(exchange).take(wanted).collect();
-        self.hot.hydrate(npc, player, exchanges, missing.is_none());
-        missing.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// The last lines of a conversation.
@@ -171,16 +183,21 @@ impl History {
         limit: usize,
     ) -> Result<Vec<Record>, HistoryError> {
         archived.retain(|record| records.iter().all(|here| here.id != record.id));
+        records.append(&mut self.as_heard(archived).await?);
+        records.sort_unstable_by_key(|record| std::cmp::Reverse(record.id));
+        records.truncate(limit);
+        Ok(records)
+    }
+
+    /// Records of the archive with what was heard of them since.
+    async fn as_heard(&self, mut archived: Vec<Record>) -> Result<Vec<Record>, HistoryError> {
         let ids = archived.iter().map(|record| record.id).collect();
         for (id, heard) in self.journal.amended_of(ids).await? {
             if let Some(record) = archived.iter_mut().find(|record| record.id == id) {
                 record.heard = heard;
             }
         }
-        records.append(&mut archived);
-        records.sort_unstable_by_key(|record| std::cmp::Reverse(record.id));
-        records.truncate(limit);
-        Ok(records)
+        Ok(archived)
     }
 
     /// Stores something that is no line, and returns what is stored: one that has the same id with the client is told
@@ -194,7 +211,10 @@ impl History {
             return Ok(stored);
         }
         match self.journal.put(&record).await {
-            Ok(()) => Ok(record),
+            Ok(()) => {
+                self.remember(&record);
+                Ok(record)
+            }
             // Another one was quicker.
             Err(JournalError::Stored) => Ok(self.stored(key).await?.ok_or(JournalError::Stored)?),
             Err(error) => Err(error.into()),
@@ -206,9 +226,13 @@ impl History {
     /// # Errors
     /// [`HistoryError`]: it may have been done in part, and is to be asked for again.
     pub async fn erase(&self, player: &str, before: Uuid) -> Result<Erased, HistoryError> {
-        // First, and it refuses what is on its way: nothing brings anything back.
+        // What is being fetched meanwhile would bring something back.
+        let _alone = self.fetching.write().await;
+        // First, and it refuses what is on its way.
         let mut erased = self.journal.erase(player, before).await?;
         self.hot.forget_player(player);
+        self.recall.forget_player(player);
+        self.warm.forget_player(player).await?;
         if let Some(archive) = &self.archive {
             let archived = archive.erase_player(player, before).await?;
             erased.interactions += archived.rows.len();
@@ -229,6 +253,7 @@ impl History {
 
     /// Writes what waits, and drains what it can in a few seconds. Blocks. Nothing is stored any more after it.
     pub fn close(&self) {
+        self.warm.close();
         if let Some(archive) = &self.archive {
             archive.stop();
         }

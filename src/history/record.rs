@@ -115,6 +115,9 @@ pub struct Body {
     /// What became of an action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Ids of the records that the NPC remembered for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recalled: Vec<Uuid>,
     /// 0 to 1; `None`: nobody has judged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub importance: Option<f32>,
@@ -195,6 +198,7 @@ impl Body {
             witnesses: Vec::new(),
             event: None,
             outcome: None,
+            recalled: Vec::new(),
             importance: None,
             world_time: None,
             at_ms,
@@ -323,6 +327,7 @@ pub(super) mod tests {
                 witnesses: Vec::new(),
                 event: None,
                 outcome: None,
+                recalled: Vec::new(),
                 importance: None,
                 world_time: None,
                 at_ms: 1_700_000_000_000,
@@ -361,6 +366,7 @@ pub(super) mod tests {
             witnesses: vec!["mina".into(), "ben".into()],
             event: Some(EventKind::Threat),
             outcome: Some(Outcome { action: "a".into(), ok: false, reason: Some("too far".into()) }),
+            recalled: vec![Uuid::now_v7()],
             importance: Some(0.25),
             world_time: Some("day 3".into()),
             ..full.body

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::AppState;
-use crate::history::{ArchiveState, History};
+use crate::history::{ArchiveState, History, WarmState};
 
 /// What decides `readyz`, besides the journal and the shutdown.
 #[derive(Clone)]
@@ -40,6 +40,8 @@ pub(super) struct Ready {
     model: bool,
     /// What is said can be stored.
     journal: bool,
+    /// The warm tier: `embedded`, or `up` or `down`, which does not keep the server from being ready.
+    redis: WarmState,
     postgres: Postgres,
     /// The server is going down.
     draining: bool,
@@ -81,11 +83,12 @@ pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<R
     let model = (state.readiness.model)();
     let draining = state.gateway.is_draining();
     let journal = state.gateway.history().journal().is_writable();
+    let redis = state.gateway.history().warm().state();
     let all = model && journal && !draining;
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let sessions = state.gateway.session_count();
     let lost = state.gateway.lost_count();
     let sockets = state.gateway.socket_count();
     let postgres = Postgres::of(state.gateway.history());
-    (status, Json(Ready { all, model, journal, postgres, draining, sessions, lost, sockets }))
+    (status, Json(Ready { all, model, journal, redis, postgres, draining, sessions, lost, sockets }))
 }

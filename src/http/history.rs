@@ -44,6 +44,8 @@ struct Item {
     archetype: String,
     audience: Vec<String>,
     witnesses: Vec<String>,
+    /// Ids of the items that the NPC remembered for it.
+    recalled: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     importance: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,6 +122,7 @@ impl From<Record> for Item {
             archetype: body.archetype,
             audience: body.audience,
             witnesses: body.witnesses,
+            recalled: body.recalled.iter().map(Uuid::to_string).collect(),
             importance: body.importance,
             world_time: body.world_time,
             at_ms: body.at_ms,

@@ -8,7 +8,7 @@ use super::events::Item;
 use super::run::{Ending, Progress, Runner, millis, send};
 use super::state::TurnState;
 use super::{TurnError, TurnEvent, Turns, prompt};
-use crate::history::{Body, Exchange, JournalError, Kind, Record};
+use crate::history::{Body, Exchange, JournalError, Kind, Memory, Recalled, Record};
 use crate::npc::Place;
 use crate::wire::{DoneReason, ErrorCode, TimingInfo, TurnDone, UsageInfo};
 
@@ -39,7 +39,7 @@ impl Turns {
     pub async fn hydrate(&self, player: &str, npc: &str) {
         let Some(found) = self.npcs.get(npc) else { return };
         let archetype = &found.info.archetype;
-        let fetched = self.history.hydrate(npc, player, |record| exchange(record, archetype)).await;
+        let fetched = self.history.hydrate(npc, player, |memory| exchange(memory, archetype)).await;
         if let Err(error) = fetched {
             tracing::warn!(npc, %error, "a conversation goes on without what was said before");
         }
@@ -47,23 +47,27 @@ impl Turns {
 
     /// What was heard of an ended turn has changed.
     pub(super) fn amend(&self, state: &TurnState) {
-        self.history.hot().amend(&state.npc, &state.player, &state.turn, &state.heard_text());
+        let heard = state.heard_text();
+        self.history.hot().amend(&state.npc, &state.player, &state.turn, &heard);
         // Before that, whoever stores it will see the change.
         if state.is_stored() {
+            self.history.reword(&state.npc, &state.player, state.interaction, &heard);
             self.history.amend(state.interaction, || state.heard());
         }
     }
 }
 
-/// A stored line as prompts show it; `None`: they do not. An NPC that has become somebody else does not remember what
-/// it said when it was another.
-fn exchange(record: &Record, archetype: &str) -> Option<Exchange> {
-    let reply = record.heard.text();
-    let shown = record.kind == Kind::Dialogue && record.body.archetype == archetype && !reply.is_empty();
+/// A line as prompts show it; `None`: they do not. An NPC that has become somebody else does not remember what it said
+/// when it was another.
+fn exchange(memory: &Memory, archetype: &str) -> Option<Exchange> {
+    let shown = memory.kind == Kind::Dialogue && memory.archetype == archetype && !memory.reply.is_empty();
     shown.then(|| Exchange {
-        turn: record.body.turn.clone(),
-        message: prompt::player_message(record.body.context.as_deref(), &record.body.text),
-        reply: reply.to_owned(),
+        id: memory.id,
+        turn: memory.turn.clone(),
+        recalled: None,
+        message: prompt::player_message(memory.context.as_deref(), &memory.text),
+        reply: memory.reply.clone(),
+        audience: memory.audience.clone(),
     })
 }
 
@@ -131,7 +135,7 @@ impl Runner {
         });
         let mut failed = None;
         if done.interaction.is_some()
-            && let Err(error) = self.store(&done).await
+            && let Err(error) = self.store(&done, progress.recalled.as_ref()).await
         {
             tracing::error!(npc = self.say.npc, turn = self.say.turn, %error, "a turn could not be stored");
             failed = Some(unwritable().payload(&self.say.turn, Some(&self.say.npc)));
@@ -153,25 +157,31 @@ impl Runner {
         }
     }
 
-    /// Stores an ended turn, and then adds it to the conversation.
-    async fn store(&self, done: &TurnDone) -> Result<(), JournalError> {
-        let record = self.record(done);
-        self.turns.history.journal().put(&record).await?;
+    /// Stores an ended turn, and then adds it to the conversation and to what the NPC remembers.
+    async fn store(&self, done: &TurnDone, recalled: Option<&Recalled>) -> Result<(), JournalError> {
+        // A scripted line knows of nothing.
+        let recalled = recalled.filter(|_| !done.fallback);
+        let record = self.record(done, recalled);
+        let history = &self.turns.history;
+        history.journal().put(&record).await?;
         // A cancel or a playback may have come meanwhile: the record follows it.
         if self.state.stored() != record.heard {
-            self.turns.history.amend(record.id, || self.state.heard());
+            history.amend(record.id, || self.state.heard());
         }
-        let hot = self.turns.history.hot();
         let known = Record { heard: self.state.heard(), ..record };
-        if let Some(exchange) = exchange(&known, &known.body.archetype) {
-            hot.push(&self.say.npc, &self.say.player, exchange);
-            // And between these two.
-            hot.amend(&self.say.npc, &self.say.player, &self.say.turn, &self.state.heard_text());
+        history.remember(&known);
+        if let Some(exchange) = exchange(&Memory::from(&known), &known.body.archetype) {
+            let exchange = Exchange { recalled: recalled.cloned(), ..exchange };
+            history.hot().push(&self.say.npc, &self.say.player, exchange);
         }
+        // And between these two.
+        let heard = self.state.heard_text();
+        history.hot().amend(&self.say.npc, &self.say.player, &self.say.turn, &heard);
+        history.reword(&self.say.npc, &self.say.player, known.id, &heard);
         Ok(())
     }
 
-    fn record(&self, done: &TurnDone) -> Record {
+    fn record(&self, done: &TurnDone, recalled: Option<&Recalled>) -> Record {
         Record {
             id: self.state.interaction,
             kind: Kind::Dialogue,
@@ -193,6 +203,7 @@ impl Runner {
                 witnesses: Vec::new(),
                 event: None,
                 outcome: None,
+                recalled: recalled.map(|recalled| recalled.ids.clone()).unwrap_or_default(),
                 importance: None,
                 world_time: None,
                 at_ms: now_ms(),

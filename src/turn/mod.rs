@@ -5,8 +5,11 @@ mod erase;
 mod error;
 mod events;
 mod keep;
+#[cfg(test)]
+mod privacy;
 mod prompt;
 mod registry;
+mod remember;
 mod run;
 mod state;
 mod world;
@@ -27,7 +30,7 @@ use self::state::TurnState;
 use crate::archetype::Task;
 use crate::config;
 use crate::engine::{Backend, Mix, Sampling, Schedule, Weighted};
-use crate::history::History;
+use crate::history::{Exchange, History, Recalled};
 use crate::npc::{Npc, Npcs};
 use crate::wire::{
     Action, AdapterUse, ErrorCode, ErrorPayload, GenerationOptions, TurnCancelled, TurnDone, TurnStarted,
@@ -133,7 +136,7 @@ impl Turns {
     /// stored `Done`. If the receiver is dropped the turn ends as cancelled.
     ///
     /// # Errors
-    /// `unknown_npc`, `duplicate_turn` while it runs, `bad_payload`, `text_too_long` if the line does not
+    /// `unknown_npc`, `duplicate_turn` while it runs, with this NPC or another one, `bad_payload`, `text_too_long` if the line does not
     /// fit into the model's context, `overloaded` if the NPC's mailbox is full and no scripted line is wanted,
     /// `storage_failed` while the journal cannot be written.
     pub fn say(self: &Arc<Self>, say: Say) -> Result<TurnEvents, TurnError> {
@@ -142,8 +145,13 @@ impl Turns {
         })?;
         let (mix, used, sampling, max_tokens) = self.prepare(&npc, &say)?;
         let state = Arc::new(TurnState::new(&say.npc, &say.player, &say.turn, self.turn.speech_rate));
-        if let Start::Known(known) = self.registry.start(&state) {
-            return known_turn(&known);
+        match self.registry.start(&state) {
+            Start::New => {}
+            Start::Known(known) => return known_turn(&known),
+            Start::Elsewhere(other) => {
+                let message = format!("turn {:?} is still running with npc {:?}", say.turn, other.npc);
+                return Err(TurnError::new(ErrorCode::DuplicateTurn, message).field("turn"));
+            }
         }
         // What is stored is told all the same.
         let may_be_stored = self.history.may_hold(&say.player, &say.npc, &say.turn);
@@ -189,7 +197,7 @@ impl Turns {
     /// What every prompt of the player's next line to the NPC begins with.
     fn prefix(&self, player: &str, npc: &Npc) -> Result<Vec<u32>, TurnError> {
         let Some(tokenizer) = self.engine.tokenizer() else { return Ok(Vec::new()) };
-        let window = self.history.hot().window(&npc.info.id, player);
+        let window = self.history.hot().window(&npc.info.id, player, &[]);
         let system = prompt::system_message(&npc.pack, &npc.info.name);
         let limit = self.prompt_limit(self.turn.max_tokens);
         Ok(prompt::prefix(tokenizer, &system, &window, limit, self.turn.window_min)?)
@@ -261,7 +269,7 @@ impl Turns {
         let max_tokens = options.max_tokens.unwrap_or(self.turn.max_tokens).max(1);
         let (mix, used) = mix(npc, say.mix.as_ref())?;
         // The line alone must fit; what of the past fits beside it is settled when its turn comes.
-        self.tokens(npc, say, &[], max_tokens)?;
+        self.tokens(npc, say, &[], None, max_tokens)?;
         Ok((mix, used, sampling, max_tokens))
     }
 
@@ -277,13 +285,15 @@ impl Turns {
         &self,
         npc: &Npc,
         say: &Say,
-        window: &[crate::history::Exchange],
+        window: &[Exchange],
+        recalled: Option<&Recalled>,
         max_tokens: u32,
     ) -> Result<Vec<u32>, TurnError> {
         let Some(tokenizer) = self.engine.tokenizer() else { return Ok(Vec::new()) };
         let limit = self.prompt_limit(max_tokens);
         let system = prompt::system_message(&npc.pack, &npc.info.name);
         let message = prompt::player_message(say.context.as_deref(), &say.text);
+        let message = prompt::with_recalled(recalled, &message);
         let keep = self.turn.window_min;
         Ok(prompt::tokens(tokenizer, &system, window, &message, limit, keep)?)
     }

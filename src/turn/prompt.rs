@@ -3,9 +3,11 @@
 //! Append-only: the persona first, then past exchanges as they were, and everything that is new (what is
 //! around, what was said) in the newest message alone. The next prompt then begins with this one.
 
+use std::borrow::Cow;
+
 use crate::archetype::Pack;
 use crate::engine::{EngineError, Message, Role, Tokenizer};
-use crate::history::Exchange;
+use crate::history::{Exchange, Recalled};
 
 /// The persona: who the NPC is, how it speaks, what it knows.
 pub fn system_message(pack: &Pack, name: &str) -> String {
@@ -22,6 +24,11 @@ pub fn system_message(pack: &Pack, name: &str) -> String {
         }
     }
     text
+}
+
+/// A message as the model reads it: what the NPC remembers for it comes first.
+pub fn with_recalled<'a>(recalled: Option<&Recalled>, message: &'a str) -> Cow<'a, str> {
+    recalled.map_or(Cow::Borrowed(message), |recalled| format!("{}\n{message}", recalled.text).into())
 }
 
 /// The newest message: what is around, then what was said.
@@ -49,7 +56,8 @@ pub fn tokens(
     loop {
         let mut messages = vec![Message::new(Role::System, system)];
         for exchange in &window[skip..] {
-            messages.push(Message::new(Role::User, &exchange.message));
+            let message = with_recalled(exchange.recalled.as_ref(), &exchange.message);
+            messages.push(Message::new(Role::User, &*message));
             messages.push(Message::new(Role::Assistant, &exchange.reply));
         }
         messages.push(Message::new(Role::User, message));
@@ -88,6 +96,7 @@ mod tests {
     use std::path::PathBuf;
 
     use npc_onnx::ModelFile;
+    use uuid::Uuid;
 
     use super::*;
     use crate::archetype::Packs;
@@ -99,7 +108,14 @@ mod tests {
     }
 
     fn exchange(i: usize) -> Exchange {
-        Exchange { turn: i.to_string(), message: format!("Question {i}?"), reply: format!("Answer {i}.") }
+        Exchange {
+            id: Uuid::from_u128(i as u128),
+            turn: i.to_string(),
+            recalled: None,
+            message: format!("Question {i}?"),
+            reply: format!("Answer {i}."),
+            audience: Vec::new(),
+        }
     }
 
     /// The prompt's marks in their order.
@@ -113,8 +129,10 @@ mod tests {
         let packs = Packs::load(None).unwrap();
         let pack = packs.get("vampire").unwrap();
         let prompt = |name: &str, context: &str, text: &str, past: &str| {
-            let past = Exchange { turn: "t".into(), message: past.into(), reply: past.into() };
+            let recalled = Some(Recalled { text: past.into(), ids: Vec::new() });
+            let past = Exchange { recalled, message: past.into(), reply: past.into(), ..exchange(0) };
             let message = player_message(Some(context), text);
+            let message = with_recalled(past.recalled.as_ref(), &message).into_owned();
             tokens(&tokenizer, &system_message(pack, name), &[past], &message, 4096, 5).unwrap()
         };
         let harmless = prompt("Carmilla", "a hall", "Hello", "Hi");

@@ -22,7 +22,7 @@ type Key = (String, String);
 /// See the module's documentation. No reference into the map leaves a method.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// By player and turn id. One id may name a turn with each of several NPCs.
+    /// By player and turn id. One id may name a turn with each of several NPCs, one after the other.
     turns: DashMap<Key, Vec<Arc<TurnState>>>,
     /// In the order of their end.
     ended: Mutex<Ended>,
@@ -47,16 +47,21 @@ pub enum Start {
     New,
     /// The turn with this id and NPC is known.
     Known(Arc<TurnState>),
+    /// A turn with this id and another NPC runs, and frames of both could not be told apart.
+    Elsewhere(Arc<TurnState>),
 }
 
 impl Registry {
-    /// Adds a turn unless one of the same player, NPC and id is known.
+    /// Adds a turn unless one of the same player, NPC and id is known, or one of another NPC runs.
     pub fn start(&self, state: &Arc<TurnState>) -> Start {
         let mut turns = self.turns.entry((state.player.clone(), state.turn.clone())).or_default();
         // What could not be stored may be tried again.
         turns.retain(|known| known.npc != state.npc || !known.has_failed());
         if let Some(known) = turns.iter().find(|known| known.npc == state.npc) {
             return Start::Known(Arc::clone(known));
+        }
+        if let Some(other) = turns.iter().find(|known| known.done().is_none() && !known.has_failed()) {
+            return Start::Elsewhere(Arc::clone(other));
         }
         turns.push(Arc::clone(state));
         Start::New
@@ -142,12 +147,32 @@ impl Registry {
 mod tests {
     use super::*;
 
+    fn end(registry: &Registry, state: &Arc<TurnState>) {
+        state.finish(crate::wire::TurnDone {
+            turn: state.turn.clone(),
+            player: state.player.clone(),
+            npc: state.npc.clone(),
+            reason: crate::wire::DoneReason::Stop,
+            text: String::new(),
+            fallback: false,
+            usage: crate::wire::UsageInfo::default(),
+            timing: crate::wire::TimingInfo::default(),
+            interaction: None,
+        });
+        registry.ended(state);
+    }
+
     #[test]
-    fn one_id_may_name_a_turn_with_each_npc() {
+    fn one_id_names_a_turn_with_each_npc_one_after_the_other() {
         let registry = Registry::default();
         let turns = ["lucy", "mina"].map(|npc| Arc::new(TurnState::new(npc, "anna", "t1", 10.0)));
+        assert!(matches!(registry.start(&turns[0]), Start::New));
+        assert!(
+            matches!(registry.start(&turns[1]), Start::Elsewhere(other) if Arc::ptr_eq(&other, &turns[0]))
+        );
+        end(&registry, &turns[0]);
+        assert!(matches!(registry.start(&turns[1]), Start::New));
         for turn in &turns {
-            assert!(matches!(registry.start(turn), Start::New));
             assert!(matches!(registry.start(turn), Start::Known(known) if Arc::ptr_eq(&known, turn)));
         }
         assert!(Arc::ptr_eq(&registry.find("anna", "t1").unwrap(), &turns[1]), "the newest");
@@ -160,22 +185,32 @@ mod tests {
         assert!(registry.get("anna", "mina", "t1").is_none());
     }
 
+    #[test]
+    fn a_player_is_forgotten_once_their_turns_have_ended() {
+        let registry = Registry::default();
+        let turns = [("anna", "t1"), ("anna", "t2"), ("ben", "t1")]
+            .map(|(player, turn)| Arc::new(TurnState::new("lucy", player, turn, 10.0)));
+        for turn in &turns {
+            assert!(matches!(registry.start(turn), Start::New));
+        }
+        end(&registry, &turns[0]);
+        assert_eq!(registry.hang_up("anna"), 1);
+        assert!(turns[1].cancelled.is_cancelled() && !turns[2].cancelled.is_cancelled());
+        end(&registry, &turns[1]);
+        end(&registry, &turns[2]);
+        assert_eq!(registry.hang_up("anna"), 0);
+        registry.forget_player("anna");
+        assert!(registry.find("anna", "t1").is_none() && registry.find("anna", "t2").is_none());
+        assert!(registry.find("ben", "t1").is_some());
+        let ended = registry.ended.lock();
+        assert_eq!((registry.turns.len(), ended.turns.len(), ended.bytes), (1, 1, TURN_BYTES));
+    }
+
     fn ended(registry: &Registry, turn: &str, text: &str) -> Arc<TurnState> {
         let state = Arc::new(TurnState::new("npc", "anna", turn, 10.0));
         assert!(matches!(registry.start(&state), Start::New));
         state.add_text(text, 0);
-        state.finish(crate::wire::TurnDone {
-            turn: turn.into(),
-            player: "anna".into(),
-            npc: "npc".into(),
-            reason: crate::wire::DoneReason::Stop,
-            text: String::new(),
-            fallback: false,
-            usage: crate::wire::UsageInfo::default(),
-            timing: crate::wire::TimingInfo::default(),
-            interaction: None,
-        });
-        registry.ended(&state);
+        end(registry, &state);
         state
     }
 

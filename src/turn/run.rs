@@ -13,6 +13,7 @@ use crate::config::OnOverload;
 use crate::engine::{
     EngineError, Event, FinishReason, Generate, Generation, MAX_STOPS, Mix, Sampling, Schedule, Usage,
 };
+use crate::history::Recalled;
 use crate::npc::{Npc, Place};
 use crate::wire::{AdapterUse, DoneReason, TurnStarted};
 
@@ -52,6 +53,8 @@ pub(super) struct Progress {
     /// When the engine's last event was taken.
     now: Instant,
     pub usage: Usage,
+    /// What of the past stands in the prompt besides the window.
+    pub recalled: Option<Recalled>,
 }
 
 impl Progress {
@@ -95,8 +98,14 @@ impl Runner {
     /// Runs the turn to its end. `place`: its place in the NPC's mailbox; `None`: the mailbox is full.
     pub async fn run(self, mut place: Option<Place>, events: mpsc::Sender<Item>) {
         let now = Instant::now();
-        let mut progress =
-            Progress { arrived: now, waited_ms: 0.0, started: None, now, usage: Usage::default() };
+        let mut progress = Progress {
+            arrived: now,
+            waited_ms: 0.0,
+            started: None,
+            now,
+            usage: Usage::default(),
+            recalled: None,
+        };
         if self.may_be_stored && self.told_again(&events).await {
             if let Some(mut place) = place {
                 place.vacate();
@@ -128,9 +137,11 @@ impl Runner {
 
     /// Generates the line and streams it.
     async fn answer(&self, progress: &mut Progress, events: &mpsc::Sender<Item>) -> Result<Ending, Gone> {
-        let window = self.turns.history.hot().window(&self.say.npc, &self.say.player);
-        let prompt = match self.turns.tokens(&self.npc, &self.say, &window, self.max_tokens) {
-            Ok(prompt) => prompt,
+        let prompt = match self.prompt().await {
+            Ok((prompt, recalled)) => {
+                progress.recalled = recalled;
+                prompt
+            }
             Err(error) => return self.failed(&error, events).await,
         };
         let request = Generate {

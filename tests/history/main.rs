@@ -4,6 +4,7 @@ mod archive;
 mod erase;
 mod gateway;
 mod kill;
+mod memory;
 mod restart;
 mod trouble;
 mod world;

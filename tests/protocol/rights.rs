@@ -218,12 +218,15 @@ async fn an_id_stands_for_one_turn_with_an_npc() {
         let long = |npc: &str| with(say(npc, "t"), "generation", json!({"max_tokens": 60}));
         client.send(&json!({"op": "say", "d": long("one")})).await;
         client.until("turn.started").await;
-        // While it runs, of any of the player's sessions; with another NPC it is another turn.
+        // While it runs, of any of the player's sessions; not with another NPC either, whose frames could not be told
+        // apart.
         let mut again = server.joined(encoding, &player, "one").await;
         let error = again.refused("say", say("one", "t"), "duplicate_turn").await;
         assert_eq!((&error["turn"], &error["npc"]), (&json!("t"), &json!("one")));
-        let done = client.until("turn.done").await.pop().unwrap();
         again.ask("npc.join", json!({"npc": "two", "archetype": "vampire"})).await;
+        let error = again.refused("say", say("two", "t"), "duplicate_turn").await;
+        assert_eq!((&error["turn"], &error["npc"]), (&json!("t"), &json!("two")));
+        let done = client.until("turn.done").await.pop().unwrap();
         again.send(&json!({"op": "say", "d": say("two", "t")})).await;
         assert_eq!(again.until("turn.done").await[0]["op"], "turn.started");
         // After its end the answer is what was stored, whatever is said now, and alone.

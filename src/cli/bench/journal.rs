@@ -158,6 +158,7 @@ fn record(writer: u16, turn: usize) -> Record {
             witnesses: Vec::new(),
             event: None,
             outcome: None,
+            recalled: Vec::new(),
             importance: None,
             world_time: None,
             at_ms: 1_700_000_000_000,

@@ -10,6 +10,7 @@ mod host;
 mod journal;
 mod load;
 mod loading;
+mod recall;
 mod registered;
 mod report;
 mod socket;
@@ -41,6 +42,8 @@ enum What {
     Journal(journal::JournalArgs),
     /// Stores interactions as they end, and measures how many a second arrive in the archive.
     History(history::HistoryArgs),
+    /// Lets NPCs remember a million interactions, and measures how long that takes for a line.
+    Recall(recall::RecallArgs),
     /// Offers lines to a gateway that runs, and accounts for every one: what `cargo xtask soak` is made of.
     #[command(hide = true)]
     Load(load::LoadArgs),
@@ -143,6 +146,7 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Socket(args) => socket::run(&args),
         What::Journal(args) => journal::run(&args),
         What::History(args) => history::run(&args),
+        What::Recall(args) => recall::run(&args),
         What::Load(args) => load::run(&args),
     }
 }

@@ -7,6 +7,8 @@ mod play;
 #[cfg(test)]
 mod tests;
 mod text;
+#[cfg(test)]
+pub mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -43,6 +45,9 @@ struct Shared {
     tokens: AtomicU64,
     /// Answers without a seed so far.
     unseeded: AtomicU64,
+    /// Who sees the prompts, in tests.
+    #[cfg(test)]
+    watch: Option<watch::Watch>,
 }
 
 /// One of `engine.script_max_turns`, given back when it is dropped.
@@ -84,6 +89,8 @@ impl Script {
             live: AtomicUsize::new(0),
             tokens: AtomicU64::new(0),
             unseeded: AtomicU64::new(0),
+            #[cfg(test)]
+            watch: None,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -100,6 +107,10 @@ impl Script {
         }
         check_stops(&request.stop)?;
         let place = self.place()?;
+        #[cfg(test)]
+        if let Some(shared) = self.shared.watched(request) {
+            return Ok(Play::new(&shared, request, 0, place).into());
+        }
         let line =
             request.sampling.seed.unwrap_or_else(|| self.shared.unseeded.fetch_add(1, Ordering::Relaxed));
         Ok(Play::new(&self.shared, request, line, place).into())

@@ -110,7 +110,7 @@ impl Drain {
     /// Takes the lease and drains; returns when it is told to stop.
     async fn lead(&mut self) -> Result<(), ArchiveError> {
         let stop = self.shared.stop.clone();
-        let store = self.journal.identity().await?;
+        let store = self.journal.identity();
         let mut lease = tokio::select! {
             lease = Lease::take(&self.target, store) => lease?,
             () = stop.cancelled() => return Ok(()),

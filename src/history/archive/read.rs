@@ -27,6 +27,18 @@ impl Archive {
         Ok(records(connection.settle(rows)?)?.pop())
     }
 
+    /// The records with these ids, in any order.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    pub async fn find_all(&self, ids: &[Uuid]) -> Result<Vec<Record>, ArchiveError> {
+        let mut connection = self.reading().await?;
+        let query =
+            npc_interactions::table.filter(npc_interactions::id.eq_any(ids)).select(Read::as_select());
+        let rows = self.connections.within(query.load(&mut connection)).await;
+        records(connection.settle(rows)?)
+    }
+
     /// The last lines of a conversation, newest first.
     ///
     /// # Errors

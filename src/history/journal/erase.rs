@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::JournalError;
 use super::npcs::NpcRow;
-use super::schema::{conversations, interactions, keys, mentions, npcs, tombstones};
+use super::places::PlaceRow;
+use super::schema::{conversations, interactions, keys, mentions, npcs, places, tombstones};
 use super::store::{Row, Store, write_error};
-use crate::history::record::Body;
 
 /// Rows that one transaction changes at most.
 const PIECE: i64 = 500;
@@ -95,12 +95,18 @@ fn erase_own(connection: &mut SqliteConnection, player: &str, before: Uuid) -> Q
         diesel::delete(interactions::table.find(&id)).execute(connection)?;
         diesel::delete(keys::table.find(row.key())).execute(connection)?;
         // One that cannot be read is deleted all the same; whom it named is found by the name.
-        let names = row.clone().record().map(|record| record.body);
-        for name in names.iter().flat_map(Body::mentions) {
+        let Ok(record) = row.clone().record() else { continue };
+        for name in record.body.mentions() {
             diesel::delete(mentions::table.find((name, &id))).execute(connection)?;
+        }
+        for place in PlaceRow::all(&record) {
+            place.delete(connection)?;
         }
     }
     if rows.is_empty() {
+        // Also of rows that have left.
+        let of_player = places::table.filter(places::player.eq(player).or(places::npc.eq(player)));
+        diesel::delete(of_player.filter(places::id.lt(before.as_bytes().as_slice()))).execute(connection)?;
         // At the end: those that go on are there again with the next line.
         let of_player = interactions::table.filter(interactions::player.eq(player)).count();
         if of_player.get_result::<i64>(connection)? == 0 {
@@ -122,8 +128,10 @@ fn unmention(connection: &mut SqliteConnection, player: &str) -> QueryResult<(us
     let mut changed = 0;
     for id in ids {
         let row = interactions::table.find(&id).select(Row::as_select()).first(connection).optional()?;
+        let mut places = Vec::new();
         let scrubbed = row.map(|row| {
             let mut record = row.record()?;
+            places = PlaceRow::all(&record);
             record.body.unmention(player);
             Row::new(&record)
         });
@@ -132,6 +140,9 @@ fn unmention(connection: &mut SqliteConnection, player: &str) -> QueryResult<(us
                 diesel::update(interactions::table.find(&id))
                     .set(interactions::body.eq(row.body()))
                     .execute(connection)?;
+                for place in places.iter().filter(|place| place.names(player)) {
+                    place.delete(connection)?;
+                }
             }
             // It has gone meanwhile.
             Ok(None) => {}

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use crate::history::record::RecordError;
+use crate::history::warm::WarmError;
 
 /// Why the journal cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum JournalError {
     /// The player was erased after this began.
     #[error("this player was erased")]
     Erased,
+    /// Of the warm tier, where something was to be done in all of them.
+    #[error(transparent)]
+    Warm(#[from] WarmError),
     #[error("the journal is closed")]
     Closed,
     #[error(transparent)]

@@ -7,7 +7,7 @@ use diesel::sqlite::SqliteConnection;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::schema::{amendments, interactions, keys, mentions};
+use super::schema::{amendments, interactions, keys, mentions, places};
 use super::store::{Row, Store, read_error, uuid};
 use super::writer::Order;
 use super::{Journal, JournalError};
@@ -40,11 +40,6 @@ pub(in crate::history) struct Archived {
 }
 
 impl Journal {
-    /// Which journal this is.
-    pub(in crate::history) async fn identity(&self) -> Result<Uuid, JournalError> {
-        self.reader()?.ask(Store::identity).await
-    }
-
     /// Rows behind `after`, by their id.
     pub(in crate::history) async fn leaving(
         &self,
@@ -177,6 +172,8 @@ pub(super) fn leave(connection: &mut SqliteConnection, archived: &Archived) -> Q
     for (id, key) in &archived.erased {
         diesel::delete(amendments::table.find(id.as_bytes().as_slice())).execute(connection)?;
         diesel::delete(keys::table.find(key)).execute(connection)?;
+        let places = places::table.filter(places::id.eq(id.as_bytes().as_slice()));
+        diesel::delete(places).execute(connection)?;
     }
     Ok(left)
 }

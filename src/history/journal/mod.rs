@@ -9,6 +9,7 @@ mod error;
 mod leaving;
 mod npcs;
 mod offline;
+mod places;
 mod reader;
 mod schema;
 mod store;
@@ -127,6 +128,7 @@ pub struct Journal {
     patience_ms: u64,
     shared: Arc<Shared>,
     known: Arc<Known>,
+    identity: Uuid,
     reader: Mutex<Option<Arc<Reader>>>,
     /// Dropped when it is closed.
     open: Mutex<Option<Sender<Never>>>,
@@ -151,6 +153,7 @@ impl Journal {
         let mut store = Store::writer(&path, config.max_mb)?;
         let has_archive = !config.postgres_url.is_empty();
         let waiting = if has_archive { store.count()? } else { 0 };
+        let identity = store.identity()?;
         // Found now and not at the first turn.
         let writable = store.probe();
         if let Err(error) = &writable {
@@ -190,6 +193,7 @@ impl Journal {
             patience_ms: config.write_timeout_ms,
             shared,
             known,
+            identity,
             reader: Mutex::new(Some(Arc::new(reader))),
             open: Mutex::new(Some(open)),
             threads: Mutex::new(threads),
@@ -232,6 +236,9 @@ impl Journal {
         let row = Entry::new(record)?;
         self.known.add_turn(&record.key());
         self.known.add_conversation(&record.npc, &record.player);
+        for (npc, player) in row.conversations() {
+            self.known.add_conversation(npc, player);
+        }
         self.order(|done, place| Order::Put(Box::new(Put { row, done, _place: place }))).await
     }
 
@@ -318,6 +325,26 @@ impl Journal {
     ) -> Result<Vec<Record>, JournalError> {
         let (npc, player) = (npc.to_owned(), player.to_owned());
         self.reader()?.ask(move |store| store.conversation(&npc, &player, limit as i64)).await
+    }
+
+    /// The last records of other conversations that an NPC knows and that concern a player, newest first, and the ids of
+    /// those that have left the journal. Without a player: what happened in the world.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn known_to(
+        &self,
+        npc: &str,
+        player: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, Vec<Uuid>), JournalError> {
+        let (npc, player) = (npc.to_owned(), player.map(str::to_owned));
+        self.reader()?.ask(move |store| store.known_to(&npc, player.as_deref(), limit as i64)).await
+    }
+
+    /// Whose history this is, in stores that others use too.
+    pub fn identity(&self) -> Uuid {
+        self.identity
     }
 
     /// What happened with an NPC and is here, newest first; `before`: what is older than this record.

@@ -76,3 +76,11 @@ diesel::table! {
         before -> Binary,
     }
 }
+
+diesel::table! {
+    places (npc, player, id) {
+        npc -> Text,
+        player -> Text,
+        id -> Binary,
+    }
+}

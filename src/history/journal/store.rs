@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::leaving::{Archived, amend_later, leave};
 use super::npcs::NpcRow;
+use super::places::PlaceRow;
 use super::schema::{amendments, conversations, identity, interactions, keys, mentions, probes, tombstones};
 use super::{Found, JournalError};
 use crate::history::record::{Heard, IdempotencyKey, Kind, Record, Stored};
@@ -34,12 +35,19 @@ pub(super) struct Entry {
     row: Row,
     /// Who is named in it besides its own player.
     mentions: Vec<String>,
+    /// Where it belongs besides its own conversation.
+    places: Vec<PlaceRow>,
 }
 
 impl Entry {
     pub fn new(record: &Record) -> Result<Self, JournalError> {
         let mentions = record.body.mentions().filter(|name| *name != record.player).map(str::to_owned);
-        Ok(Self { mentions: mentions.collect(), row: Row::new(record)? })
+        Ok(Self { mentions: mentions.collect(), places: PlaceRow::all(record), row: Row::new(record)? })
+    }
+
+    /// NPCs and players who know of it from elsewhere; an empty player stands for the world.
+    pub fn conversations(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.places.iter().map(PlaceRow::conversation)
     }
 }
 
@@ -418,6 +426,9 @@ fn insert(connection: &mut SqliteConnection, entry: &Entry) -> QueryResult<Writt
             .values((mentions::player.eq(name), mentions::interaction.eq(&row.id)))
             .execute(connection)?;
     }
+    for place in &entry.places {
+        place.insert(connection)?;
+    }
     Ok(Written::New)
 }
 
@@ -485,6 +496,7 @@ pub(super) mod tests {
             "keys",
             "mentions",
             "npcs",
+            "places",
             "probes",
             "tombstones",
         ];

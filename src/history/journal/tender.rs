@@ -71,9 +71,17 @@ impl Tender {
             }
             after.clone_from(last);
         }
+        self.read_pairs(|after| store.conversations(after, SCAN))?;
+        self.read_pairs(|after| store.places(after, SCAN))
+    }
+
+    fn read_pairs(
+        &self,
+        mut page: impl FnMut(&(String, String)) -> Result<Vec<(String, String)>, JournalError>,
+    ) -> Result<(), JournalError> {
         let mut after = (String::new(), String::new());
         loop {
-            let page = self.unless_closed(store.conversations(&after, SCAN))?;
+            let page = self.unless_closed(page(&after))?;
             let Some(last) = page.last() else { return Ok(()) };
             for (player, npc) in &page {
                 self.known.add_conversation(npc, player);

@@ -1,7 +1,7 @@
 //! The journal on a real disk, and beside a plain model.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -14,16 +14,8 @@ use crate::history::record::tests::record;
 use crate::history::record::turn_key;
 
 fn config(max_mb: u64) -> config::History {
-    config::History {
-        queue: 64,
-        batch: 16,
-        write_timeout_ms: 60_000,
-        max_mb,
-        postgres_url: String::new(),
-        postgres_ca: PathBuf::new(),
-        postgres_connections: 2,
-        postgres_timeout_ms: 60_000,
-    }
+    let config = config::Config::load(None, std::iter::empty(), &[]).expect("the defaults").history;
+    config::History { queue: 64, batch: 16, write_timeout_ms: 60_000, max_mb, ..config }
 }
 
 fn journal(data: &Path) -> Journal {

@@ -155,6 +155,7 @@ pub fn record(npc: &str, player: &str, turn: &str, said: &str) -> Record {
             witnesses: Vec::new(),
             event: None,
             outcome: None,
+            recalled: Vec::new(),
             importance: Some(0.1),
             world_time: None,
             at_ms: 1_790_000_000_000,

@@ -1,13 +1,19 @@
 //! The tiers by themselves: what is read comes from where it is, as it was.
 
-use npc_gateway::history::{Exchange, Heard, Record};
+use npc_gateway::history::{Exchange, Heard, Memory, Record};
 use uuid::Uuid;
 
 use super::{Archive, close, drained, open, record, until};
 
-fn exchange(record: &Record) -> Exchange {
-    let reply = record.heard.text().to_owned();
-    Exchange { turn: record.body.turn.clone(), message: record.body.text.clone(), reply }
+fn exchange(memory: &Memory) -> Exchange {
+    Exchange {
+        id: memory.id,
+        turn: memory.turn.clone(),
+        recalled: None,
+        message: memory.text.clone(),
+        reply: memory.reply.clone(),
+        audience: memory.audience.clone(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,14 +50,14 @@ async fn a_conversation_comes_back_from_both_tiers() {
     history.journal().put(&newest).await.unwrap();
     assert!(history.find("anna", "n", "t2").await.is_err());
     assert!(history.page("n", None, 10).await.is_err());
-    assert!(history.hydrate("n", "anna", |record| Some(exchange(record))).await.is_err());
+    assert!(history.hydrate("n", "anna", |memory| Some(exchange(memory))).await.is_err());
     let shown =
-        || history.hot().window("n", "anna").into_iter().map(|exchange| exchange.turn).collect::<Vec<_>>();
+        || history.hot().window("n", "anna", &[]).into_iter().map(|exchange| exchange.turn).collect::<Vec<_>>();
     assert_eq!(shown(), ["t6"]);
     assert!(history.is_cold("n", "anna"), "there is more");
     archive.postgres.restart();
     drained(&history).await;
-    history.hydrate("n", "anna", |record| Some(exchange(record))).await.unwrap();
+    history.hydrate("n", "anna", |memory| Some(exchange(memory))).await.unwrap();
     assert_eq!(shown(), ["t1", "t2", "t3", "t4", "t5", "t6"]);
     assert!(!history.is_cold("n", "anna"));
     close(history).await;

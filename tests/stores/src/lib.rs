@@ -6,9 +6,11 @@
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod redis;
 
 pub use postgres::Postgres;
 pub use proxy::Proxy;
+pub use redis::Redis;
 
 #[cfg(test)]
 mod tests {
@@ -33,6 +35,18 @@ mod tests {
         let folder = postgres.folder().to_owned();
         drop(postgres);
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn redis_comes_back_where_it_was_and_empty() {
+        let mut redis = Redis::start();
+        assert_eq!(redis.command(&["SET", "a", "b c"]), "+OK");
+        assert_eq!((redis.command(&["GET", "a"]).as_str(), redis.keys()), ("b c", 1));
+        let address = redis.address();
+        redis.stop();
+        assert!(std::net::TcpStream::connect(address).is_err());
+        redis.restart();
+        assert_eq!((redis.address(), redis.keys()), (address, 0));
     }
 
     #[tokio::test]

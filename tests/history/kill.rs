@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::archive::{Archive, text, until_drained};
-use crate::gateway::{Client, Gateway};
+use crate::gateway::{Client, Gateway, scripted};
 
 const CLIENTS: usize = 12;
 const SETS: [&str; 3] = ["log.level=error", "engine.script_tokens_per_second=2000", "turn.max_tokens=24"];
@@ -37,9 +37,14 @@ async fn talk(address: String, client: usize, round: usize, ended: Arc<AtomicUsi
 
 /// Kills a gateway again and again while clients talk to it; returns what they were told.
 async fn kills(data: &Path, sets: &[&str]) -> Vec<Value> {
+    kill_each(|| Gateway::start(data, sets), || {}).await
+}
+
+/// The same with gateways of the caller's; `after` each kill.
+async fn kill_each(start: impl Fn() -> Gateway, mut after: impl FnMut()) -> Vec<Value> {
     let mut told: Vec<Value> = Vec::new();
     for round in 0..rounds() {
-        let gateway = Gateway::start(data, sets);
+        let gateway = start();
         let ended = Arc::new(AtomicUsize::new(0));
         let talks: Vec<_> = (0..CLIENTS)
             .map(|client| tokio::spawn(talk(gateway.address.clone(), client, round, Arc::clone(&ended))))
@@ -53,6 +58,7 @@ async fn kills(data: &Path, sets: &[&str]) -> Vec<Value> {
         for talk in talks {
             told.extend(talk.await.unwrap());
         }
+        after();
     }
     assert!(told.len() >= rounds() * CLIENTS, "{}", told.len());
     told
@@ -64,6 +70,28 @@ async fn nothing_that_a_player_was_told_is_lost_or_doubled() {
     let told = kills(data.path(), &SETS).await;
     let gateway = Gateway::start(data.path(), &SETS);
     known_once(&gateway, &told).await;
+}
+
+/// The same on a disk that loses every write that was not synced when the power goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_the_power_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, undo) = (folder.path().join("data"), folder.path().join("undo"));
+    for folder in [&data, &undo] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let start = || {
+        let mut command = scripted(&data, &SETS);
+        command.env("LD_PRELOAD", npc_stores::disk::library());
+        command.env("NPC_UNSYNCED_DATA", &data).env("NPC_UNSYNCED_UNDO", &undo);
+        Gateway::spawn(command)
+    };
+    let mut dropped = 0;
+    let told = kill_each(start, || dropped += npc_stores::disk::undo(&data, &undo)).await;
+    assert!(dropped > 0, "every write was synced: the layer saw none of them");
+    let gateway = Gateway::start(&data, &SETS);
+    known_once(&gateway, &told).await;
+    println!("{} power cuts, {} turns told, {dropped} bytes dropped", rounds(), told.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,8 +8,14 @@ CREATE TABLE npcs (
     -- 64 bits, without a sign where it is used.
     seed BIGINT NOT NULL,
     -- MessagePack: personality, body, goals, relationships.
-    state BLOB NOT NULL
+    state BLOB NOT NULL,
+    -- Grows with every change, and the last change that the archive has.
+    revision BIGINT NOT NULL DEFAULT 1,
+    archived BIGINT NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+
+-- What the archive does not have.
+CREATE INDEX npcs_changed ON npcs (id) WHERE revision <> archived;
 
 -- Who else is named in a record: its audience and its witnesses.
 CREATE TABLE mentions (

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::connect::Target;
 use super::lease::Lease;
+use super::npcs::upsert;
 use super::partitions::Partitions;
 use super::pool::Connections;
 use super::row::{Row, first_ms};
@@ -121,6 +122,7 @@ impl Drain {
         tracing::info!(waiting = self.journal.waiting(), "the journal drains into Postgres");
         // What waits since before has nobody to tell of it.
         self.sweep(&mut lease).await?;
+        self.npcs().await?;
         while !stop.is_cancelled() {
             tokio::select! {
                 () = self.journal.filled() => {}
@@ -135,6 +137,7 @@ impl Drain {
             }
             self.sweep(&mut lease).await?;
             self.amend(stop.is_cancelled()).await?;
+            self.npcs().await?;
             self.check_sometimes(&mut lease).await?;
         }
         Ok(())
@@ -246,6 +249,43 @@ impl Drain {
         tracing::error!(%id, %error, "an interaction stays in the journal: it cannot be archived");
         self.aside.insert(id);
         Ok(())
+    }
+
+    /// Writes NPCs that have changed.
+    async fn npcs(&self) -> Result<(), ArchiveError> {
+        if !self.journal.take_npcs_changed() {
+            return Ok(());
+        }
+        let done = self.npcs_all().await;
+        if done.is_err() {
+            self.journal.set_npcs_changed();
+        }
+        done
+    }
+
+    async fn npcs_all(&self) -> Result<(), ArchiveError> {
+        loop {
+            let _moving = self.shared.moving.lock().await;
+            let changed = self.journal.changed_npcs(BATCH).await?;
+            if changed.is_empty() {
+                return Ok(());
+            }
+            let mut npcs = Vec::with_capacity(changed.len());
+            for (npc, revision) in changed {
+                let mut connection = self.connections.get().await?;
+                let written = self.connections.within(upsert(&mut connection, &npc)).await;
+                match connection.settle(written) {
+                    Ok(()) => {}
+                    // The others are not to wait for it.
+                    Err(error @ ArchiveError::Refused(_)) => {
+                        tracing::error!(npc = npc.id, %error, "an NPC cannot be archived as it is now");
+                    }
+                    Err(error) => return Err(error),
+                }
+                npcs.push((npc.id, revision));
+            }
+            self.journal.archived(Archived { npcs, ..Archived::default() }).await?;
+        }
     }
 
     /// Writes what was heard since of rows that have left.

@@ -16,7 +16,8 @@ const ERASE: &str = "\
     RETURNING id, idempotency_key";
 
 /// Others' interactions stay, without the player's name among those who were there.
-const UNNAME: [&str; 2] = [
+const UNNAME: [&str; 3] = [
+    "UPDATE npcs SET relationships = relationships - $1 WHERE relationships ? $1",
     "UPDATE npc_interactions SET body = jsonb_set(body, '{audience}', (body -> 'audience') - $1) \
      WHERE body ? 'audience' AND body -> 'audience' ? $1",
     "UPDATE npc_interactions SET body = jsonb_set(body, '{witnesses}', (body -> 'witnesses') - $1) \

@@ -9,6 +9,7 @@ mod erase;
 mod error;
 mod lease;
 mod migrate;
+mod npcs;
 mod partitions;
 mod pool;
 mod read;

@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::schema::{amendments, interactions, keys, mentions, places};
 use super::store::{Row, Store, read_error, uuid};
 use super::writer::Order;
-use super::{Journal, JournalError};
+use super::{Journal, JournalError, npcs};
+use crate::history::npc::NpcRecord;
 use crate::history::record::{Heard, Stored};
 
 /// A row as it was when it was read.
@@ -37,6 +38,8 @@ pub(in crate::history) struct Archived {
     pub amendments: Vec<(Uuid, i64)>,
     /// Rows that had left and were erased, with their keys.
     pub erased: Vec<(Uuid, Vec<u8>)>,
+    /// NPCs.
+    pub npcs: Vec<(String, i64)>,
 }
 
 impl Journal {
@@ -60,6 +63,24 @@ impl Journal {
         ids: Vec<Uuid>,
     ) -> Result<Vec<(Uuid, Heard)>, JournalError> {
         self.reader()?.ask(move |store| store.amended_of(&ids)).await
+    }
+
+    /// NPCs of which the archive does not have the last change.
+    pub(in crate::history) async fn changed_npcs(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(NpcRecord, i64)>, JournalError> {
+        self.reader()?.ask(move |store| store.changed_npcs(limit as i64)).await
+    }
+
+    /// Whether NPCs have changed; false from now on, until some do.
+    pub(in crate::history) fn take_npcs_changed(&self) -> bool {
+        self.shared.npcs_changed.swap(false, Ordering::AcqRel)
+    }
+
+    /// Some may have changed.
+    pub(in crate::history) fn set_npcs_changed(&self) {
+        self.shared.npcs_changed.store(true, Ordering::Release);
     }
 
     /// Forgets what the archive has, unless it has changed since.
@@ -169,6 +190,7 @@ pub(super) fn leave(connection: &mut SqliteConnection, archived: &Archived) -> Q
         let amendment = amendments::table.find(id.as_bytes().as_slice());
         diesel::delete(amendment.filter(amendments::revision.eq(revision))).execute(connection)?;
     }
+    npcs::archived(connection, &archived.npcs)?;
     for (id, key) in &archived.erased {
         diesel::delete(amendments::table.find(id.as_bytes().as_slice())).execute(connection)?;
         diesel::delete(keys::table.find(key)).execute(connection)?;

@@ -66,6 +66,8 @@ struct Shared {
     filled: Notify,
     /// Something is to change of rows that have left.
     amended: AtomicBool,
+    /// NPCs have, of which the archive is to know.
+    npcs_changed: AtomicBool,
 }
 
 impl Shared {
@@ -167,6 +169,7 @@ impl Journal {
             waiting: AtomicU64::new(waiting),
             filled: Notify::new(),
             amended: AtomicBool::new(true),
+            npcs_changed: AtomicBool::new(true),
         });
         let known = Arc::new(Known::default());
         let (reader, mut threads) = Reader::start(&path)?;

@@ -40,11 +40,52 @@ impl NpcRow {
     }
 
     pub fn replace(&self, connection: &mut SqliteConnection) -> QueryResult<usize> {
-        diesel::replace_into(npcs::table).values(self).execute(connection)
+        let Self { id: _, version, archetype, name, seed, state } = self;
+        let change = (
+            npcs::version.eq(version),
+            npcs::archetype.eq(archetype),
+            npcs::name.eq(name),
+            npcs::seed.eq(seed),
+            npcs::state.eq(state),
+        );
+        diesel::insert_into(npcs::table)
+            .values(self)
+            .on_conflict(npcs::id)
+            .do_update()
+            .set((npcs::revision.eq(npcs::revision + 1), change))
+            .execute(connection)
     }
 }
 
+/// Notes what the archive has of NPCs.
+pub(super) fn archived(connection: &mut SqliteConnection, npcs: &[(String, i64)]) -> QueryResult<()> {
+    for (id, revision) in npcs {
+        diesel::update(npcs::table.find(id)).set(npcs::archived.eq(revision)).execute(connection)?;
+    }
+    Ok(())
+}
+
 impl Store {
+    /// NPCs of which the archive does not have the last change, each with its revision, but for those that this program
+    /// cannot read.
+    pub fn changed_npcs(&mut self, limit: i64) -> Result<Vec<(NpcRecord, i64)>, JournalError> {
+        let rows: Vec<(NpcRow, i64)> = npcs::table
+            .filter(npcs::revision.ne(npcs::archived))
+            .order(npcs::id.asc())
+            .limit(limit)
+            .select((NpcRow::as_select(), npcs::revision))
+            .load(&mut self.connection)
+            .map_err(read_error)?;
+        let readable = |(row, revision): (NpcRow, i64)| match row.npc() {
+            Ok(npc) => Some((npc, revision)),
+            Err(error) => {
+                tracing::error!(%error, "an NPC is not archived");
+                None
+            }
+        };
+        Ok(rows.into_iter().filter_map(readable).collect())
+    }
+
     /// The NPC with this id.
     pub fn npc(&mut self, id: &str) -> Result<Option<NpcRecord>, JournalError> {
         npcs::table

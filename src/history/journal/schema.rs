@@ -60,6 +60,8 @@ diesel::table! {
         name -> Text,
         seed -> BigInt,
         state -> Binary,
+        revision -> BigInt,
+        archived -> BigInt,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
@@ -186,6 +187,9 @@ impl Writer {
                     // Fails if nobody waits any more; so below.
                     let _ = put.done.send(answer);
                 }
+                if !waiting.npcs.is_empty() {
+                    self.shared.npcs_changed.store(true, Ordering::Release);
+                }
                 for put in waiting.npcs.drain(..) {
                     let _ = put.done.send(Ok(()));
                 }
@@ -210,6 +214,9 @@ impl Writer {
         match piece {
             Err(error) => Some(Err(error)),
             Ok(piece) if !piece.is_nothing() => {
+                if piece.npcs > 0 {
+                    self.shared.npcs_changed.store(true, Ordering::Release);
+                }
                 self.shared.gone(piece.interactions);
                 erasing.erased.add(piece);
                 None

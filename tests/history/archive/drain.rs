@@ -116,3 +116,33 @@ async fn a_journal_that_is_full_is_emptied_and_takes_lines_again() {
     let client = archive.postgres.client(&archive.database).await;
     assert_eq!(super::rows(&client).await.len(), told + 1);
 }
+
+#[tokio::test]
+async fn npcs_are_in_postgres_as_they_are() {
+    let archive = Archive::start().await;
+    let data = tempfile::tempdir().unwrap();
+    let setting = archive.setting();
+    let gateway = Gateway::start(data.path(), &[QUICK.as_slice(), &[&setting]].concat());
+    let mut client = Client::identified(&gateway.address, "anna").await.unwrap();
+    let seed = u64::MAX;
+    let lucy =
+        json!({"npc": "lucy", "archetype": "lich", "seed": seed, "personality": {"b": 0.5, "a": -0.25}});
+    for join in [lucy, json!({"npc": "mina", "archetype": "ghoul"})] {
+        client.send("npc.join", join).await.unwrap();
+        client.until("npc.joined").await.unwrap();
+    }
+    let query = "SELECT archetype, personality_vector, meta_data ->> 'seed' FROM npcs ORDER BY id";
+    let start = std::time::Instant::now();
+    let rows = loop {
+        let rows = archive.client.query(query, &[]).await.unwrap();
+        if rows.len() == 2 {
+            break rows;
+        }
+        assert!(start.elapsed().as_secs() < 60, "{} NPCs", rows.len());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert_eq!(rows[0].get::<_, String>(0), "lich");
+    assert_eq!(rows[0].get::<_, Vec<f32>>(1), [-0.25, 0.5]);
+    assert_eq!(rows[0].get::<_, String>(2), seed.to_string());
+    assert_eq!((rows[1].get::<_, String>(0).as_str(), rows[1].get::<_, Vec<f32>>(1)), ("ghoul", vec![]));
+}

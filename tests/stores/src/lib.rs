@@ -1,8 +1,9 @@
 //! Real database servers for tests: each on a free port of this machine, with everything it writes in a temporary
 //! folder, and gone when it is dropped, or when the process that started it is.
 //!
-//! [`proxy`] stands between a gateway and a server and makes trouble.
+//! [`disk`] is one that loses what was not synced. [`proxy`] stands between a gateway and a server and makes trouble.
 
+pub mod disk;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

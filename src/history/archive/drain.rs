@@ -1,10 +1,11 @@
 //! The task that moves rows from the journal into Postgres.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::connect::Target;
@@ -12,6 +13,7 @@ use super::lease::Lease;
 use super::npcs::upsert;
 use super::partitions::Partitions;
 use super::pool::Connections;
+use super::removal::Removal;
 use super::row::{Row, first_ms};
 use super::write::{amend, insert};
 use super::{ArchiveError, ArchiveState, Shared};
@@ -19,6 +21,8 @@ use crate::history::journal::{Archived, Journal, JournalError};
 
 /// Rows in one statement.
 const BATCH: usize = 100;
+/// Statements that each connection makes of the rows that are read at once.
+const BATCHES: usize = 5;
 /// How long rows wait for others.
 const GATHER: Duration = Duration::from_millis(100);
 /// How often Postgres is tried while it is away.
@@ -156,11 +160,19 @@ impl Drain {
 
     /// Moves everything that is there.
     async fn sweep(&mut self, lease: &mut Lease) -> Result<(), ArchiveError> {
+        let mut removal = Removal::new(Arc::clone(&self.journal));
+        let swept = self.sweep_into(lease, &mut removal).await;
+        // What is there is gone from the journal before it is read again.
+        removal.finish().await?;
+        swept
+    }
+
+    async fn sweep_into(&mut self, lease: &mut Lease, removal: &mut Removal) -> Result<(), ArchiveError> {
         let mut after = Uuid::nil();
         loop {
             let shared = Arc::clone(&self.shared);
             let moving = shared.moving.lock().await;
-            let limit = self.lanes * BATCH;
+            let limit = self.lanes * BATCHES * BATCH;
             let leaving = self.journal.leaving(after, limit).await?;
             let Some(last) = leaving.last() else { return Ok(()) };
             after = last.stored.id;
@@ -179,8 +191,10 @@ impl Drain {
             let moments = rows.iter().map(|row| first_ms(row.id));
             let made = self.partitions.make(lease.connection(), moments);
             self.connections.within(made).await?;
-            self.archive(rows).await?;
+            let (archived, failed) = self.archive(&rows).await;
             drop(moving);
+            removal.add(archived).await?;
+            failed.map_or(Ok(()), Err)?;
             if is_last {
                 return Ok(());
             }
@@ -188,31 +202,40 @@ impl Drain {
         }
     }
 
-    /// Writes rows into Postgres, and then out of the journal.
-    async fn archive(&mut self, mut rows: Vec<Row>) -> Result<(), ArchiveError> {
-        let mut batches = Vec::new();
-        while !rows.is_empty() {
-            let rest = rows.split_off(rows.len().min(BATCH));
-            batches.push(std::mem::replace(&mut rows, rest));
-        }
-        let written = join_all(batches.iter().map(|batch| self.write(batch))).await;
-        let mut archived = Archived::default();
-        let mut failed = None;
-        for (batch, written) in batches.iter().zip(written) {
+    /// Writes rows into Postgres; returns those that are there now, and why others are not.
+    async fn archive(&mut self, rows: &[Row]) -> (Vec<(Uuid, i64)>, Option<ArchiveError>) {
+        let batches = Mutex::new(rows.chunks(BATCH).collect());
+        let lanes = join_all((0..self.lanes).map(|_| self.lane(&batches))).await;
+        let (mut archived, mut failed) = (Vec::new(), None);
+        for (batch, written) in lanes.into_iter().flatten() {
             match written {
-                Ok(()) => archived.rows.extend(batch.iter().map(|row| (row.id, row.revision))),
-                Err(ArchiveError::Refused(_)) if batch.len() > 1 => {
-                    // One of them may be to blame, and the others not.
-                    let alone = self.write_alone(batch).await;
-                    archived.rows.extend(alone?);
-                }
+                Ok(()) => archived.extend(batch.iter().map(|row| (row.id, row.revision))),
+                // One of them may be to blame, and the others not.
+                Err(ArchiveError::Refused(_)) if batch.len() > 1 => match self.write_alone(batch).await {
+                    Ok(alone) => archived.extend(alone),
+                    Err(error) => failed = Some(error),
+                },
                 Err(error) => failed = Some(error),
             }
         }
-        if !archived.rows.is_empty() {
-            self.journal.archived(archived).await?;
+        (archived, failed)
+    }
+
+    /// Writes one batch after another, until there is none or one fails.
+    async fn lane<'a>(
+        &self,
+        batches: &Mutex<VecDeque<&'a [Row]>>,
+    ) -> Vec<(&'a [Row], Result<(), ArchiveError>)> {
+        let mut done = Vec::new();
+        loop {
+            let next = batches.lock().pop_front();
+            let Some(batch) = next else { return done };
+            let written = self.write(batch).await;
+            if written.as_ref().is_err_and(|error| !matches!(error, ArchiveError::Refused(_))) {
+                batches.lock().clear();
+            }
+            done.push((batch, written));
         }
-        failed.map_or(Ok(()), Err)
     }
 
     async fn write(&self, rows: &[Row]) -> Result<(), ArchiveError> {

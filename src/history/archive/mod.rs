@@ -13,6 +13,7 @@ mod npcs;
 mod partitions;
 mod pool;
 mod read;
+mod removal;
 mod row;
 mod schema;
 mod text;

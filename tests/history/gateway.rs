@@ -27,8 +27,13 @@ pub fn scripted(data: &Path, sets: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_npc-gateway"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--set", "engine.kind=scripted"]);
     command.arg("--data").arg(data);
-    let unhurried =
-        ["session.frames_per_second=0", "session.turns_per_minute=0", "session.heartbeat_ms=600000"];
+    let unhurried = [
+        "session.frames_per_second=0",
+        "session.turns_per_minute=0",
+        "session.heartbeat_ms=600000",
+        // The disk may be everybody's.
+        "history.write_timeout_ms=600000",
+    ];
     for set in unhurried.iter().chain(sets) {
         command.args(["--set", set]);
     }

@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::JournalError;
 use super::npcs::NpcRow;
 use super::places::PlaceRow;
+use super::row::Row;
 use super::schema::{conversations, interactions, keys, mentions, npcs, places, tombstones};
-use super::store::{Row, Store, write_error};
+use super::store::{Store, write_error};
 
 /// Rows that one transaction changes at most.
 const PIECE: i64 = 500;

@@ -7,8 +7,9 @@ use diesel::sqlite::SqliteConnection;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::row::{Row, uuid};
 use super::schema::{amendments, interactions, keys, mentions, places};
-use super::store::{Row, Store, read_error, uuid};
+use super::store::{Store, read_error};
 use super::writer::Order;
 use super::{Journal, JournalError, npcs};
 use crate::history::npc::NpcRecord;

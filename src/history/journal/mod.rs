@@ -10,12 +10,15 @@ mod leaving;
 mod npcs;
 mod offline;
 mod places;
+mod queries;
 mod reader;
+mod row;
 mod schema;
 mod store;
 mod tender;
 #[cfg(test)]
 mod tests;
+mod write;
 mod writer;
 
 use std::fs::{self, File, TryLockError};
@@ -38,8 +41,10 @@ pub use offline::{Intake, Snapshot};
 use self::amendments::Amendments;
 use self::npcs::NpcRow;
 use self::reader::Reader;
-use self::store::{Done, Entry, Store, Written};
+use self::row::Entry;
+use self::store::Store;
 use self::tender::{Never, Tender};
+use self::write::{Done, Written};
 use self::writer::{Erase, Order, Put, Writer};
 use super::known::Known;
 use super::npc::NpcRecord;

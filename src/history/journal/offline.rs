@@ -7,7 +7,9 @@ use diesel::connection::SimpleConnection;
 use uuid::Uuid;
 
 use super::npcs::NpcRow;
-use super::store::{Batch, Entry, Store, Written, read_error};
+use super::row::Entry;
+use super::store::{Store, read_error};
+use super::write::{Batch, Written};
 use super::{FILE, JournalError, lock};
 use crate::config;
 use crate::history::npc::NpcRecord;

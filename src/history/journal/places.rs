@@ -5,8 +5,9 @@ use diesel::sqlite::SqliteConnection;
 use uuid::Uuid;
 
 use super::JournalError;
+use super::row::Row;
 use super::schema::{interactions, places};
-use super::store::{Row, Store, read_error};
+use super::store::{Store, read_error};
 use crate::history::memory::{Memory, Place};
 use crate::history::record::{Kind, Record};
 

@@ -1,4 +1,4 @@
-//! The journal's database: one connection, and every statement that is made on it.
+//! The journal's database: one connection, opened for what it is for, and kept up to date.
 
 use std::path::Path;
 
@@ -8,14 +8,9 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use uuid::Uuid;
 
-use super::leaving::{Archived, amend_later, leave};
-use super::npcs::NpcRow;
-use super::places::PlaceRow;
-use super::schema::{amendments, conversations, identity, interactions, keys, mentions, probes, tombstones};
-use super::{Found, JournalError};
-use crate::history::record::{Heard, IdempotencyKey, Kind, Record, Stored};
+use super::JournalError;
+use super::schema::{probes, tombstones};
 
 pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
@@ -28,135 +23,6 @@ const LOG_PAGES: u32 = 16_384;
 
 /// How long a statement waits for another process that holds the database, such as a backup.
 const BUSY_MS: u32 = 1000;
-
-/// A record to be written.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    row: Row,
-    /// Who is named in it besides its own player.
-    mentions: Vec<String>,
-    /// Where it belongs besides its own conversation.
-    places: Vec<PlaceRow>,
-}
-
-impl Entry {
-    pub fn new(record: &Record) -> Result<Self, JournalError> {
-        let mentions = record.body.mentions().filter(|name| *name != record.player).map(str::to_owned);
-        Ok(Self { mentions: mentions.collect(), places: PlaceRow::all(record), row: Row::new(record)? })
-    }
-
-    /// NPCs and players who know of it from elsewhere; an empty player stands for the world.
-    pub fn conversations(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.places.iter().map(PlaceRow::conversation)
-    }
-}
-
-/// What became of an [`Entry`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Written {
-    New,
-    /// Its id or its key is stored already.
-    Known,
-    /// Its player was erased since.
-    Erased,
-}
-
-/// What is written at once.
-#[derive(Default)]
-pub(super) struct Batch<'a> {
-    pub entries: Vec<&'a Entry>,
-    pub amendments: &'a [(Uuid, Heard)],
-    pub npcs: Vec<&'a NpcRow>,
-    /// What the archive has.
-    pub archived: Vec<&'a Archived>,
-    /// Whether there is an archive: what changes of a row that has left is kept for it.
-    pub has_archive: bool,
-}
-
-impl Batch<'_> {
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-            && self.amendments.is_empty()
-            && self.npcs.is_empty()
-            && self.archived.is_empty()
-    }
-}
-
-/// What became of a [`Batch`].
-#[derive(Debug, Default)]
-pub(super) struct Done {
-    /// Of each entry.
-    pub written: Vec<Written>,
-    /// Rows that have left.
-    pub left: usize,
-    /// There is something that changes rows that have left.
-    pub amended: bool,
-}
-
-/// A record as it is stored.
-#[derive(Debug, Clone, Insertable, Queryable, Selectable)]
-#[diesel(table_name = interactions, treat_none_as_default_value = false)]
-pub(super) struct Row {
-    id: Vec<u8>,
-    idempotency_key: Vec<u8>,
-    version: i32,
-    kind: String,
-    npc: String,
-    player: String,
-    said: String,
-    heard: Option<i64>,
-    body: Vec<u8>,
-}
-
-impl Row {
-    pub fn new(record: &Record) -> Result<Self, JournalError> {
-        let (version, body) = record.encode()?;
-        Ok(Self {
-            id: record.id.as_bytes().to_vec(),
-            idempotency_key: record.key().to_vec(),
-            version,
-            kind: record.kind.name().to_owned(),
-            npc: record.npc.clone(),
-            player: record.player.clone(),
-            said: record.heard.said.clone(),
-            heard: record.heard.stored_chars(),
-            body,
-        })
-    }
-
-    pub fn id(&self) -> &[u8] {
-        &self.id
-    }
-
-    pub fn body(&self) -> &[u8] {
-        &self.body
-    }
-
-    /// What it is kept for as long as there is a store.
-    pub fn key(&self) -> &[u8] {
-        &self.idempotency_key
-    }
-
-    pub fn record(self) -> Result<Record, JournalError> {
-        Ok(Record::decode(self.stored()?)?)
-    }
-
-    pub fn stored(self) -> Result<Stored, JournalError> {
-        Ok(Stored {
-            id: uuid(&self.id)?,
-            version: self.version,
-            kind: self.kind,
-            npc: self.npc,
-            player: self.player,
-            heard: Heard::from_stored(self.said, self.heard),
-            body: self.body,
-        })
-    }
-}
-
-pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid, JournalError> {
-    Uuid::from_slice(bytes).map_err(read_error)
-}
 
 /// A connection.
 pub(super) struct Store {
@@ -262,31 +128,6 @@ impl Store {
         Ok(Self { connection, has_tombstones: false })
     }
 
-    /// Writes all of it and syncs once, or nothing of it.
-    pub fn write(&mut self, batch: &Batch<'_>) -> Result<Done, JournalError> {
-        let has_tombstones = self.has_tombstones;
-        self.transaction(|connection| {
-            let mut done = Done::default();
-            for entry in &batch.entries {
-                let erased = has_tombstones && is_erased(connection, &entry.row)?;
-                done.written.push(if erased { Written::Erased } else { insert(connection, entry)? });
-            }
-            for (id, heard) in batch.amendments {
-                if !amend(connection, *id, heard)? && batch.has_archive {
-                    amend_later(connection, *id, heard)?;
-                    done.amended = true;
-                }
-            }
-            for npc in &batch.npcs {
-                npc.replace(connection)?;
-            }
-            for archived in &batch.archived {
-                done.left += leave(connection, archived)?;
-            }
-            Ok(done)
-        })
-    }
-
     /// Whether there is room for some turns: writes as much and takes it back.
     pub fn probe(&mut self) -> Result<(), JournalError> {
         let filling = vec![0_u8; PROBE_BYTES];
@@ -313,142 +154,6 @@ impl Store {
             cause.map_or_else(|| write_error(error), JournalError::Write)
         })
     }
-
-    /// What is stored under this key.
-    pub fn find(&mut self, key: &IdempotencyKey) -> Result<Option<Found>, JournalError> {
-        // Both at one moment: the row may be about to leave.
-        let found = self.connection.transaction(|connection| {
-            let id: Option<Vec<u8>> =
-                keys::table.find(key.as_slice()).select(keys::id).first(connection).optional()?;
-            let Some(id) = id else { return Ok(None) };
-            let row = interactions::table.find(&id).select(Row::as_select()).first(connection).optional()?;
-            let amended = amendments::table.find(&id).select((amendments::said, amendments::heard));
-            let amended: Option<(String, Option<i64>)> = amended.first(connection).optional()?;
-            Ok(Some((id, row, amended)))
-        });
-        let Some((id, row, amended)) = found.map_err(|error: diesel::result::Error| read_error(error))?
-        else {
-            return Ok(None);
-        };
-        Ok(Some(match row {
-            Some(row) => Found::Here(Box::new(row.record()?)),
-            None => Found::Left {
-                id: uuid(&id)?,
-                heard: amended.map(|(said, chars)| Heard::from_stored(said, chars)),
-            },
-        }))
-    }
-
-    /// The last lines of a conversation, newest first.
-    pub fn conversation(&mut self, npc: &str, player: &str, limit: i64) -> Result<Vec<Record>, JournalError> {
-        let rows = interactions::table
-            .filter(interactions::npc.eq(npc).and(interactions::player.eq(player)))
-            .filter(interactions::kind.eq(Kind::Dialogue.name()))
-            .order(interactions::id.desc())
-            .limit(limit)
-            .select(Row::as_select())
-            .load(&mut self.connection)
-            .map_err(read_error)?;
-        rows.into_iter().map(Row::record).collect()
-    }
-
-    /// What happened with an NPC, newest first; `before`: what is older than this record.
-    pub fn page(&mut self, npc: &str, before: Option<Uuid>, limit: i64) -> Result<Vec<Record>, JournalError> {
-        let before = before.unwrap_or(Uuid::max());
-        let rows = interactions::table
-            .filter(interactions::npc.eq(npc).and(interactions::id.lt(before.as_bytes().as_slice())))
-            .order(interactions::id.desc())
-            .limit(limit)
-            .select(Row::as_select())
-            .load(&mut self.connection)
-            .map_err(read_error)?;
-        rows.into_iter().map(Row::record).collect()
-    }
-
-    /// What happened with an NPC after this record, oldest first.
-    pub fn page_after(&mut self, npc: &str, after: Uuid, limit: i64) -> Result<Vec<Record>, JournalError> {
-        let rows = interactions::table
-            .filter(interactions::npc.eq(npc).and(interactions::id.gt(after.as_bytes().as_slice())))
-            .order(interactions::id.asc())
-            .limit(limit)
-            .select(Row::as_select())
-            .load(&mut self.connection)
-            .map_err(read_error)?;
-        rows.into_iter().map(Row::record).collect()
-    }
-
-    /// The keys behind `after`, in their order.
-    pub fn keys(&mut self, after: &[u8], limit: i64) -> Result<Vec<Vec<u8>>, JournalError> {
-        keys::table
-            .filter(keys::idempotency_key.gt(after))
-            .order(keys::idempotency_key.asc())
-            .limit(limit)
-            .select(keys::idempotency_key)
-            .load(&mut self.connection)
-            .map_err(read_error)
-    }
-
-    /// The conversations behind this one, by player and NPC, in their order.
-    pub fn conversations(
-        &mut self,
-        after: &(String, String),
-        limit: i64,
-    ) -> Result<Vec<(String, String)>, JournalError> {
-        let (player, npc) = after;
-        conversations::table
-            .filter(conversations::player.ge(player))
-            .filter(conversations::player.gt(player).or(conversations::npc.gt(npc)))
-            .order((conversations::player.asc(), conversations::npc.asc()))
-            .limit(limit)
-            .load(&mut self.connection)
-            .map_err(read_error)
-    }
-
-    /// Which journal this is.
-    pub fn identity(&mut self) -> Result<Uuid, JournalError> {
-        let id: Vec<u8> =
-            identity::table.select(identity::id).first(&mut self.connection).map_err(read_error)?;
-        uuid(&id)
-    }
-}
-
-fn insert(connection: &mut SqliteConnection, entry: &Entry) -> QueryResult<Written> {
-    let row = &entry.row;
-    let key = (keys::idempotency_key.eq(&row.idempotency_key), keys::id.eq(&row.id));
-    if diesel::insert_or_ignore_into(keys::table).values(key).execute(connection)? == 0 {
-        return Ok(Written::Known);
-    }
-    diesel::insert_into(interactions::table).values(row).execute(connection)?;
-    let conversation = (conversations::player.eq(&row.player), conversations::npc.eq(&row.npc));
-    diesel::insert_or_ignore_into(conversations::table).values(conversation).execute(connection)?;
-    for name in &entry.mentions {
-        diesel::insert_or_ignore_into(mentions::table)
-            .values((mentions::player.eq(name), mentions::interaction.eq(&row.id)))
-            .execute(connection)?;
-    }
-    for place in &entry.places {
-        place.insert(connection)?;
-    }
-    Ok(Written::New)
-}
-
-/// Changes what was heard; false if the row is not here.
-fn amend(connection: &mut SqliteConnection, id: Uuid, heard: &Heard) -> QueryResult<bool> {
-    let changed = diesel::update(interactions::table.find(id.as_bytes().as_slice()))
-        .set((
-            interactions::said.eq(&heard.said),
-            interactions::heard.eq(heard.stored_chars()),
-            interactions::revision.eq(interactions::revision + 1),
-        ))
-        .execute(connection)?;
-    Ok(changed == 1)
-}
-
-/// Whether a row began before its player was erased.
-fn is_erased(connection: &mut SqliteConnection, row: &Row) -> QueryResult<bool> {
-    let before: Option<Vec<u8>> =
-        tombstones::table.find(&row.player).select(tombstones::before).first(connection).optional()?;
-    Ok(before.is_some_and(|before| row.id < before))
 }
 
 impl std::fmt::Debug for Store {
@@ -459,7 +164,12 @@ impl std::fmt::Debug for Store {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::Found;
+    use super::super::row::{Entry, Row};
+    use super::super::schema::interactions;
+    use super::super::write::{Batch, Written};
     use super::*;
+    use crate::history::record::Record;
     use crate::history::record::tests::record;
 
     #[derive(QueryableByName)]

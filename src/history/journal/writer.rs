@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::erase::Erased;
 use super::leaving::Archived;
 use super::npcs::NpcRow;
-use super::store::{Batch, Done, Entry, Store, Written};
+use super::row::Entry;
+use super::store::Store;
+use super::write::{Batch, Done, Written};
 use super::{JournalError, Shared};
 
 /// How often it is tried whether a journal that failed can be written again.

@@ -84,7 +84,7 @@ async fn a_line_that_runs_is_not_stored_after_its_player_was_erased() {
     for session in 0..4 {
         let npc = format!("n{session}");
         let mut client = Client::joined(&gateway.address, NAME, &npc).await.unwrap();
-        client.send("say", json!({"npc": npc, "turn": "t", "text": SECRET})).await.unwrap();
+        client.send("say", json!({"npc": npc, "turn": npc, "text": SECRET})).await.unwrap();
         client.until("dialogue.delta").await.unwrap();
         clients.push(client);
     }

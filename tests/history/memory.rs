@@ -142,6 +142,39 @@ async fn a_redis_that_forgot_is_filled_again() {
     assert!(recalled.as_array().unwrap().contains(&lost["interaction"]), "{recalled}");
 }
 
+#[tokio::test]
+async fn a_player_is_erased_from_redis_too() {
+    let mut redis = Redis::start();
+    let data = tempfile::tempdir().unwrap();
+    let gateway = start(data.path(), &redis);
+    until_redis_is(&gateway, "up");
+    let mut anna = Client::joined(&gateway.address, "anna", "lucy").await.unwrap();
+    let mut ben = Client::joined(&gateway.address, "ben", "lucy").await.unwrap();
+    anna.say("lucy", "t1", "I lost my silver ring by the well.").await.unwrap();
+    let told = json!({"npc": "lucy", "turn": "t1", "text": "The ring is gone.", "audience": ["anna"]});
+    ben.send("say", told).await.unwrap();
+    let told = ben.until("turn.done").await.unwrap();
+    let keys = |pattern: &str| redis.command(&["KEYS", pattern]).lines().skip(1).step_by(2).count();
+    gateway.until(|_| if keys("*anna*") > 0 && keys("*ben*") > 0 { Ok(()) } else { Err(json!("not yet")) });
+    let (status, erased) = gateway.ask("DELETE", "/api/v1/players/anna");
+    assert_eq!(
+        (status, &erased["interactions"], &erased["mentions"]),
+        (200, &json!(1), &json!(1)),
+        "{erased}"
+    );
+    assert_eq!(keys("*anna*"), 0);
+    // What ben said in front of her is his still.
+    assert!(gateway.history("lucy").iter().any(|item| item["id"] == told["interaction"]));
+
+    redis.stop();
+    until_redis_is(&gateway, "down");
+    let (status, refused) = gateway.ask("DELETE", "/api/v1/players/ben");
+    assert_eq!(status, 503, "it is not done everywhere: {refused}");
+    redis.restart();
+    until_redis_is(&gateway, "up");
+    assert_eq!(gateway.ask("DELETE", "/api/v1/players/ben").0, 200);
+}
+
 #[test]
 fn settings_of_redis_are_checked_at_the_start() {
     let data = tempfile::tempdir().unwrap();

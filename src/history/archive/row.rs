@@ -81,7 +81,9 @@ fn json(value: rmpv::Value) -> Option<Value> {
             }
             Value::Object(map)
         }
-        rmpv::Value::Binary(_) | rmpv::Value::Ext(..) => return None,
+        // The ids of other records; nothing else is kept in bytes.
+        rmpv::Value::Binary(bytes) => Value::String(Uuid::from_slice(&bytes).ok()?.to_string()),
+        rmpv::Value::Ext(..) => return None,
     })
 }
 

@@ -118,7 +118,8 @@ impl History {
             }
         }
         let own = all.values().rev().filter(|memory| memory.npc == npc && memory.player == player);
-        let exchanges = own.filter_map(|memory| exchange(memory)).take(self.hot.limits().window_max).collect();
+        let exchanges =
+            own.filter_map(|memory| exchange(memory)).take(self.hot.limits().window_max).collect();
         self.hot.hydrate(npc, player, exchanges, missing.is_none());
         missing.map_or(Ok(()), Err)
     }

@@ -50,7 +50,7 @@ impl Store {
     /// become; 0: as large as the disk lets it.
     pub fn writer(path: &Path, max_mb: u64) -> Result<Self, JournalError> {
         let open = |reason: String| JournalError::Open { path: path.to_owned(), reason };
-        let mut store = Self::connect(path)?;
+        let mut store = Self::connect(path, true)?;
         let connection = &mut store.connection;
         // Readers do not wait for the writer, and a commit has reached the disk when it returns.
         let mode: JournalMode = diesel::sql_query("PRAGMA journal_mode = WAL")
@@ -80,7 +80,7 @@ impl Store {
     /// Migrates the database, up or so many down, and says what was done.
     pub fn migrate(path: &Path, down: Option<usize>) -> Result<Vec<String>, JournalError> {
         let open = |reason: String| JournalError::Open { path: path.to_owned(), reason };
-        let mut store = Self::connect(path)?;
+        let mut store = Self::connect(path, true)?;
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| open(error.to_string());
         let mut done = Vec::new();
         if let Some(count) = down {
@@ -101,7 +101,7 @@ impl Store {
 
     /// Opens the database to copy the write-ahead log into it.
     pub fn copier(path: &Path) -> Result<Self, JournalError> {
-        let mut store = Self::connect(path)?;
+        let mut store = Self::connect(path, false)?;
         store.connection.batch_execute("PRAGMA synchronous = FULL").map_err(write_error)?;
         Ok(store)
     }
@@ -113,15 +113,19 @@ impl Store {
 
     /// Opens the database to read.
     pub fn reader(path: &Path) -> Result<Self, JournalError> {
-        let mut store = Self::connect(path)?;
+        let mut store = Self::connect(path, false)?;
         store.connection.batch_execute("PRAGMA query_only = ON").map_err(read_error)?;
         Ok(store)
     }
 
-    fn connect(path: &Path) -> Result<Self, JournalError> {
+    /// `make`: also if there is no file yet.
+    fn connect(path: &Path, make: bool) -> Result<Self, JournalError> {
         let open = |reason: String| JournalError::Open { path: path.to_owned(), reason };
-        let name = path.to_str().ok_or_else(|| open("the name is no UTF-8".into()))?;
-        let mut connection = SqliteConnection::establish(name).map_err(|error| open(error.to_string()))?;
+        let plain = path.to_str().ok_or_else(|| open("the name is no UTF-8".into()))?;
+        // What has a meaning in a URI is written as its code.
+        let coded = plain.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let name = format!("file:{coded}?mode={}", if make { "rwc" } else { "rw" });
+        let mut connection = SqliteConnection::establish(&name).map_err(|error| open(error.to_string()))?;
         connection
             .batch_execute(&format!("PRAGMA busy_timeout = {BUSY_MS}"))
             .map_err(|error| open(error.to_string()))?;
@@ -229,7 +233,7 @@ pub(super) mod tests {
     fn a_database_of_the_first_migration_opens() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.sqlite");
-        let mut old = Store::connect(&path).unwrap();
+        let mut old = Store::connect(&path, true).unwrap();
         old.connection.run_next_migration(MIGRATIONS).unwrap();
         let record = record("n", "anna", "t");
         let row = Row::new(&record).unwrap();
@@ -250,6 +254,17 @@ pub(super) mod tests {
         store.connection.revert_last_migration(MIGRATIONS).unwrap();
         drop(store);
         assert_eq!(Store::writer(&path, 0).unwrap().page("n", None, 5).unwrap(), [record]);
+    }
+
+    #[test]
+    fn any_name_will_do_and_only_a_writer_makes_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("100% d'été? #1 %3f");
+        assert!(Store::reader(&path).is_err() && Store::copier(&path).is_err());
+        assert!(!path.exists());
+        drop(Store::writer(&path, 0).unwrap());
+        assert!(path.exists());
+        assert_eq!(Store::reader(&path).unwrap().count().unwrap(), 0);
     }
 
     #[test]

@@ -20,8 +20,10 @@ use super::{JournalError, Shared};
 
 /// How often it is tried whether a journal that failed can be written again.
 const RETRY: Duration = Duration::from_millis(500);
-/// How often an erasure tries to empty the log. Each waits for readers as long as any statement does.
-const LOG_TRIES: u32 = 10;
+/// How often an erasure tries to empty the log, and the time between two tries: somebody else may be copying it, for which
+/// SQLite does not wait.
+const LOG_TRIES: u32 = 200;
+const LOG_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the thread is told.
 pub(super) enum Order {
@@ -114,7 +116,9 @@ impl Writer {
         let mut erasing: Vec<Erasing> = Vec::new();
         loop {
             // What failed is tried again by itself.
-            let order = if !erasing.is_empty() && self.shared.is_writable() {
+            let order = if erasing.first().is_some_and(|first| first.tries > 0) {
+                self.orders.recv_timeout(LOG_PAUSE)
+            } else if !erasing.is_empty() && self.shared.is_writable() {
                 self.orders.try_recv().map_err(|error| match error {
                     TryRecvError::Empty => RecvTimeoutError::Timeout,
                     TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
@@ -224,7 +228,11 @@ impl Writer {
                 None
             }
             Ok(_) => match self.store.empty_log() {
-                Err(error) => Some(Err(error)),
+                Err(error) if erasing.tries >= LOG_TRIES => Some(Err(error)),
+                Err(_) => {
+                    erasing.tries += 1;
+                    None
+                }
                 Ok(true) => Some(Ok(erasing.erased)),
                 Ok(false) if erasing.tries < LOG_TRIES => {
                     erasing.tries += 1;

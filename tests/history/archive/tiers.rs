@@ -51,8 +51,9 @@ async fn a_conversation_comes_back_from_both_tiers() {
     assert!(history.find("anna", "n", "t2").await.is_err());
     assert!(history.page("n", None, 10).await.is_err());
     assert!(history.hydrate("n", "anna", |memory| Some(exchange(memory))).await.is_err());
-    let shown =
-        || history.hot().window("n", "anna", &[]).into_iter().map(|exchange| exchange.turn).collect::<Vec<_>>();
+    let shown = || {
+        history.hot().window("n", "anna", &[]).into_iter().map(|exchange| exchange.turn).collect::<Vec<_>>()
+    };
     assert_eq!(shown(), ["t6"]);
     assert!(history.is_cold("n", "anna"), "there is more");
     archive.postgres.restart();

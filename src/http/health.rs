@@ -40,8 +40,7 @@ pub(super) struct Ready {
     model: bool,
     /// What is said can be stored.
     journal: bool,
-    /// The warm tier: `embedded`, or `up` or `down`, which does not keep the server from being ready.
-    redis: WarmState,
+    redis: Redis,
     postgres: Postgres,
     /// The server is going down.
     draining: bool,
@@ -50,6 +49,12 @@ pub(super) struct Ready {
     /// Those of them that have lost their socket and wait for their client.
     lost: usize,
     sockets: usize,
+}
+
+/// The warm tier: `embedded`, or `up` or `down`. Turns do not need it.
+#[derive(Debug, Serialize)]
+struct Redis {
+    state: WarmState,
 }
 
 /// The archive. Turns do not need it.
@@ -83,7 +88,7 @@ pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<R
     let model = (state.readiness.model)();
     let draining = state.gateway.is_draining();
     let journal = state.gateway.history().journal().is_writable();
-    let redis = state.gateway.history().warm().state();
+    let redis = Redis { state: state.gateway.history().warm().state() };
     let all = model && journal && !draining;
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let sessions = state.gateway.session_count();

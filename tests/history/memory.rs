@@ -36,7 +36,7 @@ fn until_redis_is(gateway: &Gateway, state: &str) {
     gateway.until(|gateway| {
         let (status, body) = gateway.get("/readyz");
         assert_eq!(status, 200, "Redis does not keep it from being ready: {body}");
-        if body["redis"] == state { Ok(()) } else { Err(body) }
+        if body["redis"]["state"] == state { Ok(()) } else { Err(body) }
     });
 }
 

@@ -1,4 +1,4 @@
-//! A disk that loses what was not synced; see the crate `npc-unsynced`.
+//! A disk that loses what was not synced; see `examples/unsynced.rs`.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// If it is not there.
 pub fn library() -> PathBuf {
     let tests = std::env::current_exe().expect("a test has a file");
-    let path = tests.ancestors().nth(2).expect("a folder of builds").join("libnpc_unsynced.so");
+    let path = tests.ancestors().nth(2).expect("a folder of builds").join("examples/libunsynced.so");
     assert!(path.exists(), "{} is missing: run the tests with `cargo xtask test`", path.display());
     path
 }

@@ -112,7 +112,10 @@ async def test_refusals(gateway: Gateway, subprotocol: str) -> None:
             await npc.say("Hello", generation=Generation(temperature=9.0))
         assert hot.value.field == "generation.temperature"
         with pytest.raises(NotAvailableError):
-            await npc.event("gift", "A bone")
+            await npc.act(["emotional_response"], "Night falls.")
+        first = await npc.event("gift", "A bone", event="bone")
+        assert first.event == "bone" and len(first.interaction) == 36
+        assert await npc.event("gift", "A bone", event="bone") == first
         await npc.leave()
         with pytest.raises(UnknownNpcError):
             await npc.say("Hello")

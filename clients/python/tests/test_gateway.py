@@ -114,7 +114,8 @@ async def test_refusals(gateway: Gateway, subprotocol: str) -> None:
         with pytest.raises(NotAvailableError):
             await npc.act(["emotional_response"], "Night falls.")
         first = await npc.event("gift", "A bone", event="bone")
-        assert first.event == "bone" and len(first.interaction) == 36
+        assert first.event == "bone"
+        assert len(first.interaction) == 36
         assert await npc.event("gift", "A bone", event="bone") == first
         await npc.leave()
         with pytest.raises(UnknownNpcError):

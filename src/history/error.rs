@@ -11,6 +11,9 @@ pub enum HistoryError {
     Archive(#[from] ArchiveError),
     #[error(transparent)]
     Warm(#[from] WarmError),
+    /// Everything that was computed for a player is to go.
+    #[error("the engine cannot forget what it has computed: {0}")]
+    Engine(String),
     /// There was an archive once.
     #[error("interaction {0} is in Postgres, and history.postgres_url names none")]
     Elsewhere(Uuid),

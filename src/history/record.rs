@@ -181,7 +181,7 @@ fn key(parts: &[&str]) -> IdempotencyKey {
 }
 
 impl Body {
-    /// The body of something that is no line: what only lines have is empty.
+    /// The body of something that is no line: what only lines have, and what nobody told, is empty.
     pub fn happened(id: &str, archetype: &str, text: String, at_ms: u64) -> Self {
         Self {
             turn: id.to_owned(),
@@ -313,24 +313,9 @@ pub(super) mod tests {
             player: player.into(),
             heard: Heard { said: "Good évening.".into(), chars: None },
             body: Body {
-                turn: turn.into(),
-                session: None,
-                archetype: "vampire".into(),
-                text: "Hi".into(),
-                context: None,
-                reason: DoneReason::Stop,
-                fallback: false,
-                adapters: Vec::new(),
                 usage: UsageInfo { prompt_tokens: 3, cached_tokens: 1, generated_tokens: 2 },
                 timing: TimingInfo { queue_ms: 1, ttft_ms: 2, total_ms: 3 },
-                audience: Vec::new(),
-                witnesses: Vec::new(),
-                event: None,
-                outcome: None,
-                recalled: Vec::new(),
-                importance: None,
-                world_time: None,
-                at_ms: 1_700_000_000_000,
+                ..Body::happened(turn, "vampire", "Hi".into(), 1_700_000_000_000)
             },
         }
     }

@@ -35,7 +35,7 @@ impl Turns {
         erased.add(self.history.erase(player, before).await?);
         if let Err(error) = self.engine.forget_conversations().await {
             tracing::error!(%error, "the engine still holds what it computed for a player who was erased");
-            return Err(JournalError::Closed.into());
+            return Err(HistoryError::Engine(error.to_string()));
         }
         Ok(erased)
     }

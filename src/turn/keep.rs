@@ -189,10 +189,7 @@ impl Runner {
             player: self.say.player.clone(),
             heard: self.state.heard(),
             body: Body {
-                turn: self.say.turn.clone(),
                 session: self.say.session.clone(),
-                archetype: self.npc.info.archetype.clone(),
-                text: self.say.text.clone(),
                 context: self.say.context.clone(),
                 reason: done.reason,
                 fallback: done.fallback,
@@ -200,13 +197,8 @@ impl Runner {
                 usage: done.usage,
                 timing: done.timing,
                 audience: self.say.audience.clone().unwrap_or_default(),
-                witnesses: Vec::new(),
-                event: None,
-                outcome: None,
                 recalled: recalled.map(|recalled| recalled.ids.clone()).unwrap_or_default(),
-                importance: None,
-                world_time: None,
-                at_ms: now_ms(),
+                ..Body::happened(&self.say.turn, &self.npc.info.archetype, self.say.text.clone(), now_ms())
             },
         }
     }

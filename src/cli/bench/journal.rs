@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::stats::percentiles;
 use crate::cli::serve::ServeArgs;
 use crate::history::{Body, Heard, History, HotLimits, Kind, Record};
-use crate::wire::{AdapterUse, DoneReason, TimingInfo, UsageInfo};
+use crate::wire::{AdapterUse, TimingInfo, UsageInfo};
 
 #[derive(Debug, Args)]
 pub(super) struct JournalArgs {
@@ -137,6 +137,7 @@ fn record(writer: u16, turn: usize) -> Record {
         version: "v1".to_owned(),
         weight: 1.0,
     };
+    let text = "What do you know of the castle on the hill?";
     Record {
         id: Uuid::now_v7(),
         kind: Kind::Dialogue,
@@ -144,24 +145,12 @@ fn record(writer: u16, turn: usize) -> Record {
         player: format!("player-{writer}"),
         heard: Heard { said: "The night is long, and I have time. ".repeat(9), chars: None },
         body: Body {
-            turn: format!("turn-{turn}"),
             session: Some(Uuid::new_v4().simple().to_string()),
-            archetype: "vampire".to_owned(),
-            text: "What do you know of the castle on the hill?".to_owned(),
             context: Some("A tavern at night. It rains.".to_owned()),
-            reason: DoneReason::Stop,
-            fallback: false,
             adapters: ["dialogue_style", "personality", "world_knowledge"].map(adapter).to_vec(),
             usage: UsageInfo { prompt_tokens: 300, cached_tokens: 250, generated_tokens: 75 },
             timing: TimingInfo { queue_ms: 3, ttft_ms: 60, total_ms: 1500 },
-            audience: Vec::new(),
-            witnesses: Vec::new(),
-            event: None,
-            outcome: None,
-            recalled: Vec::new(),
-            importance: None,
-            world_time: None,
-            at_ms: 1_700_000_000_000,
+            ..Body::happened(&format!("turn-{turn}"), "vampire", text.to_owned(), 1_700_000_000_000)
         },
     }
 }

@@ -37,40 +37,25 @@ impl Store {
 
     /// The last lines of a conversation, newest first.
     pub fn conversation(&mut self, npc: &str, player: &str, limit: i64) -> Result<Vec<Record>, JournalError> {
-        let rows = interactions::table
-            .filter(interactions::npc.eq(npc).and(interactions::player.eq(player)))
-            .filter(interactions::kind.eq(Kind::Dialogue.name()))
-            .order(interactions::id.desc())
-            .limit(limit)
-            .select(Row::as_select())
-            .load(&mut self.connection)
-            .map_err(read_error)?;
-        rows.into_iter().map(Row::record).collect()
+        let of_both = interactions::npc.eq(npc).and(interactions::player.eq(player));
+        let lines = of_both.and(interactions::kind.eq(Kind::Dialogue.name()));
+        let query = interactions::table.filter(lines).order(interactions::id.desc()).limit(limit);
+        records(query.select(Row::as_select()).load(&mut self.connection))
     }
 
     /// What happened with an NPC, newest first; `before`: what is older than this record.
     pub fn page(&mut self, npc: &str, before: Option<Uuid>, limit: i64) -> Result<Vec<Record>, JournalError> {
         let before = before.unwrap_or(Uuid::max());
-        let rows = interactions::table
-            .filter(interactions::npc.eq(npc).and(interactions::id.lt(before.as_bytes().as_slice())))
-            .order(interactions::id.desc())
-            .limit(limit)
-            .select(Row::as_select())
-            .load(&mut self.connection)
-            .map_err(read_error)?;
-        rows.into_iter().map(Row::record).collect()
+        let older = interactions::npc.eq(npc).and(interactions::id.lt(before.as_bytes().as_slice()));
+        let query = interactions::table.filter(older).order(interactions::id.desc()).limit(limit);
+        records(query.select(Row::as_select()).load(&mut self.connection))
     }
 
     /// What happened with an NPC after this record, oldest first.
     pub fn page_after(&mut self, npc: &str, after: Uuid, limit: i64) -> Result<Vec<Record>, JournalError> {
-        let rows = interactions::table
-            .filter(interactions::npc.eq(npc).and(interactions::id.gt(after.as_bytes().as_slice())))
-            .order(interactions::id.asc())
-            .limit(limit)
-            .select(Row::as_select())
-            .load(&mut self.connection)
-            .map_err(read_error)?;
-        rows.into_iter().map(Row::record).collect()
+        let newer = interactions::npc.eq(npc).and(interactions::id.gt(after.as_bytes().as_slice()));
+        let query = interactions::table.filter(newer).order(interactions::id.asc()).limit(limit);
+        records(query.select(Row::as_select()).load(&mut self.connection))
     }
 
     /// The keys behind `after`, in their order.
@@ -106,4 +91,9 @@ impl Store {
             identity::table.select(identity::id).first(&mut self.connection).map_err(read_error)?;
         uuid(&id)
     }
+}
+
+/// The records that a query found.
+fn records(rows: QueryResult<Vec<Row>>) -> Result<Vec<Record>, JournalError> {
+    rows.map_err(read_error)?.into_iter().map(Row::record).collect()
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use npc_gateway::config::Config;
 use npc_gateway::history::{Body, Heard, History, HotLimits, Kind, Record};
-use npc_gateway::wire::{DoneReason, TimingInfo, UsageInfo};
+use npc_gateway::wire::{TimingInfo, UsageInfo};
 use npc_stores::Postgres;
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -141,24 +141,11 @@ pub fn record(npc: &str, player: &str, turn: &str, said: &str) -> Record {
         player: player.into(),
         heard: Heard { said: said.into(), chars: None },
         body: Body {
-            turn: turn.into(),
             session: Some("s".into()),
-            archetype: "vampire".into(),
-            text: "Hi".into(),
-            context: None,
-            reason: DoneReason::Stop,
-            fallback: false,
-            adapters: Vec::new(),
             usage: UsageInfo { prompt_tokens: 3, cached_tokens: 1, generated_tokens: 2 },
             timing: TimingInfo { queue_ms: 1, ttft_ms: 2, total_ms: 3 },
-            audience: Vec::new(),
-            witnesses: Vec::new(),
-            event: None,
-            outcome: None,
-            recalled: Vec::new(),
             importance: Some(0.1),
-            world_time: None,
-            at_ms: 1_790_000_000_000,
+            ..Body::happened(turn, "vampire", "Hi".into(), 1_790_000_000_000)
         },
     }
 }

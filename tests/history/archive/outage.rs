@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use npc_stores::Proxy;
+use npc_stores::{Proxy, Redis};
 use serde_json::{Value, json};
 
 use super::{Archive, rows, until_drained, until_state_is};
@@ -48,47 +48,60 @@ async fn talk(address: String, client: usize, stop: Arc<AtomicBool>) -> Seen {
     seen
 }
 
-/// Players talk before, during and after `trouble`, which returns when it is over.
-async fn under_load(archive: &mut Archive, proxy: &Proxy, trouble: impl AsyncFnOnce(&mut Archive)) {
+/// What is wrong, since when.
+struct Phases(Vec<(&'static str, Instant)>);
+
+impl Phases {
+    fn begin(&mut self, what: &'static str) {
+        self.0.push((what, Instant::now()));
+    }
+
+    /// Prints how long first words took in each phase.
+    fn print(&self, first_words: &[(Instant, Duration)]) {
+        for (i, (what, began)) in self.0.iter().enumerate() {
+            let ended = self.0.get(i + 1).map_or_else(Instant::now, |(_, next)| *next);
+            let of_phase = first_words.iter().filter(|(sent, _)| (*began..ended).contains(sent));
+            let times: Vec<_> = of_phase.map(|(_, took)| *took).collect();
+            assert!(times.len() > CLIENTS, "{what}: {}", times.len());
+            println!("{what}: first words, p50 / p95: {}", percentiles(times));
+        }
+    }
+}
+
+/// Players talk while everything is well, during `trouble`, and while everything is well again.
+async fn under_load(
+    archive: &mut Archive,
+    settings: &[&str],
+    trouble: impl AsyncFnOnce(&mut Archive, &mut Phases),
+) {
     let data = tempfile::tempdir().unwrap();
-    let setting = archive.setting_at(proxy.address());
-    let gateway = Gateway::start(data.path(), &[SETS.as_slice(), &[&setting]].concat());
+    let gateway = Gateway::start(data.path(), &[SETS.as_slice(), settings].concat());
     until_state_is(&gateway, "up");
     let stop = Arc::new(AtomicBool::new(false));
     let talks: Vec<_> = (0..CLIENTS)
         .map(|client| tokio::spawn(talk(gateway.address.clone(), client, Arc::clone(&stop))))
         .collect();
-    tokio::time::sleep(outage()).await;
-    let began = Instant::now();
-    trouble(archive).await;
-    let ended = Instant::now();
+    let mut phases = Phases(Vec::new());
+    phases.begin("before");
+    tokio::time::sleep(outage().min(Duration::from_secs(20))).await;
+    trouble(archive, &mut phases).await;
+    phases.begin("afterwards");
     tokio::time::sleep(Duration::from_secs(1)).await;
     stop.store(true, Ordering::Relaxed);
-    let mut told = Vec::new();
-    let (mut before, mut during) = (Vec::new(), Vec::new());
+    let (mut told, mut first_words) = (Vec::new(), Vec::new());
     for talk in talks {
         let seen = talk.await.unwrap();
-        told.extend(seen.told);
-        before.extend(seen.first_words.iter().filter(|(sent, _)| *sent < began).map(|(_, took)| *took));
-        during.extend(
-            seen.first_words.iter().filter(|(sent, _)| (began..ended).contains(sent)).map(|(_, took)| *took),
-        );
+        told.extend(seen.told.iter().map(|done| super::text(done, "interaction").to_owned()));
+        first_words.extend(seen.first_words);
     }
-    assert!(before.len() > CLIENTS && during.len() > CLIENTS, "{} {}", before.len(), during.len());
+    println!("{} turns", told.len());
+    phases.print(&first_words);
     until_drained(&gateway);
     let client = archive.postgres.client(&archive.database).await;
-    let rows = rows(&client).await;
-    assert_eq!(rows.len(), told.len(), "all of it, and each once");
-    for done in &told {
-        let found = rows.iter().filter(|row| row.id.to_string() == super::text(done, "interaction")).count();
-        assert_eq!(found, 1, "{done}");
-    }
-    println!(
-        "{} turns; first words before, p50 / p95: {}; meanwhile: {}",
-        told.len(),
-        percentiles(before),
-        percentiles(during)
-    );
+    let mut arrived: Vec<_> = rows(&client).await.iter().map(|row| row.id.to_string()).collect();
+    told.sort_unstable();
+    arrived.sort_unstable();
+    assert_eq!(arrived, told, "all of it, and each once");
 }
 
 fn percentiles(mut times: Vec<Duration>) -> String {
@@ -98,40 +111,54 @@ fn percentiles(mut times: Vec<Duration>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_stopped_under_load() {
+async fn postgres_then_redis_then_both_stopped_under_load() {
     let mut archive = Archive::start().await;
-    let proxy = Proxy::start(archive.postgres.address());
-    let trouble = async |archive: &mut Archive| {
+    let mut redis = Redis::start();
+    let (postgres, warm) = (archive.setting(), format!("history.redis_url={}", redis.url()));
+    let trouble = async |archive: &mut Archive, phases: &mut Phases| {
+        phases.begin("without Postgres");
         archive.postgres.stop();
         tokio::time::sleep(outage()).await;
         archive.postgres.restart();
+        phases.begin("without Redis");
+        redis.stop();
+        tokio::time::sleep(outage()).await;
+        phases.begin("without both");
+        archive.postgres.stop();
+        tokio::time::sleep(outage()).await;
+        archive.postgres.restart();
+        redis.restart();
     };
-    under_load(&mut archive, &proxy, trouble).await;
+    under_load(&mut archive, &[&postgres, &warm], trouble).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_slow_under_load() {
     let mut archive = Archive::start().await;
     let proxy = Proxy::start(archive.postgres.address());
-    let trouble = async |_: &mut Archive| {
+    let setting = archive.setting_at(proxy.address());
+    let trouble = async |_: &mut Archive, phases: &mut Phases| {
+        phases.begin("500 ms a query");
         proxy.delay(Duration::from_millis(500));
         tokio::time::sleep(outage()).await;
         proxy.delay(Duration::ZERO);
     };
-    under_load(&mut archive, &proxy, trouble).await;
+    under_load(&mut archive, &[&setting], trouble).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_cut_under_load() {
     let mut archive = Archive::start().await;
     let proxy = Proxy::start(archive.postgres.address());
-    let trouble = async |_: &mut Archive| {
+    let setting = archive.setting_at(proxy.address());
+    let trouble = async |_: &mut Archive, phases: &mut Phases| {
+        phases.begin("cut again and again");
         for _ in 0..10 {
             proxy.cut_once();
             tokio::time::sleep(outage() / 10).await;
         }
     };
-    under_load(&mut archive, &proxy, trouble).await;
+    under_load(&mut archive, &[&setting], trouble).await;
 }
 
 /// While nothing comes through to Postgres, whatever asks it waits: turns end, and nothing more is sent to it.

@@ -76,27 +76,34 @@ async fn nothing_that_a_player_was_told_is_lost_or_doubled() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_the_power_goes() {
     let folder = tempfile::tempdir().unwrap();
-    let (data, undo) = (folder.path().join("data"), folder.path().join("undo"));
-    for folder in [&data, &undo] {
+    let data = folder.path().join("data");
+    let told = power_cuts(&data, &SETS).await;
+    let gateway = Gateway::start(&data, &SETS);
+    known_once(&gateway, &told).await;
+}
+
+/// Cuts the power of a gateway again and again while clients talk to it; returns what they were told.
+async fn power_cuts(data: &Path, sets: &[&str]) -> Vec<Value> {
+    let undo = data.with_file_name("undo");
+    for folder in [data, &undo] {
         std::fs::create_dir(folder).unwrap();
     }
     let start = || {
-        let mut command = scripted(&data, &SETS);
+        let mut command = scripted(data, sets);
         command.env("LD_PRELOAD", npc_stores::disk::library());
-        command.env("NPC_UNSYNCED_DATA", &data).env("NPC_UNSYNCED_UNDO", &undo);
+        command.env("NPC_UNSYNCED_DATA", data).env("NPC_UNSYNCED_UNDO", &undo);
         Gateway::spawn(command)
     };
     let mut dropped = 0;
     let after = || {
-        let undone = npc_stores::disk::undo(&data, &undo);
+        let undone = npc_stores::disk::undo(data, &undo);
         // The journal's log at the least. How much of it waits for a sync when the power goes is chance.
         assert!(undone.watched > 0, "the layer saw no file");
         dropped += undone.dropped;
     };
     let told = kill_each(start, after).await;
-    let gateway = Gateway::start(&data, &SETS);
-    known_once(&gateway, &told).await;
     println!("{} power cuts, {} turns told, {dropped} bytes dropped", rounds(), told.len());
+    told
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,19 +113,35 @@ async fn it_is_in_postgres_once_wherever_the_drain_was_killed() {
     let setting = archive.setting();
     let sets = [SETS.as_slice(), &[&setting]].concat();
     let told = kills(data.path(), &sets).await;
-    let gateway = Gateway::start(data.path(), &sets);
-    until_drained(&gateway);
+    archived_once(&archive, &Gateway::start(data.path(), &sets), &told).await;
+}
+
+/// The drain forgets what Postgres has; a journal that remembers it again must not bring it twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_in_postgres_once_when_the_power_goes() {
+    let archive = Archive::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let setting = archive.setting();
+    let sets = [SETS.as_slice(), &[&setting]].concat();
+    let told = power_cuts(&data, &sets).await;
+    archived_once(&archive, &Gateway::start(&data, &sets), &told).await;
+}
+
+/// What was told is in Postgres, once, and nothing else is there twice.
+async fn archived_once(archive: &Archive, gateway: &Gateway, told: &[Value]) {
+    until_drained(gateway);
     let rows = archive.rows().await;
     let ids: BTreeMap<_, _> = rows.iter().map(|row| (row.id.to_string(), row)).collect();
     let turns: BTreeSet<_> = rows.iter().map(|row| (&row.npc, &row.player, &row.turn)).collect();
     assert_eq!((ids.len(), turns.len()), (rows.len(), rows.len()), "something is there twice");
-    for done in &told {
+    for done in told {
         let id = done["interaction"].as_str().unwrap_or_else(|| panic!("{done}"));
         let row = ids.get(id).unwrap_or_else(|| panic!("lost: {done}"));
         assert_eq!((row.turn.as_str(), row.said.as_str()), (text(done, "turn"), text(done, "text")));
     }
-    println!("{} kills, {} turns told, {} in Postgres", rounds(), told.len(), rows.len());
-    known_once(&gateway, &told).await;
+    println!("{} rounds, {} turns told, {} in Postgres", rounds(), told.len(), rows.len());
+    known_once(gateway, told).await;
 }
 
 /// What was told is in the history, once, and its turns are known.

@@ -84,10 +84,10 @@ mod tests {
             command.env("NPC_UNSYNCED_DATA", &data).env("NPC_UNSYNCED_UNDO", &logs);
             assert!(command.status().expect("a program").success(), "{program} {arguments:?}");
         };
-        // What each of them writes lies in the page cache, and they are gone.
-        run("sh", &["-c", "printf synced >> $0"]);
+        // What each of them writes lies in the page cache, and they are gone. Open for both, as a database opens files.
+        run("sh", &["-c", "printf synced 1<>$0"]);
         run("sync", &[]);
-        run("sh", &["-c", "printf ' and lost' >> $0; printf ' twice' >> $0"]);
+        run("sh", &["-c", "exec 3<>$0; cat <&3; printf ' and lost' >&3; printf ' twice' >&3"]);
         assert_eq!(fs::read_to_string(&file).expect("the file"), "synced and lost twice");
         assert_eq!(undo(&data, &logs), Undone { watched: 1, dropped: 15 });
         assert_eq!(fs::read_to_string(&file).expect("the file"), "synced");

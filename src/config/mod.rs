@@ -29,7 +29,7 @@ pub use log::{Log, LogFormat};
 pub use npc::{Npc, OnOverload};
 pub use server::{Model, Packs, Server, Shutdown};
 pub use session::Session;
-pub use turn::Turn;
+pub use turn::{Track, Turn};
 
 use serde::{Deserialize, Serialize};
 

@@ -58,6 +58,8 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("turn.repetition_penalty", Range::Closed(1.0, 2.0)),
     ("turn.speech_rate", Range::Closed(1.0, 1000.0)),
     ("turn.queue_timeout_ms", Range::Closed(100.0, 600_000.0)),
+    ("turn.tracks_timeout_ms", Range::Closed(0.0, 60_000.0)),
+    ("turn.action_floor", Range::Closed(0.0, 1.0)),
     ("turn.window_min", Range::Closed(1.0, 10.0)),
     ("turn.window_max", Range::Closed(1.0, 10.0)),
     ("npc.max_npcs", Range::Closed(1.0, 1_000_000.0)),

@@ -21,7 +21,24 @@ pub struct Turn {
     pub speech_rate: f32,
     /// Milliseconds that a line waits for the engine at most.
     pub queue_timeout_ms: u64,
+    /// What is told besides the line.
+    pub tracks: Vec<Track>,
+    /// Milliseconds that the end of a line waits for the tracks' answers at most.
+    pub tracks_timeout_ms: u64,
+    /// An action that is less likely is not proposed; 0 to 1.
+    pub action_floor: f32,
     pub window_min: usize,
     /// At least `window_min`.
     pub window_max: usize,
+}
+
+/// What a turn does besides speaking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Track {
+    Emotion,
+    Face,
+    Action,
+    Social,
+    Goal,
 }

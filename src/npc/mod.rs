@@ -1,5 +1,6 @@
 //! Who the NPCs are, and one mailbox for each.
 
+mod feeling;
 mod mailbox;
 mod registry;
 
@@ -9,6 +10,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Mutex;
 
+use self::feeling::{Mood, Temper};
+
+pub use feeling::{Feeling, Probs};
 pub use mailbox::Place;
 pub use registry::Npcs;
 
@@ -45,6 +49,8 @@ pub struct Npc {
     pub pack: Arc<Pack>,
     /// As the first join gave it; what it does comes with the NPC's mind.
     personality: Option<BTreeMap<String, f32>>,
+    /// What is left of what it felt; gone when it leaves memory.
+    mood: parking_lot::Mutex<Mood>,
     mailbox: Arc<Mutex<()>>,
     waiting: AtomicUsize,
     /// Sessions that have joined.
@@ -60,11 +66,17 @@ impl Npc {
             info: NpcInfo { id, name, archetype, seed, ..NpcInfo::default() },
             pack,
             personality: state.personality,
+            mood: parking_lot::Mutex::default(),
             mailbox: Arc::default(),
             waiting: AtomicUsize::new(0),
             joined: AtomicUsize::new(0),
             last_used: AtomicU64::new(0),
         }
+    }
+
+    /// What it feels where the model says `probs`, at a time in milliseconds since 1970.
+    pub fn feel(&self, probs: Probs, at_ms: u64) -> Feeling {
+        self.mood.lock().feel(probs, Temper::default(), at_ms)
     }
 
     fn is_unused(&self) -> bool {

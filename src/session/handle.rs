@@ -180,6 +180,7 @@ pub fn say(
         mix,
         audience: audience.clone(),
         actions,
+        at_ms: turn::now_ms(),
     };
     let events = gateway.turns.say(line).map_err(|error| Box::new(error.payload(&turn, Some(&npc))))?;
     let carried = Carried {

@@ -161,6 +161,12 @@ impl Relay {
                         frames.push(Outgoing::Frame(ServerFrame::TurnStarted(*started)));
                     }
                     TurnEvent::Delta(piece) => frames.push(Outgoing::Delta(piece)),
+                    TurnEvent::Emotion(emotion) => {
+                        frames.push(Outgoing::Frame(ServerFrame::Emotion(*emotion)))
+                    }
+                    TurnEvent::Action(action) => {
+                        frames.push(Outgoing::Frame(ServerFrame::ActionProposed(*action)))
+                    }
                     TurnEvent::Error(error) => frames.push(Outgoing::Frame(ServerFrame::Error(*error))),
                     TurnEvent::Cancelled(cancelled) => {
                         self.send_all(&listeners, &mut frames, &mut cid);

@@ -16,7 +16,7 @@ use crate::wire::{DoneReason, ErrorCode, TimingInfo, TurnDone, UsageInfo};
 const RETRY_MS: u64 = 1000;
 
 /// Milliseconds since 1970, UTC.
-pub(super) fn now_ms() -> u64 {
+pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 

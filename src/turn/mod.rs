@@ -5,6 +5,7 @@ mod erase;
 mod error;
 mod events;
 mod keep;
+mod mix;
 #[cfg(test)]
 mod privacy;
 mod prompt;
@@ -12,6 +13,7 @@ mod registry;
 mod remember;
 mod run;
 mod state;
+mod tracks;
 mod world;
 
 use std::collections::BTreeMap;
@@ -22,18 +24,21 @@ use tokio_util::task::TaskTracker;
 
 pub use self::error::TurnError;
 pub use self::events::TurnEvents;
+pub use self::keep::now_ms;
 
 use self::events::Item;
+use self::mix::mix;
 use self::registry::{Registry, Start};
 use self::run::Runner;
 use self::state::TurnState;
-use crate::archetype::Task;
+pub use self::tracks::Missed;
 use crate::config;
-use crate::engine::{Backend, Mix, Sampling, Schedule, Weighted};
+use crate::engine::{Backend, Mix, Sampling, Schedule};
 use crate::history::{Exchange, History, Recalled};
 use crate::npc::{Npc, Npcs};
 use crate::wire::{
-    Action, AdapterUse, ErrorCode, ErrorPayload, GenerationOptions, TurnCancelled, TurnDone, TurnStarted,
+    Action, ActionProposed, AdapterUse, Emotion, ErrorCode, ErrorPayload, GenerationOptions, TurnCancelled,
+    TurnDone, TurnStarted,
 };
 
 /// What a player's next line need not compute any more.
@@ -61,18 +66,22 @@ pub struct Say {
     /// weight given here.
     pub mix: Option<BTreeMap<String, f32>>,
     pub audience: Option<Vec<String>>,
-    /// What the NPC may do. Decisions come later; the list is not used yet.
+    /// What the NPC may do.
     pub actions: Vec<Action>,
+    /// When it came, in milliseconds since 1970, UTC.
+    pub at_ms: u64,
 }
 
-/// What a turn streams: `Started`, any number of `Delta`, then `Done`; `Cancelled` or `Error` right before
-/// `Done` if that is how it ended. An `Error` without `Started` is the only event.
+/// What a turn streams: `Started`, any number of `Delta` and of the tracks' events, then `Done`; `Cancelled` or `Error`
+/// right before `Done` if that is how it ended. An `Error` without `Started` is the only event.
 ///
 /// Nearly all are deltas; the others are boxed so that they do not set the size.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TurnEvent {
     Started(Box<TurnStarted>),
     Delta(Piece),
+    Emotion(Box<Emotion>),
+    Action(Box<ActionProposed>),
     Cancelled(Box<TurnCancelled>),
     Error(Box<ErrorPayload>),
     Done(Box<TurnDone>),
@@ -96,6 +105,7 @@ pub struct Turns {
     turn: config::Turn,
     npc: config::Npc,
     registry: Registry,
+    missed: Missed,
     /// Every turn's task, so that a shutdown can wait for them.
     tasks: TaskTracker,
 }
@@ -108,8 +118,13 @@ impl Turns {
         turn: config::Turn,
         npc: config::Npc,
     ) -> Arc<Self> {
-        let (engine, registry) = (engine.into(), Registry::default());
-        Arc::new(Self { engine, npcs, history, turn, npc, registry, tasks: TaskTracker::new() })
+        let (engine, registry, missed) = (engine.into(), Registry::default(), Missed::default());
+        Arc::new(Self { engine, npcs, history, turn, npc, registry, missed, tasks: TaskTracker::new() })
+    }
+
+    /// What turns have gone on without.
+    pub fn missed(&self) -> &Missed {
+        &self.missed
     }
 
     /// What was said, all of it.
@@ -267,7 +282,15 @@ impl Turns {
         };
         sampling.check()?;
         let max_tokens = options.max_tokens.unwrap_or(self.turn.max_tokens).max(1);
-        let (mix, used) = mix(npc, say.mix.as_ref())?;
+        let (mix, mut used) = mix(npc, say.mix.as_ref())?;
+        let asked = tracks::tasks(&self.turn.tracks, say)
+            .filter_map(|task| mix::of_task(npc, say.mix.as_ref(), task));
+        for (_, adapter) in asked {
+            // One that the request has let join the line is there.
+            if !used.iter().any(|other| other.id == adapter.id) {
+                used.push(adapter);
+            }
+        }
         // The line alone must fit; what of the past fits beside it is settled when its turn comes.
         self.tokens(npc, say, &[], None, max_tokens)?;
         Ok((mix, used, sampling, max_tokens))
@@ -316,120 +339,4 @@ fn known_turn(known: &TurnState) -> Result<TurnEvents, TurnError> {
     // A fresh channel has room.
     drop(sender.try_send(Item::Event(TurnEvent::Done(Box::new(done)))));
     Ok(receiver)
-}
-
-/// The adapters of a line: those of the spoken tasks with the pack's weights, the request's weights over them.
-/// Another task's adapter takes part only where the request names it; a weight of 0 leaves an adapter out.
-fn mix(npc: &Npc, weights: Option<&BTreeMap<String, f32>>) -> Result<(Mix, Vec<AdapterUse>), TurnError> {
-    for task in weights.into_iter().flat_map(BTreeMap::keys) {
-        if task.parse::<Task>().is_err() {
-            let message = format!("mix names {task:?}, which is no task");
-            return Err(TurnError::new(ErrorCode::BadPayload, message).field(&format!("mix.{task}")));
-        }
-    }
-    let mut mix = Mix::new();
-    let mut used = Vec::new();
-    let others = Task::ALL.into_iter().filter(|task| !Task::SPOKEN.contains(task));
-    for task in Task::SPOKEN.into_iter().chain(others) {
-        let Some(adapter) = npc.pack.adapters.get(&task) else { continue };
-        let name = task.to_string();
-        let asked = weights.and_then(|w| w.get(&name).copied());
-        let usual =
-            if Task::SPOKEN.contains(&task) { npc.pack.mix.get(&task).copied().unwrap_or(1.0) } else { 0.0 };
-        let weight = asked.unwrap_or(usual);
-        if weight == 0.0 {
-            continue;
-        }
-        mix.push(Weighted { adapter: Arc::from(adapter.key()), weight });
-        used.push(AdapterUse {
-            id: adapter.id.clone(),
-            task: name,
-            version: adapter.version.clone(),
-            weight,
-        });
-    }
-    Ok((mix, used))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::archetype::Packs;
-    use crate::history::HotLimits;
-    use crate::wire::NpcJoin;
-
-    /// An NPC whose pack has an adapter for every task; the pack's own mix has weights 0.5, 0 and 2.
-    async fn npc() -> Arc<Npc> {
-        let folder = tempfile::tempdir().unwrap();
-        let pack = folder.path().join("imp");
-        for task in Task::ALL {
-            let version = pack.join(task.name()).join("v1");
-            std::fs::create_dir_all(&version).unwrap();
-            for file in ["adapter_config.json", "adapter_model.safetensors"] {
-                std::fs::write(version.join(file), "").unwrap();
-            }
-        }
-        let text = r#"
-            name = "imp"
-            title = "Imp"
-            names = ["Pip"]
-            persona = "You are {name}."
-            overload_lines = ["Hee."]
-            [mix]
-            personality = 0.5
-            world_knowledge = 0
-            action_policy = 2
-        "#;
-        std::fs::write(pack.join("pack.toml"), text).unwrap();
-        let packs = Arc::new(Packs::load(Some(folder.path())).unwrap());
-        let config = config::Config::load(None, std::iter::empty(), &[]).unwrap();
-        let limits = HotLimits { conversations: 10, window_min: 5, window_max: 10 };
-        let history = History::open(folder.path(), &config.history, limits).unwrap();
-        let npcs = Npcs::new(packs, config.npc, history);
-        let archetype = Some("imp".to_owned());
-        let join = NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality: None };
-        npcs.join(&join, true).await.unwrap();
-        npcs.get("n").unwrap()
-    }
-
-    /// Tasks and weights of a line for which the request names these.
-    async fn used(weights: Option<&[(&str, f32)]>) -> Vec<(String, f32)> {
-        let weights = weights.map(|all| all.iter().map(|(task, g)| ((*task).to_owned(), *g)).collect());
-        let (mix, used) = mix(&*npc().await, weights.as_ref()).unwrap();
-        let adapters: Vec<&str> = mix.iter().map(|weighted| &*weighted.adapter).collect();
-        let named: Vec<String> = used.iter().map(|adapter| format!("{}@v1", adapter.id)).collect();
-        assert_eq!(adapters, named, "the client is told what the engine is");
-        used.into_iter().map(|adapter| (adapter.task, adapter.weight)).collect()
-    }
-
-    fn pairs(all: &[(&str, f32)]) -> Vec<(String, f32)> {
-        all.iter().map(|(task, weight)| ((*task).to_owned(), *weight)).collect()
-    }
-
-    #[tokio::test]
-    async fn a_line_is_spoken_by_the_spoken_tasks_with_the_packs_weights() {
-        let usual = pairs(&[("dialogue_style", 1.0), ("personality", 0.5)]);
-        assert_eq!(used(None).await, usual);
-        assert_eq!(used(Some(&[])).await, usual);
-    }
-
-    #[tokio::test]
-    async fn a_task_that_the_request_names_joins_the_line() {
-        let asked = [("action_policy", 0.25), ("goal_prioritization", -1.0), ("world_knowledge", 0.75)];
-        let expected = pairs(&[
-            ("dialogue_style", 1.0),
-            ("personality", 0.5),
-            ("world_knowledge", 0.75),
-            ("action_policy", 0.25),
-            ("goal_prioritization", -1.0),
-        ]);
-        assert_eq!(used(Some(&asked)).await, expected);
-    }
-
-    #[tokio::test]
-    async fn a_weight_of_0_leaves_an_adapter_out() {
-        let none = [("dialogue_style", 0.0), ("personality", 0.0), ("action_policy", 0.0)];
-        assert_eq!(used(Some(&none)).await, []);
-        assert!(mix(&*npc().await, Some(&[("singing".to_owned(), 0.0)].into())).is_err());
-    }
 }

@@ -68,6 +68,7 @@ impl House {
                 mix: None,
                 audience: Some(audience.to_vec()),
                 actions: Vec::new(),
+                at_ms: super::keep::now_ms(),
             })
             .unwrap();
         let mut taken = Vec::new();

@@ -7,14 +7,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::events::Item;
+use super::mix;
 use super::state::TurnState;
+use super::tracks::{Question, Tracks};
 use super::{Piece, Say, TurnError, TurnEvent, Turns};
+use crate::archetype::Task;
 use crate::config::OnOverload;
 use crate::engine::{
-    EngineError, Event, FinishReason, Generate, Generation, MAX_STOPS, Mix, Sampling, Schedule, Usage,
+    Choice, Choose, EngineError, Event, FinishReason, Generate, Generation, MAX_STOPS, Mix, Sampling,
+    Schedule, Usage,
 };
 use crate::history::Recalled;
-use crate::npc::{Npc, Place};
+use crate::npc::{Feeling, Npc, Place};
 use crate::wire::{AdapterUse, DoneReason, TurnStarted};
 
 /// Everything that one turn needs.
@@ -55,6 +59,8 @@ pub(super) struct Progress {
     pub usage: Usage,
     /// What of the past stands in the prompt besides the window.
     pub recalled: Option<Recalled>,
+    /// What the NPC felt at the end.
+    pub felt: Option<Feeling>,
 }
 
 impl Progress {
@@ -105,6 +111,7 @@ impl Runner {
             now,
             usage: Usage::default(),
             recalled: None,
+            felt: None,
         };
         if self.may_be_stored && self.told_again(&events).await {
             if let Some(mut place) = place {
@@ -151,13 +158,15 @@ impl Runner {
             stop: self.stops(),
             max_tokens: self.max_tokens,
             ignore_end: self.turns.turn.ignore_end,
-            schedule: Schedule {
-                deadline: Some(Instant::now() + Duration::from_millis(self.turns.turn.queue_timeout_ms)),
-                ..schedule(&self.say.player, &self.say.npc)
-            },
+            schedule: self.schedule(),
         };
         match self.turns.engine.generate(request) {
-            Ok(generation) => self.stream(generation, progress, events).await,
+            Ok(generation) => {
+                let mut tracks = Tracks::new(self);
+                let ending = self.stream(generation, &mut tracks, progress, events).await;
+                progress.felt = tracks.feeling().cloned();
+                ending
+            }
             Err(error @ EngineError::Overloaded { .. }) => self.overloaded(error, progress, events).await,
             Err(error) => self.engine_failed(error, events).await,
         }
@@ -175,21 +184,32 @@ impl Runner {
     async fn stream(
         &self,
         mut generation: Generation,
+        tracks: &mut Tracks<'_>,
         progress: &mut Progress,
         events: &mpsc::Sender<Item>,
     ) -> Result<Ending, Gone> {
+        // Behind the line, and in the same step if there is room.
+        tracks.ask();
         let mut line = Trimmer::default();
         loop {
             let mut event = tokio::select! {
                 biased;
                 () = self.state.cancelled.cancelled() => return Ok(Ending::Cancelled),
                 () = events.closed() => return Err(Gone),
+                Some(answer) = tracks.next(), if tracks.is_waiting() => {
+                    tracks.answered(answer);
+                    self.tell(tracks, progress, events).await?;
+                    continue;
+                }
                 event = generation.next() => event,
             };
             progress.now = Instant::now();
             // What is there already comes with it. A cancel that comes meanwhile lets no text through either.
             for taken in 1.. {
-                if let Some(ending) = self.take(event, &mut line, progress, events).await? {
+                if let Some(ending) = self.take(event, &mut line, tracks, progress, events).await? {
+                    if matches!(ending, Ending::Line { fallback: false, .. }) {
+                        return self.finish(ending, tracks, progress, events).await;
+                    }
                     return Ok(ending);
                 }
                 event = if taken < BURST { generation.ready() } else { None };
@@ -200,11 +220,78 @@ impl Runner {
         }
     }
 
+    /// The line is there: waits for the answers that are not, and tells the rest.
+    async fn finish(
+        &self,
+        ending: Ending,
+        tracks: &mut Tracks<'_>,
+        progress: &Progress,
+        events: &mpsc::Sender<Item>,
+    ) -> Result<Ending, Gone> {
+        let late = tokio::time::sleep(Duration::from_millis(self.turns.turn.tracks_timeout_ms));
+        tokio::pin!(late);
+        while tracks.is_waiting() {
+            tokio::select! {
+                biased;
+                () = self.state.cancelled.cancelled() => return Ok(Ending::Cancelled),
+                () = events.closed() => return Err(Gone),
+                Some(answer) = tracks.next() => tracks.answered(answer),
+                () = &mut late => break,
+            }
+        }
+        tracks.finish();
+        self.tell(tracks, progress, events).await?;
+        Ok(ending)
+    }
+
+    /// Sends what the tracks have, if the turn has begun.
+    async fn tell(
+        &self,
+        tracks: &mut Tracks<'_>,
+        progress: &Progress,
+        events: &mpsc::Sender<Item>,
+    ) -> Result<(), Gone> {
+        if progress.started.is_some() {
+            for event in tracks.take_events() {
+                send(events, event).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the engine for a choice.
+    pub(super) fn choose(
+        &self,
+        task: Task,
+        question: &Question,
+    ) -> impl Future<Output = Result<Choice, EngineError>> + Send + 'static {
+        let engine = self.turns.engine.clone();
+        // Room for the answer, which is short.
+        let limit = engine.context() / 4 * 3;
+        let prompt = engine.tokenizer().map_or(Ok(Vec::new()), |tokenizer| question.tokens(tokenizer, limit));
+        let adapter = mix::of_task(&self.npc, self.say.mix.as_ref(), task);
+        let request = prompt.map(|prompt| Choose {
+            prompt,
+            mix: adapter.into_iter().map(|(weighted, _)| weighted).collect(),
+            options: question.options.clone(),
+            schedule: self.schedule(),
+        });
+        async move { engine.choose(request?).await }
+    }
+
+    fn schedule(&self) -> Schedule {
+        Schedule {
+            deadline: Some(Instant::now() + Duration::from_millis(self.turns.turn.queue_timeout_ms)),
+            ..schedule(&self.say.player, &self.say.npc)
+        }
+    }
+
     /// Takes an event of the engine; returns how the turn ended, if that was the last one.
     async fn take(
         &self,
         event: Option<Event>,
         line: &mut Trimmer,
+        tracks: &mut Tracks<'_>,
         progress: &mut Progress,
         events: &mpsc::Sender<Item>,
     ) -> Result<Option<Ending>, Gone> {
@@ -214,6 +301,7 @@ impl Runner {
                 progress.usage.cached_tokens = cached_tokens;
                 progress.usage.queue_ms = progress.since_arrival_ms();
                 self.start(progress, &self.used, events).await?;
+                self.tell(tracks, progress, events).await?;
             }
             Some(Event::Text { text, tokens }) => {
                 if progress.usage.generated_tokens == 0 {
@@ -221,7 +309,10 @@ impl Runner {
                 }
                 progress.usage.generated_tokens += tokens;
                 if let Some(text) = line.push(text, tokens) {
+                    let spoken = text.clone();
                     self.delta(text, line.take_tokens(), progress, events).await?;
+                    tracks.spoken(&spoken);
+                    self.tell(tracks, progress, events).await?;
                 }
             }
             Some(Event::Finished { reason, usage }) => {
@@ -403,6 +494,7 @@ mod tests {
                 mix: None,
                 audience: None,
                 actions: Vec::new(),
+                at_ms: 0,
             })
             .unwrap();
         let (mut text, mut pieces, mut taken) = (String::new(), 0, Vec::new());
@@ -410,6 +502,7 @@ mod tests {
             for event in taken.drain(..) {
                 match event {
                     TurnEvent::Started(_) => assert_eq!(pieces, 0),
+                    TurnEvent::Emotion(_) => {}
                     TurnEvent::Delta(piece) => {
                         assert_eq!(piece.offset, text.chars().count() as u64);
                         text.push_str(&piece.text);

@@ -10,6 +10,13 @@ use super::clock::SpeechClock;
 use crate::history::Heard;
 use crate::wire::{DoneReason, TurnCancelled, TurnDone, ValidThrough};
 
+/// What the NPC has said it will do.
+#[derive(Debug)]
+struct Proposed {
+    action: String,
+    t_ms: u64,
+}
+
 /// How long after `turn.done` a turn can still be cancelled or heard.
 pub const AFTERLIFE: Duration = Duration::from_mins(2);
 
@@ -35,6 +42,7 @@ struct Inner {
     heard: Option<u64>,
     /// Nothing after this offset is valid any more.
     cut: Option<u64>,
+    proposed: Vec<Proposed>,
     done: Option<(Instant, TurnDone)>,
     keeping: Keeping,
 }
@@ -65,6 +73,7 @@ impl TurnState {
                 text: String::new(),
                 heard: None,
                 cut: None,
+                proposed: Vec::new(),
                 done: None,
                 keeping: Keeping::Open,
             }),
@@ -79,6 +88,24 @@ impl TurnState {
         }
         inner.text.push_str(text);
         Some(inner.clock.place(text, now_ms))
+    }
+
+    /// When the character at `offset` is spoken; `None` if the turn was cut already.
+    pub fn time_of(&self, offset: u64) -> Option<u64> {
+        let inner = self.inner.lock();
+        inner.cut.is_none().then(|| inner.clock.time_of(offset))
+    }
+
+    /// The NPC will do something when this character is spoken. Returns its id and the time, or `None` if the turn was
+    /// cut already.
+    pub fn propose(&self, offset: u64) -> Option<(String, u64)> {
+        let mut inner = self.inner.lock();
+        if inner.cut.is_some() {
+            return None;
+        }
+        let (action, t_ms) = (format!("a{}", inner.proposed.len() + 1), inner.clock.time_of(offset));
+        inner.proposed.push(Proposed { action: action.clone(), t_ms });
+        Some((action, t_ms))
     }
 
     /// `heard_offset` only grows, and never beyond what was sent.
@@ -105,11 +132,14 @@ impl TurnState {
     }
 
     fn cancelled_frame(&self, inner: &Inner, offset: u64) -> TurnCancelled {
+        let t_ms = inner.clock.time_of(offset);
+        // What begins in that moment has not begun.
+        let later = inner.proposed.iter().filter(|proposed| proposed.t_ms >= t_ms);
         TurnCancelled {
             turn: self.turn.clone(),
             player: self.player.clone(),
-            valid_through: ValidThrough { text_offset: offset, t_ms: inner.clock.time_of(offset) },
-            retracted: Vec::new(),
+            valid_through: ValidThrough { text_offset: offset, t_ms },
+            retracted: later.map(|proposed| proposed.action.clone()).collect(),
         }
     }
 
@@ -248,6 +278,17 @@ mod tests {
         state.hear(u64::MAX);
         assert_eq!(state.heard_text().chars().count(), 24);
         assert_eq!(state.cut(Some(u64::MAX)).0.valid_through.text_offset, 24);
+    }
+
+    #[test]
+    fn what_was_not_heard_is_not_done() {
+        let state = state();
+        assert_eq!(state.propose(12), Some(("a1".into(), 1200)));
+        assert_eq!(state.propose(24), Some(("a2".into(), 2400)));
+        assert_eq!(state.cut(Some(24)).0.retracted, ["a2"]);
+        assert_eq!(state.cut(Some(13)).0.retracted, ["a2"]);
+        assert_eq!(state.cut(Some(12)).0.retracted, ["a1", "a2"]);
+        assert_eq!((state.propose(3), state.time_of(3)), (None, None), "nothing more after a cut");
     }
 
     #[test]

@@ -46,6 +46,34 @@ pub enum EmotionLabel {
     Contempt,
 }
 
+impl EmotionLabel {
+    /// All of them, in the order of the enum.
+    pub const ALL: [Self; 8] = [
+        Self::Neutral,
+        Self::Joy,
+        Self::Sadness,
+        Self::Anger,
+        Self::Fear,
+        Self::Disgust,
+        Self::Surprise,
+        Self::Contempt,
+    ];
+
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Neutral => "neutral",
+            Self::Joy => "joy",
+            Self::Sadness => "sadness",
+            Self::Anger => "anger",
+            Self::Fear => "fear",
+            Self::Disgust => "disgust",
+            Self::Surprise => "surprise",
+            Self::Contempt => "contempt",
+        }
+    }
+}
+
 /// S `face.key`: a key frame of the face.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

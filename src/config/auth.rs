@@ -45,4 +45,6 @@ pub enum PlayGrant {
     Event,
     /// `action.result`.
     Action,
+    /// `npc.act`.
+    Act,
 }

@@ -26,7 +26,7 @@ pub use file::read_file;
 pub use history::History;
 pub use load::Loader;
 pub use log::{Log, LogFormat};
-pub use npc::{Npc, OnOverload};
+pub use npc::{BargeIn, Npc, OnOverload};
 pub use server::{Model, Packs, Server, Shutdown};
 pub use session::Session;
 pub use turn::{Track, Turn};

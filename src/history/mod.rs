@@ -31,7 +31,7 @@ pub use memory::Memory;
 pub use migrate::{MigrationsRun, migrate_journal, migrate_postgres};
 pub use npc::{NpcRecord, NpcState};
 pub use recall::{Line, Origin, Recall, RecallStats, Recalled, tell};
-pub use record::{Body, Heard, Kind, Outcome, Record, RecordError};
+pub use record::{Body, Felt, Heard, Kind, Outcome, Record, RecordError};
 pub use transfer::{Restored, TransferError, export, restore};
 pub use warm::{Warm, WarmError, WarmState};
 
@@ -118,6 +118,14 @@ impl History {
     /// [`HistoryError`].
     pub async fn find(&self, player: &str, npc: &str, turn: &str) -> Result<Option<Record>, HistoryError> {
         self.stored(record::turn_key(player, npc, turn)).await
+    }
+
+    /// The stored record of what an NPC did on its own.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn find_act(&self, player: &str, npc: &str, act: &str) -> Result<Option<Record>, HistoryError> {
+        self.stored(record::act_key(player, npc, act)).await
     }
 
     async fn stored(&self, key: IdempotencyKey) -> Result<Option<Record>, HistoryError> {

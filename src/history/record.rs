@@ -1,10 +1,12 @@
 //! One thing that happened between an NPC and a player, as it is stored.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::wire::{AdapterUse, DoneReason, EventKind, TimingInfo, TurnDone, UsageInfo};
+use crate::wire::{AdapterUse, Choice, DoneReason, EmotionLabel, EventKind, TimingInfo, TurnDone, UsageInfo};
 
 /// Version of [`Body`] that is written. Keys that are added with a default need no new one.
 const VERSION: i32 = 1;
@@ -81,6 +83,14 @@ pub struct Outcome {
     pub reason: Option<String>,
 }
 
+/// What an NPC felt.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Felt {
+    pub label: EmotionLabel,
+    /// 0..1.
+    pub intensity: f32,
+}
+
 /// Everything of a record that no query asks for by itself. Keys may be added, with a default for the records that
 /// lack them; whatever else changes needs a new version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -115,6 +125,12 @@ pub struct Body {
     /// What became of an action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// What an NPC decided on its own, by task.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub results: BTreeMap<String, Choice>,
+    /// What the NPC felt at the end of its line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emotion: Option<Felt>,
     /// Ids of the records that the NPC remembered for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recalled: Vec<Uuid>,
@@ -168,6 +184,11 @@ pub fn outcome_key(player: &str, npc: &str, turn: &str, action: &str) -> Idempot
     key(&["action", player, npc, turn, action])
 }
 
+/// The key of what an NPC did on its own.
+pub fn act_key(player: &str, npc: &str, act: &str) -> IdempotencyKey {
+    key(&["act", player, npc, act])
+}
+
 fn key(parts: &[&str]) -> IdempotencyKey {
     let mut digest = Sha256::new();
     for part in parts {
@@ -198,6 +219,8 @@ impl Body {
             witnesses: Vec::new(),
             event: None,
             outcome: None,
+            results: BTreeMap::new(),
+            emotion: None,
             recalled: Vec::new(),
             importance: None,
             world_time: None,
@@ -227,6 +250,7 @@ impl Record {
         match (self.kind, &self.body.outcome) {
             (Kind::Dialogue, _) => turn_key(player, npc, id),
             (_, Some(outcome)) => outcome_key(player, npc, id, &outcome.action),
+            (_, None) if !self.body.results.is_empty() => act_key(player, npc, id),
             (_, None) => event_key(player, npc, id),
         }
     }
@@ -351,6 +375,12 @@ pub(super) mod tests {
             witnesses: vec!["mina".into(), "ben".into()],
             event: Some(EventKind::Threat),
             outcome: Some(Outcome { action: "a".into(), ok: false, reason: Some("too far".into()) }),
+            results: [(
+                "action_policy".to_owned(),
+                Choice { choice: "hunt".into(), probs: [("hunt".into(), 1.0)].into() },
+            )]
+            .into(),
+            emotion: Some(Felt { label: EmotionLabel::Joy, intensity: 0.5 }),
             recalled: vec![Uuid::now_v7()],
             importance: Some(0.25),
             world_time: Some("day 3".into()),
@@ -408,6 +438,10 @@ pub(super) mod tests {
         let event = Record { kind: Kind::Gift, ..turn.clone() };
         let mut action = Record { kind: Kind::Action, ..turn.clone() };
         action.body.outcome = Some(Outcome { action: "t".into(), ok: true, reason: None });
+        let mut act = Record { kind: Kind::Action, ..turn.clone() };
+        act.body.results = [("t".to_owned(), Choice { choice: "a".into(), probs: [].into() })].into();
+        assert_eq!(act.key(), act_key("anna", "n", "t"));
+        assert!(act.key() != event.key() && act.key() != turn.key());
         assert_eq!(turn.key(), turn_key("anna", "n", "t"));
         assert_eq!(event.key(), event_key("anna", "n", "t"));
         assert_eq!(action.key(), outcome_key("anna", "n", "t", "t"));

@@ -11,7 +11,7 @@ use super::state::{Session, send_unnumbered};
 use super::world;
 use crate::wire::{
     Cid, ClientFrame, CloseCode, ErrorCode, ErrorPayload, HeartbeatAck, Identify, PROTOCOL, RawFrame, Resume,
-    ResumeFailed, ServerFrame, Subprotocol, not_available,
+    ResumeFailed, ServerFrame, Subprotocol,
 };
 
 /// The protocol's state of one socket.
@@ -180,8 +180,7 @@ impl Connection {
             ClientFrame::Auth(_) => Ok(()),
             ClientFrame::Event(event) => world::event(gateway, session, event, cid),
             ClientFrame::ActionResult(result) => world::action_result(gateway, session, result, cid),
-            // Reading a frame refuses what this server does not have.
-            ClientFrame::NpcAct(_) => Err(Box::new(not_available(frame.op()))),
+            ClientFrame::NpcAct(act) => world::act(gateway, session, act, cid),
             // The session goes on as it is: a second handshake is a slip, not an attack.
             ClientFrame::Identify(_) | ClientFrame::Resume(_) => Err(Box::new(ErrorPayload::new(
                 ErrorCode::BadPayload,

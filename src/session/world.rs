@@ -7,7 +7,7 @@ use super::gateway::Gateway;
 use super::handle::{Refused, turn_place};
 use super::state::Session;
 use crate::turn::TurnError;
-use crate::wire::{ActionResult, Cid, ErrorCode, ErrorPayload, Event, EventRecorded, ServerFrame};
+use crate::wire::{ActionResult, Cid, ErrorCode, ErrorPayload, Event, EventRecorded, NpcAct, ServerFrame};
 
 /// C `event`.
 pub fn event(
@@ -48,6 +48,36 @@ pub fn action_result(
         let recorded = gateway.turns.action_result(&session.player.name, session.name(), result).await;
         drop(place);
         session.send(&about.answer(recorded), cid.as_ref());
+    });
+    Ok(())
+}
+
+/// C `npc.act`. Answered when it is decided; it takes one of the session's places for turns until then.
+pub fn act(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Session>,
+    act: NpcAct,
+    cid: Option<&Cid>,
+) -> Result<(), Refused> {
+    let about = About { turn: None, npc: Some(act.npc.clone()) };
+    if !session.pass.rights().act {
+        return Err(about.forbidden("act"));
+    }
+    let place = turn_place(gateway, session).map_err(|error| about.of(*error))?;
+    let (gateway, session, cid) = (Arc::clone(gateway), Arc::clone(session), cid.cloned());
+    Arc::clone(&gateway).turn_tasks.spawn(async move {
+        // A decision for which nobody waits any more is not made.
+        let acted = tokio::select! {
+            biased;
+            () = session.gone.cancelled() => return,
+            acted = gateway.turns.act(&session.player.name, session.name(), act) => acted,
+        };
+        drop(place);
+        let frame = match acted {
+            Ok(acted) => ServerFrame::NpcActed(acted),
+            Err(error) => ServerFrame::Error(*about.of(error.payload("", None))),
+        };
+        session.send(&frame, cid.as_ref());
     });
     Ok(())
 }

@@ -43,6 +43,14 @@ impl SpeechClock {
         (offset, start as u64)
     }
 
+    /// How many characters are spoken at a time.
+    pub fn spoken_at(&self, t_ms: u64) -> u64 {
+        let begun = self.pieces.partition_point(|(_, start)| *start <= t_ms);
+        let Some((offset, start)) = begun.checked_sub(1).map(|i| self.pieces[i]) else { return 0 };
+        let end = self.pieces.get(begun).map_or(self.chars, |(next, _)| *next);
+        (offset + ((t_ms - start) as f64 * self.rate / 1e3) as u64).min(end)
+    }
+
     /// When the character at `offset` is spoken.
     pub fn time_of(&self, offset: u64) -> u64 {
         let after = self.pieces.partition_point(|(start, _)| *start <= offset);
@@ -69,6 +77,18 @@ mod tests {
         let mut clock = SpeechClock::new(10.0);
         clock.place("hi", 0);
         assert_eq!(clock.place("there", 5000), (2, 5000));
+    }
+
+    #[test]
+    fn a_time_has_its_offset() {
+        let mut clock = SpeechClock::new(10.0);
+        assert_eq!(clock.spoken_at(1000), 0);
+        clock.place("hello", 100);
+        clock.place("there", 5000);
+        for (t_ms, chars) in [(0, 0), (99, 0), (100, 0), (350, 2), (600, 5), (4999, 5), (5200, 7), (9000, 10)]
+        {
+            assert_eq!(clock.spoken_at(t_ms), chars, "{t_ms}");
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::events::Item;
 use super::run::{Ending, Progress, Runner, millis, send};
 use super::state::TurnState;
 use super::{TurnError, TurnEvent, Turns, prompt};
-use crate::history::{Body, Exchange, JournalError, Kind, Memory, Recalled, Record};
-use crate::npc::Place;
+use crate::history::{Body, Exchange, Felt, JournalError, Kind, Memory, Recalled, Record};
+use crate::npc::{Feeling, Place};
 use crate::wire::{DoneReason, ErrorCode, TimingInfo, TurnDone, UsageInfo};
 
 /// When a line that the journal could not take may be tried again.
@@ -135,7 +135,7 @@ impl Runner {
         });
         let mut failed = None;
         if done.interaction.is_some()
-            && let Err(error) = self.store(&done, progress.recalled.as_ref()).await
+            && let Err(error) = self.store(&done, progress).await
         {
             tracing::error!(npc = self.say.npc, turn = self.say.turn, %error, "a turn could not be stored");
             failed = Some(unwritable().payload(&self.say.turn, Some(&self.say.npc)));
@@ -158,10 +158,10 @@ impl Runner {
     }
 
     /// Stores an ended turn, and then adds it to the conversation and to what the NPC remembers.
-    async fn store(&self, done: &TurnDone, recalled: Option<&Recalled>) -> Result<(), JournalError> {
+    async fn store(&self, done: &TurnDone, progress: &Progress) -> Result<(), JournalError> {
         // A scripted line knows of nothing.
-        let recalled = recalled.filter(|_| !done.fallback);
-        let record = self.record(done, recalled);
+        let recalled = progress.recalled.as_ref().filter(|_| !done.fallback);
+        let record = self.record(done, recalled, progress.felt.as_ref());
         let history = &self.turns.history;
         history.journal().put(&record).await?;
         // A cancel or a playback may have come meanwhile: the record follows it.
@@ -181,7 +181,7 @@ impl Runner {
         Ok(())
     }
 
-    fn record(&self, done: &TurnDone, recalled: Option<&Recalled>) -> Record {
+    fn record(&self, done: &TurnDone, recalled: Option<&Recalled>, felt: Option<&Feeling>) -> Record {
         Record {
             id: self.state.interaction,
             kind: Kind::Dialogue,
@@ -197,6 +197,7 @@ impl Runner {
                 usage: done.usage,
                 timing: done.timing,
                 audience: self.say.audience.clone().unwrap_or_default(),
+                emotion: felt.map(|felt| Felt { label: felt.label, intensity: felt.intensity }),
                 recalled: recalled.map(|recalled| recalled.ids.clone()).unwrap_or_default(),
                 ..Body::happened(&self.say.turn, &self.npc.info.archetype, self.say.text.clone(), now_ms())
             },

@@ -1,5 +1,6 @@
 //! One player line: from `say` to a timeline of events.
 
+mod act;
 mod clock;
 mod erase;
 mod error;
@@ -12,6 +13,7 @@ mod prompt;
 mod registry;
 mod remember;
 mod run;
+mod speaking;
 mod state;
 mod tracks;
 mod world;
@@ -30,9 +32,10 @@ use self::events::Item;
 use self::mix::mix;
 use self::registry::{Registry, Start};
 use self::run::Runner;
+use self::speaking::Speaking;
 use self::state::TurnState;
 pub use self::tracks::Missed;
-use crate::config;
+use crate::config::{self, BargeIn};
 use crate::engine::{Backend, Mix, Sampling, Schedule};
 use crate::history::{Exchange, History, Recalled};
 use crate::npc::{Npc, Npcs};
@@ -106,6 +109,8 @@ pub struct Turns {
     npc: config::Npc,
     registry: Registry,
     missed: Missed,
+    acting: act::Acting,
+    speaking: Speaking,
     /// Every turn's task, so that a shutdown can wait for them.
     tasks: TaskTracker,
 }
@@ -119,7 +124,8 @@ impl Turns {
         npc: config::Npc,
     ) -> Arc<Self> {
         let (engine, registry, missed) = (engine.into(), Registry::default(), Missed::default());
-        Arc::new(Self { engine, npcs, history, turn, npc, registry, missed, tasks: TaskTracker::new() })
+        let (acting, speaking, tasks) = (act::Acting::default(), Speaking::default(), TaskTracker::new());
+        Arc::new(Self { engine, npcs, history, turn, npc, registry, missed, acting, speaking, tasks })
     }
 
     /// What turns have gone on without.
@@ -173,6 +179,9 @@ impl Turns {
         if !may_be_stored && !self.history.journal().is_writable() {
             self.registry.remove(&state);
             return Err(keep::unwritable());
+        }
+        if self.npc.barge_in == BargeIn::Interrupt {
+            self.speaking.interrupt(&say);
         }
         let runner = Runner {
             turns: Arc::clone(self),
@@ -294,6 +303,11 @@ impl Turns {
         // The line alone must fit; what of the past fits beside it is settled when its turn comes.
         self.tokens(npc, say, &[], None, max_tokens)?;
         Ok((mix, used, sampling, max_tokens))
+    }
+
+    /// Tokens that a question may have; its answers are short.
+    fn question_limit(&self) -> usize {
+        self.engine.context() / 4 * 3
     }
 
     /// Tokens that a prompt may have beside an answer.

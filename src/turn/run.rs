@@ -126,6 +126,7 @@ impl Runner {
                 () = self.state.cancelled.cancelled() => Ending::Cancelled,
                 () = events.closed() => Ending::Gone,
                 () = place.reached() => {
+                    let _speaks = self.turns.speaking.begin(&self.state, &self.say);
                     progress.waited_ms = progress.arrived.elapsed().as_secs_f64() * 1e3;
                     self.answer(&mut progress, &events).await.into()
                 }
@@ -168,7 +169,7 @@ impl Runner {
                 ending
             }
             Err(error @ EngineError::Overloaded { .. }) => self.overloaded(error, progress, events).await,
-            Err(error) => self.engine_failed(error, events).await,
+            Err(error) => self.engine_failed(error, progress, events).await,
         }
     }
 
@@ -266,8 +267,7 @@ impl Runner {
         question: &Question,
     ) -> impl Future<Output = Result<Choice, EngineError>> + Send + 'static {
         let engine = self.turns.engine.clone();
-        // Room for the answer, which is short.
-        let limit = engine.context() / 4 * 3;
+        let limit = self.turns.question_limit();
         let prompt = engine.tokenizer().map_or(Ok(Vec::new()), |tokenizer| question.tokens(tokenizer, limit));
         let adapter = mix::of_task(&self.npc, self.say.mix.as_ref(), task);
         let request = prompt.map(|prompt| Choose {
@@ -331,8 +331,10 @@ impl Runner {
             Some(Event::Failed { error: error @ EngineError::DeadlineExceeded { .. } }) => {
                 return self.overloaded(error, progress, events).await.map(Some);
             }
-            Some(Event::Failed { error }) => return self.engine_failed(error, events).await.map(Some),
-            None => return self.engine_failed(EngineError::Stopped, events).await.map(Some),
+            Some(Event::Failed { error }) => {
+                return self.engine_failed(error, progress, events).await.map(Some);
+            }
+            None => return self.engine_failed(EngineError::Stopped, progress, events).await.map(Some),
         }
         Ok(None)
     }
@@ -344,6 +346,7 @@ impl Runner {
         events: &mpsc::Sender<Item>,
     ) -> Result<(), Gone> {
         progress.started = Some(Instant::now());
+        self.state.begin();
         let frame = TurnStarted {
             turn: self.say.turn.clone(),
             npc: self.say.npc.clone(),
@@ -370,7 +373,7 @@ impl Runner {
         send(events, TurnEvent::Delta(Piece { text, offset, t_ms, tokens })).await
     }
 
-    /// A scripted line of the pack, or the error.
+    /// The engine cannot answer now: a scripted line of the pack, or the error.
     async fn overloaded(
         &self,
         error: EngineError,
@@ -385,15 +388,32 @@ impl Runner {
         // Another line for another turn, the same for the same one.
         let pick =
             self.say.turn.bytes().fold(0_usize, |hash, b| hash.wrapping_mul(31).wrapping_add(b.into()));
-        self.start(progress, &[], events).await?;
+        if progress.started.is_none() {
+            self.start(progress, &[], events).await?;
+        }
         self.delta(lines[pick % lines.len()].clone(), 0, progress, events).await?;
         Ok(Ending::Line { reason: DoneReason::Stop, fallback: true })
     }
 
-    async fn engine_failed(&self, error: EngineError, events: &mpsc::Sender<Item>) -> Result<Ending, Gone> {
+    async fn engine_failed(
+        &self,
+        error: EngineError,
+        progress: &mut Progress,
+        events: &mpsc::Sender<Item>,
+    ) -> Result<Ending, Gone> {
+        let own = matches!(
+            error,
+            EngineError::BadRequest { .. }
+                | EngineError::UnknownAdapter(_)
+                | EngineError::PromptTooLong { .. }
+        );
         // Logged here, where it is handled; what is the client's own fault is only answered.
-        if !matches!(error, EngineError::BadRequest { .. } | EngineError::UnknownAdapter(_)) {
+        if !own {
             tracing::error!(%error, npc = self.say.npc, turn = self.say.turn, "a line could not be generated");
+            // A line that has begun cannot become another one.
+            if progress.usage.generated_tokens == 0 {
+                return self.overloaded(error, progress, events).await;
+            }
         }
         self.failed(&error.into(), events).await
     }

@@ -43,6 +43,7 @@ struct Inner {
     /// Nothing after this offset is valid any more.
     cut: Option<u64>,
     proposed: Vec<Proposed>,
+    began: Option<Instant>,
     done: Option<(Instant, TurnDone)>,
     keeping: Keeping,
 }
@@ -74,10 +75,29 @@ impl TurnState {
                 heard: None,
                 cut: None,
                 proposed: Vec::new(),
+                began: None,
                 done: None,
                 keeping: Keeping::Open,
             }),
         }
+    }
+
+    /// `turn.started` is sent: the turn's clock runs from here.
+    pub fn begin(&self) {
+        self.inner.lock().began.get_or_insert_with(Instant::now);
+    }
+
+    /// Somebody speaks in between: as a cancel after what was heard, which is what the player said or else what has been
+    /// spoken by now. Nothing happens to a turn that has ended, or was cut.
+    pub fn interrupt(&self) {
+        let mut inner = self.inner.lock();
+        if inner.done.is_some() || inner.cut.is_some() {
+            return;
+        }
+        let spoken = inner.began.map_or(0, |began| inner.clock.spoken_at(began.elapsed().as_millis() as u64));
+        inner.cut = Some(inner.heard.unwrap_or(spoken));
+        drop(inner);
+        self.cancelled.cancel();
     }
 
     /// Adds text; returns its offset and time, or `None` if the turn was cut already.

@@ -2,7 +2,7 @@
 
 use super::keep::{now_ms, unwritable};
 use super::{TurnError, Turns};
-use crate::history::{Body, Heard, Kind, Outcome, Record};
+use crate::history::{Body, Heard, HistoryError, Kind, Outcome, Record};
 use crate::npc::NpcError;
 use crate::wire::{ActionResult, ErrorCode, Event, EventKind, EventRecorded};
 
@@ -75,10 +75,13 @@ impl Turns {
     async fn tell(&self, player: &str, npc: String, kind: Kind, body: Body) -> Result<String, TurnError> {
         let heard = Heard { said: String::new(), chars: None };
         let record = Record { id: Uuid::now_v7(), kind, npc, player: player.to_owned(), heard, body };
-        let told = self.history.tell(record).await.map_err(|error| {
-            tracing::error!(%error, "what happened could not be stored");
-            TurnError { message: "what happened cannot be stored now; try again".into(), ..unwritable() }
-        })?;
-        Ok(told.id.to_string())
+        Ok(self.history.tell(record).await.map_err(unstored)?.id.to_string())
     }
+}
+
+/// The answer to what could not be stored, or looked for. What exactly failed is for the log.
+#[allow(clippy::needless_pass_by_value)] // For `map_err`.
+pub(super) fn unstored(error: HistoryError) -> TurnError {
+    tracing::error!(%error, "what happened could not be stored");
+    TurnError { message: "what happened cannot be stored now; try again".into(), ..unwritable() }
 }

@@ -2,7 +2,7 @@
 
 use super::codec::{CodecError, Subprotocol, decode_tree};
 use super::fields::{Field, Fields, Invalid, Range};
-use super::frame::{Cid, ClientFrame, NOT_AVAILABLE};
+use super::frame::{Cid, ClientFrame};
 use super::payload::{
     Action, ActionResult, Auth, Cancel, ClientInfo, ErrorPayload, Event, EventKind, GenerationOptions,
     Heartbeat, Identify, NpcAct, NpcFocus, NpcJoin, NpcLeave, Playback, Resume, SayFrame,
@@ -96,17 +96,8 @@ impl<'m> RawFrame<'m> {
         }
     }
 
-    /// The frame with its payload checked, if this server has it. The error names the turn and the NPC of the
-    /// frame if it can.
+    /// The frame with its payload checked. The error names the turn and the NPC of the frame if it can.
     pub fn parse(&self, limits: &Limits) -> Result<ClientFrame, Box<ErrorPayload>> {
-        if NOT_AVAILABLE.contains(&self.op.as_str()) {
-            return Err(Box::new(not_available(&self.op)));
-        }
-        self.read(limits)
-    }
-
-    /// The frame with its payload checked, also if it is one that only other servers have.
-    pub(super) fn read(&self, limits: &Limits) -> Result<ClientFrame, Box<ErrorPayload>> {
         let d = match get(&self.map, "d") {
             None => &[][..],
             Some(Value::Map(map)) => map.as_slice(),
@@ -138,11 +129,6 @@ impl<'m> RawFrame<'m> {
             error
         })
     }
-}
-
-/// The answer to a frame of the protocol that this server does not have.
-pub fn not_available(op: &str) -> ErrorPayload {
-    ErrorPayload::new(ErrorCode::NotAvailable, format!("this server does not have `{op}`"))
 }
 
 fn unknown(op: &str) -> ErrorPayload {

@@ -103,9 +103,6 @@ pub const SERVER_OPS: [&str; 21] = [
 /// The `op` of most frames.
 pub(super) const DELTA_OP: &str = "dialogue.delta";
 
-/// Ops of clients that the protocol has and this server does not.
-pub const NOT_AVAILABLE: [&str; 1] = ["npc.act"];
-
 /// A frame from the server.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]

@@ -20,11 +20,11 @@ mod tests;
 
 pub use client::{
     Limits, MAX_ARCHETYPE_CHARS, MAX_AUDIENCE, MAX_DESCRIPTION_CHARS, MAX_ID_CHARS, MAX_NAME_CHARS,
-    MAX_STOP_CHARS, MAX_STOPS, MAX_TOKENS, MAX_TRAITS, NotAFrame, RawFrame, not_available,
+    MAX_STOP_CHARS, MAX_STOPS, MAX_TOKENS, MAX_TRAITS, NotAFrame, RawFrame,
 };
 pub use code::{CloseCode, ErrorCode};
 pub use codec::{Burst, CodecError, ServerMessage, Subprotocol, decode_server, encode_client, encode_server};
-pub use frame::{CLIENT_OPS, Cid, ClientFrame, NOT_AVAILABLE, SERVER_OPS, ServerFrame};
+pub use frame::{CLIENT_OPS, Cid, ClientFrame, SERVER_OPS, ServerFrame};
 pub use payload::*;
 
 /// Version of the protocol that this server speaks.

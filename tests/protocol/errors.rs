@@ -27,16 +27,6 @@ async fn unknown_op() {
 }
 
 #[tokio::test]
-async fn not_available_for_what_later_versions_have() {
-    let server = TestServer::start(&[]).await;
-    for encoding in BOTH {
-        let mut client = server.identified(encoding, "a").await;
-        client.refused("npc.act", json!({"npc": "n"}), "not_available").await;
-        client.is_alive().await;
-    }
-}
-
-#[tokio::test]
 async fn bad_payload_names_the_field_and_the_limit() {
     let server = TestServer::start(&["session.max_actions=1"]).await;
     let action = json!({"name": "bow", "description": "bows"});

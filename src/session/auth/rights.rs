@@ -5,7 +5,7 @@ use crate::wire::{ErrorCode, ErrorPayload, SayFrame};
 
 /// What a session may do besides talking to NPCs that exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(clippy::struct_excessive_bools)] // A set of six.
+#[allow(clippy::struct_excessive_bools)] // A set of seven.
 pub struct Rights {
     /// `npc.join` may make an NPC.
     pub create: bool,
@@ -16,12 +16,14 @@ pub struct Rights {
     /// `event` and `action.result`.
     pub event: bool,
     pub action: bool,
+    /// `npc.act`.
+    pub act: bool,
 }
 
 impl Rights {
     /// Of the scope `director`.
     pub const ALL: Self =
-        Self { create: true, mix: true, context: true, audience: true, event: true, action: true };
+        Self { create: true, mix: true, context: true, audience: true, event: true, action: true, act: true };
 
     /// Of the scope `play` with these grants.
     pub fn granted(grants: &[PlayGrant]) -> Self {
@@ -32,6 +34,7 @@ impl Rights {
             audience: grants.contains(&PlayGrant::Audience),
             event: grants.contains(&PlayGrant::Event),
             action: grants.contains(&PlayGrant::Action),
+            act: grants.contains(&PlayGrant::Act),
         }
     }
 

@@ -4,13 +4,13 @@
 
 use crate::archetype::Pack;
 use crate::engine::{EngineError, MAX_OPTIONS, Message, Role, Tokenizer};
-use crate::wire::{Action, Axis, EmotionLabel};
+use crate::wire::{Action, Axis, Choice, EmotionLabel};
 
 /// Characters of what was said, of the end of it, that a question shows.
 const SAID_CHARS: usize = 400;
 
-/// What stands for doing none of the actions, unless the client offers one of this name.
-pub const NOTHING: &str = "nothing";
+/// What stands for no change.
+const NOTHING: &str = "nothing";
 
 /// A question with its answers. The prompt is made of the first system message that leaves room for the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,14 +34,11 @@ impl Question {
         Self { systems: vec![system(pack, name, &asked)], message, options }
     }
 
-    /// What the NPC does, of what the client offers; or nothing.
+    /// What the NPC does, of what the client offers: at least one action.
     pub fn action(pack: &Pack, name: &str, said: &str, actions: &[Action]) -> Self {
-        let mut options: Vec<String> = names(actions).into_iter().map(str::to_owned).collect();
+        let options: Vec<String> = names(actions).into_iter().map(str::to_owned).collect();
         let described: String =
             actions.iter().map(|action| format!("\n{}: {}", action.name, action.description)).collect();
-        if !options.iter().any(|option| option == NOTHING) {
-            options.push(NOTHING.to_owned());
-        }
         let asked = "Say what you do, in one of these words";
         let systems = [
             format!("{asked}:{described}"),
@@ -66,6 +63,17 @@ impl Question {
         let systems = systems.iter().map(|asked| system(pack, name, asked)).collect();
         let options = goals.iter().take(MAX_OPTIONS).cloned().collect();
         Self { systems, message: clip(said), options }
+    }
+
+    /// What was chosen, by these probabilities of its options.
+    pub fn answer(&self, probs: &[f32]) -> Choice {
+        // The first of those that are as likely.
+        let likelier = |best: (usize, f32), (at, p): (usize, &f32)| if *p > best.1 { (at, *p) } else { best };
+        let (at, _) = probs.iter().enumerate().fold((0, 0.0), likelier);
+        Choice {
+            choice: self.options.get(at).cloned().unwrap_or_default(),
+            probs: self.options.iter().cloned().zip(probs.iter().copied()).collect(),
+        }
     }
 
     /// The prompt's tokens, at most `limit`.
@@ -103,7 +111,7 @@ pub const SHIFTS: [(&str, Option<(Axis, f32)>); 9] = [
 pub fn names(actions: &[Action]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for action in actions {
-        if names.len() < MAX_OPTIONS - 1 && !names.contains(&action.name.as_str()) {
+        if names.len() < MAX_OPTIONS && !names.contains(&action.name.as_str()) {
             names.push(&action.name);
         }
     }
@@ -140,15 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn every_option_is_there_once_and_none_is_doing_nothing() {
+    fn every_option_is_there_once() {
         let packs = Packs::load(None).unwrap();
         let pack = packs.get("vampire").unwrap();
         let offered = [action("bow", "bow low"), action("flee", ""), action("bow", "again")];
         let question = Question::action(pack, "Lucy", "Hi", &offered);
-        assert_eq!(question.options, ["bow", "flee", NOTHING]);
+        assert_eq!(question.options, ["bow", "flee"]);
         assert!(question.systems[0].contains("\nbow: bow low\nflee: "), "{question:?}");
-        let own = Question::action(pack, "Lucy", "Hi", &[action(NOTHING, "stand there")]);
-        assert_eq!(own.options, [NOTHING]);
         let many: Vec<_> = (0..400).map(|i| action(&format!("a{i}"), "")).collect();
         assert_eq!(Question::action(pack, "Lucy", "Hi", &many).options.len(), MAX_OPTIONS);
         assert_eq!(Question::emotion(pack, "Lucy", "Hi", None).options.len(), EmotionLabel::ALL.len());

@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-pub(super) use self::ask::Question;
+pub(super) use self::ask::{Question, names};
 use self::sentences::Sentences;
 use super::run::Runner;
 use super::{Say, TurnEvent, prompt};
@@ -210,7 +210,7 @@ impl<'a> Tracks<'a> {
         // The first of those that are as likely.
         let likelier = |best: (usize, f32), (at, p): (usize, &f32)| if *p > best.1 { (at, *p) } else { best };
         let (at, p) = probs.iter().enumerate().fold((0, 0.0), likelier);
-        let names = ask::names(&self.runner.say.actions);
+        let names = names(&self.runner.say.actions);
         let name = names.get(at).filter(|_| p >= self.runner.turns.turn.action_floor)?;
         Some(((*name).to_owned(), p))
     }

@@ -164,7 +164,7 @@ fn a_client_gets_back_what_the_server_meant() {
 fn the_server_gets_back_what_a_client_meant() {
     fn read(subprotocol: Subprotocol, message: &[u8]) -> (Option<Cid>, ClientFrame) {
         let raw = RawFrame::decode(subprotocol, message).unwrap();
-        (raw.cid().unwrap(), raw.read(&LIMITS).unwrap())
+        (raw.cid().unwrap(), raw.parse(&LIMITS).unwrap())
     }
     for (variant, frame, cid) in client::cases() {
         for subprotocol in [Subprotocol::Json, Subprotocol::Msgpack] {

@@ -16,7 +16,7 @@ const BOUNDLESS: Limits = Limits { text_chars: usize::MAX, context_chars: usize:
 fn decode(subprotocol: Subprotocol, message: &[u8]) -> Result<ClientFrame, String> {
     let raw = RawFrame::decode(subprotocol, message).map_err(|error| error.to_string())?;
     raw.cid().map_err(|error| error.message)?;
-    raw.read(&BOUNDLESS).map_err(|error| error.message)
+    raw.parse(&BOUNDLESS).map_err(|error| error.message)
 }
 
 /// What the server makes of a client's frame, the same in both encodings.

@@ -1,0 +1,152 @@
+//! What an NPC does with no player in sight: the same questions as beside a line, behind everything that players wait for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use uuid::Uuid;
+
+use super::keep::now_ms;
+use super::tracks::{Question, names};
+use super::{TurnError, Turns, mix, run};
+use crate::archetype::Task;
+use crate::engine::{Choose, Schedule};
+use crate::history::{Body, Heard, Kind, Record};
+use crate::npc::{Npc, Probs};
+use crate::wire::{Choice, EmotionLabel, ErrorCode, NpcAct, NpcActed};
+
+/// The acts that are being decided, by player, NPC and the client's id.
+#[derive(Debug, Default)]
+pub(super) struct Acting(DashMap<(String, String, String), ()>);
+
+/// An act's place among them, given back when it is dropped.
+struct Decides<'a> {
+    acting: &'a Acting,
+    key: (String, String, String),
+}
+
+impl Drop for Decides<'_> {
+    fn drop(&mut self) {
+        self.acting.0.remove(&self.key);
+    }
+}
+
+impl Acting {
+    fn begin(&self, player: &str, act: &NpcAct) -> Option<Decides<'_>> {
+        let key = (player.to_owned(), act.npc.clone(), act.act.clone());
+        let new = self.0.insert(key.clone(), ()).is_none();
+        new.then_some(Decides { acting: self, key })
+    }
+}
+
+/// One question of an act.
+struct Asked {
+    task: Task,
+    question: Question,
+}
+
+impl Turns {
+    /// Decides what an NPC does on its own; it is on the disk when this returns. An act with the same id is told again, and
+    /// nothing is asked.
+    ///
+    /// # Errors
+    /// `unknown_npc`, `bad_payload` for a task that is not asked for choices, or without choices, `duplicate_turn` while
+    /// one of this id is being decided, `overloaded`, `engine_failed`, `storage_failed`.
+    pub async fn act(&self, player: &str, session: String, act: NpcAct) -> Result<NpcActed, TurnError> {
+        let _task = self.tasks.token();
+        let at_ms = now_ms();
+        let unknown =
+            || TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {:?}", act.npc)).field("npc");
+        let npc = self.npcs.find(&act.npc).await?.ok_or_else(unknown)?;
+        let running = || {
+            let message = format!("act {:?} is still being decided", act.act);
+            TurnError::new(ErrorCode::DuplicateTurn, message).field("act")
+        };
+        let _decides = self.acting.begin(player, &act).ok_or_else(running)?;
+        if let Some(record) =
+            self.history.find_act(player, &act.npc, &act.act).await.map_err(super::world::unstored)?
+        {
+            return Ok(NpcActed { npc: act.npc, act: act.act, results: record.body.results });
+        }
+        let asked = act.tasks.iter().map(|task| question(&npc, task, &act)).collect::<Result<Vec<_>, _>>()?;
+        let answers = asked.iter().map(|asked| self.decide(player, &npc, asked));
+        let results: BTreeMap<String, Choice> =
+            futures_util::future::try_join_all(answers).await?.into_iter().collect();
+        if let Some(probs) = results.get(Task::EmotionalResponse.name()).and_then(felt) {
+            npc.feel(probs, at_ms);
+        }
+        let chosen = results.get(Task::ActionPolicy.name()).map(|choice| choice.choice.as_str());
+        let body = Body {
+            session: Some(session),
+            context: Some(act.context.clone()),
+            results: results.clone(),
+            ..Body::happened(&act.act, &npc.info.archetype, remembered(&act.context, chosen), now_ms())
+        };
+        let heard = Heard { said: String::new(), chars: None };
+        let (id, kind) = (Uuid::now_v7(), Kind::Action);
+        let record = Record { id, kind, npc: act.npc.clone(), player: player.to_owned(), heard, body };
+        let told = self.history.tell(record).await.map_err(super::world::unstored)?;
+        Ok(NpcActed { npc: act.npc, act: act.act, results: told.body.results })
+    }
+
+    async fn decide(
+        &self,
+        player: &str,
+        npc: &Arc<Npc>,
+        asked: &Asked,
+    ) -> Result<(String, Choice), TurnError> {
+        let Asked { task, question } = asked;
+        let prompt = match self.engine.tokenizer() {
+            Some(tokenizer) => question.tokens(tokenizer, self.question_limit())?,
+            None => Vec::new(),
+        };
+        let adapter = mix::of_task(npc, None, *task);
+        let request = Choose {
+            prompt,
+            mix: adapter.into_iter().map(|(weighted, _)| weighted).collect(),
+            options: question.options.clone(),
+            schedule: Schedule { background: true, ..run::schedule(player, &npc.info.id) },
+        };
+        let choice = self.engine.choose(request).await?;
+        Ok((task.to_string(), question.answer(&choice.probs)))
+    }
+}
+
+/// What the NPC remembers of it: nothing where it did nothing.
+fn remembered(context: &str, action: Option<&str>) -> String {
+    match (action, context.trim()) {
+        (None, _) => String::new(),
+        (Some(action), "") => format!("you chose to {action}"),
+        (Some(action), context) => format!("you chose to {action} ({context})"),
+    }
+}
+
+fn felt(choice: &Choice) -> Option<Probs> {
+    let mut probs = Probs::default();
+    for (p, label) in probs.iter_mut().zip(EmotionLabel::ALL) {
+        *p = *choice.probs.get(label.name())?;
+    }
+    Some(probs)
+}
+
+fn question(npc: &Npc, task: &str, act: &NpcAct) -> Result<Asked, TurnError> {
+    let bad = |field: &str, message: String| TurnError::new(ErrorCode::BadPayload, message).field(field);
+    let (pack, name) = (&npc.pack, npc.info.name.as_str());
+    let task: Task = task.parse().map_err(|_| bad("tasks", format!("there is no task {task:?}")))?;
+    let question = match task {
+        Task::EmotionalResponse => Question::emotion(pack, name, &act.context, None),
+        Task::ActionPolicy if names(&act.actions).is_empty() => {
+            return Err(bad("actions", "action_policy chooses among actions, and there is none".into()));
+        }
+        Task::ActionPolicy => Question::action(pack, name, &act.context, &act.actions),
+        Task::SocialDynamics => Question::social(pack, name, &act.context),
+        Task::GoalPrioritization => {
+            return Err(TurnError::new(ErrorCode::NotAvailable, "this server does not rank goals"));
+        }
+        Task::Personality | Task::DialogueStyle | Task::WorldKnowledge => {
+            let message = format!("{task} speaks; it is not asked for a choice");
+            return Err(bad("tasks", message));
+        }
+    };
+    Ok(Asked { task, question })
+}

@@ -15,7 +15,7 @@ use crate::history::{Archive, ArchiveError, History, HistoryError, HotLimits, Jo
 use crate::http::{self, Door, Readiness, Tls, TlsError};
 use crate::npc::Npcs;
 use crate::session::{Authenticator, Gateway, KeyError};
-use crate::turn::Turns;
+use crate::turn::{Hook, HookError, Turns};
 use crate::wire::EngineKind;
 
 /// Conversations in the hot tier: enough for every session with a few NPCs each.
@@ -62,6 +62,9 @@ pub enum StartError {
     /// Of the warm tier; names its setting.
     #[error(transparent)]
     Warm(#[from] WarmError),
+    /// Of `moderation.url` and what belongs to it.
+    #[error(transparent)]
+    Moderation(#[from] HookError),
     #[error("a part of the start stopped: {0}")]
     Loader(String),
     #[error("the engine's thread ended by itself")]
@@ -88,6 +91,7 @@ impl App {
         Authenticator::new(&config.auth)?;
         Tls::load(&config.server)?;
         Archive::check(&config.history)?;
+        Hook::new(&config.moderation)?;
         Ok(())
     }
 
@@ -126,8 +130,7 @@ impl App {
         };
         let packs = Arc::new(packs);
         let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&history)));
-        let turns =
-            Turns::new(engine.clone(), Arc::clone(&npcs), history, config.turn.clone(), config.npc.clone());
+        let turns = Turns::new(engine.clone(), Arc::clone(&npcs), history, &config)?;
         let gateway = Gateway::new(Arc::new(config), auth, Arc::clone(&turns), npcs, kind);
         Ok(Self { door: Door::new(listener, tls), address, gateway, turns, engine })
     }

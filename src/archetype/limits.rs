@@ -16,6 +16,9 @@ pub(super) const RULE_CHARS: usize = 300;
 /// Entries of `overload_lines`, and characters of each.
 pub(super) const LINES: usize = 64;
 pub(super) const LINE_CHARS: usize = 300;
+/// Phrases in each list of `[blocked]`, and characters of each.
+pub(super) const PHRASES: usize = 256;
+pub(super) const PHRASE_CHARS: usize = 64;
 /// Size of a weight in `[mix]`.
 pub(super) const WEIGHT: f32 = 2.0;
 /// Highest version number of an adapter.

@@ -4,6 +4,7 @@
 //! speaks) and, once they are trained, its adapters: `TASK/vN/adapter_config.json` and
 //! `adapter_model.safetensors`. `adapters/README.md` describes every key. Five packs are built into the binary.
 
+mod blocked;
 mod discover;
 mod error;
 mod limits;
@@ -15,6 +16,7 @@ mod tests;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
+pub use blocked::{Found, Phrases};
 pub use error::PackError;
 pub use pack::{Pack, PackAdapter};
 pub use task::{Task, UnknownTask};

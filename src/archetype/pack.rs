@@ -5,6 +5,7 @@ use std::{
 
 use serde::Deserialize;
 
+use super::blocked::{self, Phrases};
 use super::{PackError, Task, UnknownTask, limits};
 
 /// An archetype: who its characters are, how they speak, what they know, and its adapters.
@@ -28,6 +29,10 @@ pub struct Pack {
     pub mix: BTreeMap<Task, f32>,
     /// Lines that it says instead of an answer while the server is overloaded; 1 to 64.
     pub overload_lines: Vec<String>,
+    /// A player's line with one of these is not answered.
+    pub blocked_input: Phrases,
+    /// An answer ends before one of these.
+    pub blocked_output: Phrases,
     /// The adapter of each task that has one. Empty: the character runs on the base model alone.
     pub adapters: BTreeMap<Task, PackAdapter>,
     /// Versions that the file asks for; for the other tasks the highest is used.
@@ -74,6 +79,8 @@ struct File {
     lore: Vec<String>,
     overload_lines: Vec<String>,
     #[serde(default)]
+    blocked: blocked::File,
+    #[serde(default)]
     mix: BTreeMap<String, f32>,
     #[serde(default)]
     versions: BTreeMap<String, String>,
@@ -97,6 +104,9 @@ impl Pack {
         check.list("speech", &file.speech, 0, limits::RULES, limits::RULE_CHARS)?;
         check.list("lore", &file.lore, 0, limits::RULES, limits::RULE_CHARS)?;
         check.list("overload_lines", &file.overload_lines, 1, limits::LINES, limits::LINE_CHARS)?;
+        let blocked::File { input, output } = file.blocked;
+        check.list("blocked.input", &input, 0, limits::PHRASES, limits::PHRASE_CHARS)?;
+        check.list("blocked.output", &output, 0, limits::PHRASES, limits::PHRASE_CHARS)?;
         let mut mix: BTreeMap<Task, f32> = Task::ALL.into_iter().map(|task| (task, 1.0)).collect();
         for (name, weight) in file.mix {
             if !(-limits::WEIGHT..=limits::WEIGHT).contains(&weight) {
@@ -122,6 +132,8 @@ impl Pack {
             lore: file.lore,
             mix,
             overload_lines: file.overload_lines,
+            blocked_input: Phrases::new(&input),
+            blocked_output: Phrases::new(&output),
             adapters: BTreeMap::new(),
             pinned,
         })

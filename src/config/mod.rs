@@ -9,6 +9,7 @@ mod file;
 mod history;
 mod load;
 mod log;
+mod moderation;
 mod npc;
 mod range;
 mod server;
@@ -26,6 +27,7 @@ pub use file::read_file;
 pub use history::History;
 pub use load::Loader;
 pub use log::{Log, LogFormat};
+pub use moderation::{Direction, Moderation, OnFailure};
 pub use npc::{BargeIn, Npc, OnOverload};
 pub use server::{Model, Packs, Server, Shutdown};
 pub use session::Session;
@@ -44,6 +46,7 @@ pub struct Config {
     pub engine: Engine,
     pub turn: Turn,
     pub npc: Npc,
+    pub moderation: Moderation,
     pub history: History,
     pub session: Session,
     pub shutdown: Shutdown,

@@ -64,6 +64,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("turn.window_max", Range::Closed(1.0, 10.0)),
     ("npc.max_npcs", Range::Closed(1.0, 1_000_000.0)),
     ("npc.mailbox", Range::Closed(1.0, 1024.0)),
+    ("moderation.timeout_ms", Range::Closed(10.0, 60_000.0)),
     ("history.queue", Range::Closed(1.0, 1_000_000.0)),
     ("history.batch", Range::Closed(1.0, 10_000.0)),
     ("history.write_timeout_ms", Range::Closed(100.0, 600_000.0)),

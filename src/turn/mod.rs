@@ -5,6 +5,7 @@ mod clock;
 mod erase;
 mod error;
 mod events;
+mod guard;
 mod keep;
 mod mix;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::error::TurnError;
 pub use self::events::TurnEvents;
+pub use self::guard::{Hook, HookError};
 pub use self::keep::now_ms;
 
 use self::events::Item;
@@ -35,7 +37,7 @@ use self::run::Runner;
 use self::speaking::Speaking;
 use self::state::TurnState;
 pub use self::tracks::Missed;
-use crate::config::{self, BargeIn};
+use crate::config::{self, BargeIn, Config};
 use crate::engine::{Backend, Mix, Sampling, Schedule};
 use crate::history::{Exchange, History, Recalled};
 use crate::npc::{Npc, Npcs};
@@ -111,21 +113,33 @@ pub struct Turns {
     missed: Missed,
     acting: act::Acting,
     speaking: Speaking,
+    hook: Option<Hook>,
     /// Every turn's task, so that a shutdown can wait for them.
     tasks: TaskTracker,
 }
 
 impl Turns {
+    /// # Errors
+    /// [`HookError`] for settings of the moderation that cannot be used.
     pub fn new(
         engine: impl Into<Backend>,
         npcs: Arc<Npcs>,
         history: Arc<History>,
-        turn: config::Turn,
-        npc: config::Npc,
-    ) -> Arc<Self> {
-        let (engine, registry, missed) = (engine.into(), Registry::default(), Missed::default());
-        let (acting, speaking, tasks) = (act::Acting::default(), Speaking::default(), TaskTracker::new());
-        Arc::new(Self { engine, npcs, history, turn, npc, registry, missed, acting, speaking, tasks })
+        config: &Config,
+    ) -> Result<Arc<Self>, HookError> {
+        Ok(Arc::new(Self {
+            engine: engine.into(),
+            npcs,
+            history,
+            turn: config.turn.clone(),
+            npc: config.npc.clone(),
+            registry: Registry::default(),
+            missed: Missed::default(),
+            acting: act::Acting::default(),
+            speaking: Speaking::default(),
+            hook: Hook::new(&config.moderation)?,
+            tasks: TaskTracker::new(),
+        }))
     }
 
     /// What turns have gone on without.

@@ -49,7 +49,7 @@ impl House {
             npcs.join(&join, true).await.unwrap();
         }
         let script = Script::watched(tokenizer, CONTEXT);
-        let turns = Turns::new(script.clone(), npcs, Arc::clone(&history), config.turn, config.npc);
+        let turns = Turns::new(script.clone(), npcs, Arc::clone(&history), &config).unwrap();
         Self { turns, script, history }
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::events::Item;
+use super::guard::{Guard, Passed};
 use super::mix;
 use super::state::TurnState;
 use super::tracks::{Question, Tracks};
@@ -66,6 +67,19 @@ pub(super) struct Progress {
 impl Progress {
     fn since_arrival_ms(&self) -> f64 {
         self.now.saturating_duration_since(self.arrived).as_secs_f64() * 1e3
+    }
+}
+
+/// An answer while it streams: what its text goes through, and what goes with it.
+struct Answer<'a> {
+    line: Trimmer,
+    guard: Guard<'a>,
+    tracks: Tracks<'a>,
+}
+
+impl<'a> Answer<'a> {
+    fn new(runner: &'a Runner) -> Self {
+        Self { line: Trimmer::default(), guard: Guard::new(runner), tracks: Tracks::new(runner) }
     }
 }
 
@@ -145,6 +159,10 @@ impl Runner {
 
     /// Generates the line and streams it.
     async fn answer(&self, progress: &mut Progress, events: &mpsc::Sender<Item>) -> Result<Ending, Gone> {
+        if !Guard::lets_in(self).await {
+            self.start(progress, &[], events).await?;
+            return Ok(Ending::Line { reason: DoneReason::Blocked, fallback: false });
+        }
         let prompt = match self.prompt().await {
             Ok((prompt, recalled)) => {
                 progress.recalled = recalled;
@@ -163,9 +181,9 @@ impl Runner {
         };
         match self.turns.engine.generate(request) {
             Ok(generation) => {
-                let mut tracks = Tracks::new(self);
-                let ending = self.stream(generation, &mut tracks, progress, events).await;
-                progress.felt = tracks.feeling().cloned();
+                let mut answer = Answer::new(self);
+                let ending = self.stream(generation, &mut answer, progress, events).await;
+                progress.felt = answer.tracks.feeling().cloned();
                 ending
             }
             Err(error @ EngineError::Overloaded { .. }) => self.overloaded(error, progress, events).await,
@@ -185,21 +203,20 @@ impl Runner {
     async fn stream(
         &self,
         mut generation: Generation,
-        tracks: &mut Tracks<'_>,
+        answer: &mut Answer<'_>,
         progress: &mut Progress,
         events: &mpsc::Sender<Item>,
     ) -> Result<Ending, Gone> {
         // Behind the line, and in the same step if there is room.
-        tracks.ask();
-        let mut line = Trimmer::default();
+        answer.tracks.ask();
         loop {
             let mut event = tokio::select! {
                 biased;
                 () = self.state.cancelled.cancelled() => return Ok(Ending::Cancelled),
                 () = events.closed() => return Err(Gone),
-                Some(answer) = tracks.next(), if tracks.is_waiting() => {
-                    tracks.answered(answer);
-                    self.tell(tracks, progress, events).await?;
+                Some(choice) = answer.tracks.next(), if answer.tracks.is_waiting() => {
+                    answer.tracks.answered(choice);
+                    self.tell(&mut answer.tracks, progress, events).await?;
                     continue;
                 }
                 event = generation.next() => event,
@@ -207,9 +224,9 @@ impl Runner {
             progress.now = Instant::now();
             // What is there already comes with it. A cancel that comes meanwhile lets no text through either.
             for taken in 1.. {
-                if let Some(ending) = self.take(event, &mut line, tracks, progress, events).await? {
+                if let Some(ending) = self.take(event, answer, progress, events).await? {
                     if matches!(ending, Ending::Line { fallback: false, .. }) {
-                        return self.finish(ending, tracks, progress, events).await;
+                        return self.finish(ending, &mut answer.tracks, progress, events).await;
                     }
                     return Ok(ending);
                 }
@@ -290,8 +307,7 @@ impl Runner {
     async fn take(
         &self,
         event: Option<Event>,
-        line: &mut Trimmer,
-        tracks: &mut Tracks<'_>,
+        answer: &mut Answer<'_>,
         progress: &mut Progress,
         events: &mpsc::Sender<Item>,
     ) -> Result<Option<Ending>, Gone> {
@@ -301,18 +317,18 @@ impl Runner {
                 progress.usage.cached_tokens = cached_tokens;
                 progress.usage.queue_ms = progress.since_arrival_ms();
                 self.start(progress, &self.used, events).await?;
-                self.tell(tracks, progress, events).await?;
+                self.tell(&mut answer.tracks, progress, events).await?;
             }
             Some(Event::Text { text, tokens }) => {
                 if progress.usage.generated_tokens == 0 {
                     progress.usage.first_token_ms = progress.since_arrival_ms();
                 }
                 progress.usage.generated_tokens += tokens;
-                if let Some(text) = line.push(text, tokens) {
-                    let spoken = text.clone();
-                    self.delta(text, line.take_tokens(), progress, events).await?;
-                    tracks.spoken(&spoken);
-                    self.tell(tracks, progress, events).await?;
+                if let Some(text) = answer.line.push(text, tokens) {
+                    let passed = answer.guard.push(text).await;
+                    if self.pass(passed, answer, progress, events).await? {
+                        return Ok(Some(Ending::Line { reason: DoneReason::Blocked, fallback: false }));
+                    }
                 }
             }
             Some(Event::Finished { reason, usage }) => {
@@ -322,7 +338,10 @@ impl Runner {
                     first_token_ms: progress.waited_ms + usage.first_token_ms,
                     ..usage
                 };
+                let passed = answer.guard.finish().await;
+                let blocked = self.pass(passed, answer, progress, events).await?;
                 let reason = match reason {
+                    _ if blocked => DoneReason::Blocked,
                     FinishReason::Stop => DoneReason::Stop,
                     FinishReason::Length => DoneReason::Length,
                 };
@@ -337,6 +356,27 @@ impl Runner {
             None => return self.engine_failed(EngineError::Stopped, progress, events).await.map(Some),
         }
         Ok(None)
+    }
+
+    /// Sends what the guard has let through; tells whether the line ends there.
+    async fn pass(
+        &self,
+        passed: Passed,
+        answer: &mut Answer<'_>,
+        progress: &Progress,
+        events: &mpsc::Sender<Item>,
+    ) -> Result<bool, Gone> {
+        let Passed { text, blocked } = passed;
+        if !text.is_empty() {
+            let spoken = text.clone();
+            self.delta(text, answer.line.take_tokens(), progress, events).await?;
+            answer.tracks.spoken(&spoken);
+            self.tell(&mut answer.tracks, progress, events).await?;
+        }
+        if blocked {
+            tracing::info!(npc = self.say.npc, turn = self.say.turn, "an answer was blocked");
+        }
+        Ok(blocked)
     }
 
     async fn start(
@@ -501,7 +541,7 @@ mod tests {
         let join = NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality: None };
         npcs.join(&join, true).await.unwrap();
         let script = Script::start(&config.engine).unwrap();
-        let turns = Turns::new(script, npcs, history, config.turn, config.npc);
+        let turns = Turns::new(script, npcs, history, &config).unwrap();
         let mut events = turns
             .say(Say {
                 player: "anna".into(),

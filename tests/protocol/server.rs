@@ -109,7 +109,7 @@ impl TestServer {
         let history = History::open(data.path(), &config.history, limits).unwrap();
         let packs = Arc::new(Packs::load(None).unwrap());
         let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&history)));
-        let turns = Turns::new(engine, Arc::clone(&npcs), history, config.turn.clone(), config.npc.clone());
+        let turns = Turns::new(engine, Arc::clone(&npcs), history, &config).unwrap();
         let auth = Arc::new(Authenticator::new(&config.auth).unwrap());
         let tls = Tls::load(&config.server).unwrap();
         let gateway = Gateway::new(config, auth, turns, npcs, kind);

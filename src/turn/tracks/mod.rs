@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 pub(super) use self::ask::{Question, names};
-use self::sentences::Sentences;
+pub(super) use self::sentences::Sentences;
 use super::run::Runner;
 use super::{Say, TurnEvent, prompt};
 use crate::archetype::Task;

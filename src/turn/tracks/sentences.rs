@@ -29,6 +29,11 @@ pub struct Sentence {
 }
 
 impl Sentences {
+    /// Characters taken so far.
+    pub fn chars(&self) -> u64 {
+        self.chars
+    }
+
     /// Takes more text; returns the sentences that are finished in it.
     pub fn push(&mut self, text: &str) -> Vec<Sentence> {
         let mut finished = Vec::new();

@@ -131,6 +131,7 @@ fn explain(error: StartError) -> anyhow::Error {
         StartError::Archive(_) => "history.postgres_url",
         // Names its settings itself.
         StartError::Warm(error) => return Usage(error.to_string()).into(),
+        StartError::Moderation(error) => return Usage(error.to_string()).into(),
         StartError::Tls(error) => return Usage(error.to_string()).into(),
         StartError::Engine(EngineError::BadModel { .. }) => "model.path",
         StartError::Engine(EngineError::BadScript { .. }) => "engine.script_file",

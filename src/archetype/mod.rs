@@ -6,6 +6,7 @@
 
 mod discover;
 mod error;
+mod face;
 mod limits;
 mod pack;
 mod task;
@@ -16,6 +17,7 @@ mod tests;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 pub use error::PackError;
+pub use face::FaceOverrides;
 pub use pack::{Pack, PackAdapter};
 pub use task::{Task, UnknownTask};
 

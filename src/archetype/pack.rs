@@ -5,7 +5,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{PackError, Task, UnknownTask, limits};
+use super::{FaceOverrides, PackError, Task, UnknownTask, limits};
 
 /// An archetype: who its characters are, how they speak, what they know, and its adapters.
 ///
@@ -28,6 +28,8 @@ pub struct Pack {
     pub mix: BTreeMap<Task, f32>,
     /// Lines that it says instead of an answer while the server is overloaded; 1 to 64.
     pub overload_lines: Vec<String>,
+    /// How its faces differ from others.
+    pub face: FaceOverrides,
     /// The adapter of each task that has one. Empty: the character runs on the base model alone.
     pub adapters: BTreeMap<Task, PackAdapter>,
     /// Versions that the file asks for; for the other tasks the highest is used.
@@ -76,6 +78,8 @@ struct File {
     #[serde(default)]
     mix: BTreeMap<String, f32>,
     #[serde(default)]
+    face: FaceOverrides,
+    #[serde(default)]
     versions: BTreeMap<String, String>,
 }
 
@@ -113,6 +117,7 @@ impl Pack {
             })?;
             pinned.insert(check.task("versions", &name)?, number);
         }
+        file.face.check().map_err(|(key, reason)| PackError::at(path, key, reason))?;
         Ok(Self {
             name: file.name,
             title: file.title,
@@ -122,6 +127,7 @@ impl Pack {
             lore: file.lore,
             mix,
             overload_lines: file.overload_lines,
+            face: file.face,
             adapters: BTreeMap::new(),
             pinned,
         })

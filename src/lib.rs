@@ -8,6 +8,7 @@ pub mod archetype;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod face;
 pub mod history;
 pub mod http;
 pub mod npc;

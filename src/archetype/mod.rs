@@ -7,6 +7,7 @@
 mod blocked;
 mod discover;
 mod error;
+mod face;
 mod limits;
 mod pack;
 mod task;
@@ -18,6 +19,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 pub use blocked::{Found, Phrases};
 pub use error::PackError;
+pub use face::FaceOverrides;
 pub use pack::{Pack, PackAdapter};
 pub use task::{Task, UnknownTask};
 

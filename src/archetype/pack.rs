@@ -6,7 +6,7 @@ use std::{
 use serde::Deserialize;
 
 use super::blocked::{self, Phrases};
-use super::{PackError, Task, UnknownTask, limits};
+use super::{FaceOverrides, PackError, Task, UnknownTask, limits};
 
 /// An archetype: who its characters are, how they speak, what they know, and its adapters.
 ///
@@ -33,6 +33,8 @@ pub struct Pack {
     pub blocked_input: Phrases,
     /// An answer ends before one of these.
     pub blocked_output: Phrases,
+    /// How its faces differ from others.
+    pub face: FaceOverrides,
     /// The adapter of each task that has one. Empty: the character runs on the base model alone.
     pub adapters: BTreeMap<Task, PackAdapter>,
     /// Versions that the file asks for; for the other tasks the highest is used.
@@ -83,6 +85,8 @@ struct File {
     #[serde(default)]
     mix: BTreeMap<String, f32>,
     #[serde(default)]
+    face: FaceOverrides,
+    #[serde(default)]
     versions: BTreeMap<String, String>,
 }
 
@@ -123,6 +127,7 @@ impl Pack {
             })?;
             pinned.insert(check.task("versions", &name)?, number);
         }
+        file.face.check().map_err(|(key, reason)| PackError::at(path, key, reason))?;
         Ok(Self {
             name: file.name,
             title: file.title,
@@ -134,6 +139,7 @@ impl Pack {
             overload_lines: file.overload_lines,
             blocked_input: Phrases::new(&input),
             blocked_output: Phrases::new(&output),
+            face: file.face,
             adapters: BTreeMap::new(),
             pinned,
         })

@@ -128,8 +128,21 @@ fn incomplete_and_misnamed_adapters_are_named() {
 }
 
 #[test]
+fn a_face_is_as_the_pack_says() {
+    let face =
+        "\n[face]\ntempo = 0.5\n[face.gains]\nAU6 = 0.0\nAU12L = 0.5\n[face.extra.anger]\nAU10 = 0.6\n";
+    let packs = load(&[("imp/pack.toml", &format!("{VALID}{face}"))]).unwrap();
+    let face = &packs.get("imp").unwrap().face;
+    assert_eq!((face.tempo, face.expressivity, face.blinks_per_minute), (0.5, 1.0, None));
+    assert_eq!((face.gains["AU6"], face.gains["AU12L"]), (0.0, 0.5));
+    assert_eq!(face.extra[&crate::wire::EmotionLabel::Anger]["AU10"], 0.6);
+    assert_eq!(load(&[("imp/pack.toml", VALID)]).unwrap().get("imp").unwrap().face, FaceOverrides::default());
+}
+
+#[test]
 fn mistakes_are_named_with_file_and_key() {
     let long = |n: usize| "x".repeat(n);
+    let face = |toml: &str| error("[mix]", &format!("[face]\n{toml}\n[mix]"));
     let cases = [
         (error("title = \"Imp\"", ""), "imp/pack.toml: missing field `title`"),
         (error("title =", "titel = \"x\"\ntitle ="), "imp/pack.toml: titel: unknown field `titel`"),
@@ -164,6 +177,29 @@ fn mistakes_are_named_with_file_and_key() {
             error("[mix]", "[versions]\npersonality = \"1\"\n[mix]"),
             "imp/pack.toml: versions.personality: it is \"1\"",
         ),
+        (face("blink = 1"), "imp/pack.toml: face.blink: unknown field `blink`"),
+        (face("expressivity = 3.0"), "imp/pack.toml: face.expressivity: it is 3, but must be from 0 to 2"),
+        (face("tempo = 0.0"), "imp/pack.toml: face.tempo: it is 0, but must be from 0.25 to 2"),
+        (face("mouth = nan"), "imp/pack.toml: face.mouth: it is NaN"),
+        (face("gaze = -1.0"), "imp/pack.toml: face.gaze: it is -1"),
+        (face("blinks_per_minute = 61.0"), "imp/pack.toml: face.blinks_per_minute: it is 61"),
+        (face("gains = { AU6 = 2.5 }"), "imp/pack.toml: face.gains.AU6: it is 2.5, but must be from 0 to 2"),
+        (
+            face("gains = { cheek = 1.0 }"),
+            "imp/pack.toml: face.gains.cheek: it must be an action unit such as",
+        ),
+        (face("gains = { AU12LL = 1.0 }"), "imp/pack.toml: face.gains.AU12LL: it must be an action unit"),
+        (face("gains = { AU123 = 1.0 }"), "imp/pack.toml: face.gains.AU123: it must be an action unit"),
+        (face("gains = { AU = 1.0 }"), "imp/pack.toml: face.gains.AU: it must be an action unit"),
+        (
+            face("extra.anger = { AU10 = 1.5 }"),
+            "imp/pack.toml: face.extra.anger.AU10: it is 1.5, but must be",
+        ),
+        (
+            face("extra.neutral = { AU10 = 1.0 }"),
+            "imp/pack.toml: face.extra.neutral: the neutral face is all",
+        ),
+        (face("extra.glee = { AU10 = 1.0 }"), "imp/pack.toml: face.extra"),
     ];
     for (error, expected) in cases {
         assert!(error.starts_with(expected), "expected {expected:?}\n     got {error:?}");

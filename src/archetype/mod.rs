@@ -4,20 +4,28 @@
 //! speaks) and, once they are trained, its adapters: `TASK/vN/adapter_config.json` and
 //! `adapter_model.safetensors`. `adapters/README.md` describes every key. Five packs are built into the binary.
 
+mod cause;
 mod discover;
 mod error;
 mod limits;
 mod pack;
+mod tables;
 mod task;
+mod traits;
 
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
+pub use cause::{Cause, UnknownCause};
 pub use error::PackError;
 pub use pack::{Pack, PackAdapter};
+pub use tables::{
+    AXES, BodyTable, Factor, GoalDef, GrowthTable, Mark, PersonalityTable, RelationshipTable, Span, Tables,
+};
 pub use task::{Task, UnknownTask};
+pub use traits::{Trait, Traits, UnknownTrait};
 
 /// The packs built into the binary: name and `pack.toml`.
 const BUILT_IN: [(&str, &str); 5] = [

@@ -5,6 +5,7 @@ use std::{
 
 use serde::Deserialize;
 
+use super::tables::{self, Tables};
 use super::{PackError, Task, UnknownTask, limits};
 
 /// An archetype: who its characters are, how they speak, what they know, and its adapters.
@@ -28,6 +29,8 @@ pub struct Pack {
     pub mix: BTreeMap<Task, f32>,
     /// Lines that it says instead of an answer while the server is overloaded; 1 to 64.
     pub overload_lines: Vec<String>,
+    /// What makes one of its characters differ from the next.
+    pub tables: Tables,
     /// The adapter of each task that has one. Empty: the character runs on the base model alone.
     pub adapters: BTreeMap<Task, PackAdapter>,
     /// Versions that the file asks for; for the other tasks the highest is used.
@@ -77,6 +80,16 @@ struct File {
     mix: BTreeMap<String, f32>,
     #[serde(default)]
     versions: BTreeMap<String, String>,
+    #[serde(default)]
+    personality: tables::PersonalityFile,
+    #[serde(default)]
+    body: tables::BodyFile,
+    #[serde(default)]
+    relationship: tables::RelationshipFile,
+    #[serde(default)]
+    growth: tables::GrowthFile,
+    #[serde(default)]
+    goals: Vec<tables::GoalFile>,
 }
 
 impl Pack {
@@ -113,7 +126,15 @@ impl Pack {
             })?;
             pinned.insert(check.task("versions", &name)?, number);
         }
+        let written = tables::Written {
+            personality: file.personality,
+            body: file.body,
+            relationship: file.relationship,
+            growth: file.growth,
+            goals: file.goals,
+        };
         Ok(Self {
+            tables: Tables::new(written, path)?,
             name: file.name,
             title: file.title,
             names: file.names,

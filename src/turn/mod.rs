@@ -112,6 +112,11 @@ impl Turns {
         Arc::new(Self { engine, npcs, history, turn, npc, registry, tasks: TaskTracker::new() })
     }
 
+    /// Who answers.
+    pub fn npcs(&self) -> &Npcs {
+        &self.npcs
+    }
+
     /// What was said, all of it.
     pub fn history(&self) -> &Arc<History> {
         &self.history

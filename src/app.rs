@@ -24,6 +24,9 @@ const HOT_CONVERSATIONS: usize = 50_000;
 /// How long turns may take to end after the engine.
 const LAST_TURNS: Duration = Duration::from_secs(5);
 
+/// How long the journal may take for what became of NPCs last.
+const LAST_CHANGES: Duration = Duration::from_secs(5);
+
 /// How long Redis may take for what happened last.
 const LAST_MEMORIES: Duration = Duration::from_secs(2);
 
@@ -176,6 +179,9 @@ impl App {
             tracing::warn!("turns were still ending when the server stopped");
         }
         let turns = self.turns;
+        if tokio::time::timeout(LAST_CHANGES, turns.npcs().close()).await.is_err() {
+            tracing::warn!("what became of NPCs in the last seconds was not stored");
+        }
         if tokio::time::timeout(LAST_MEMORIES, turns.history().warm().flush()).await.is_err() {
             tracing::warn!("the last memories were not written to Redis");
         }

@@ -5,12 +5,15 @@
 //! `adapter_model.safetensors`. `adapters/README.md` describes every key. Five packs are built into the binary.
 
 mod blocked;
+mod cause;
 mod discover;
 mod error;
 mod face;
 mod limits;
 mod pack;
+mod tables;
 mod task;
+mod traits;
 
 #[cfg(test)]
 mod tests;
@@ -18,10 +21,15 @@ mod tests;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 pub use blocked::{Found, Phrases};
+pub use cause::{Cause, UnknownCause};
 pub use error::PackError;
 pub use face::FaceOverrides;
 pub use pack::{Pack, PackAdapter};
+pub use tables::{
+    AXES, BodyTable, Factor, GoalDef, GrowthTable, Mark, PersonalityTable, RelationshipTable, Span, Tables,
+};
 pub use task::{Task, UnknownTask};
+pub use traits::{Trait, Traits, UnknownTrait};
 
 /// The packs built into the binary: name and `pack.toml`.
 const BUILT_IN: [(&str, &str); 5] = [

@@ -6,6 +6,7 @@ use std::{
 use serde::Deserialize;
 
 use super::blocked::{self, Phrases};
+use super::tables::{self, Tables};
 use super::{FaceOverrides, PackError, Task, UnknownTask, limits};
 
 /// An archetype: who its characters are, how they speak, what they know, and its adapters.
@@ -35,6 +36,8 @@ pub struct Pack {
     pub blocked_output: Phrases,
     /// How its faces differ from others.
     pub face: FaceOverrides,
+    /// What makes one of its characters differ from the next.
+    pub tables: Tables,
     /// The adapter of each task that has one. Empty: the character runs on the base model alone.
     pub adapters: BTreeMap<Task, PackAdapter>,
     /// Versions that the file asks for; for the other tasks the highest is used.
@@ -88,6 +91,16 @@ struct File {
     face: FaceOverrides,
     #[serde(default)]
     versions: BTreeMap<String, String>,
+    #[serde(default)]
+    personality: tables::PersonalityFile,
+    #[serde(default)]
+    body: tables::BodyFile,
+    #[serde(default)]
+    relationship: tables::RelationshipFile,
+    #[serde(default)]
+    growth: tables::GrowthFile,
+    #[serde(default)]
+    goals: Vec<tables::GoalFile>,
 }
 
 impl Pack {
@@ -128,7 +141,15 @@ impl Pack {
             pinned.insert(check.task("versions", &name)?, number);
         }
         file.face.check().map_err(|(key, reason)| PackError::at(path, key, reason))?;
+        let written = tables::Written {
+            personality: file.personality,
+            body: file.body,
+            relationship: file.relationship,
+            growth: file.growth,
+            goals: file.goals,
+        };
         Ok(Self {
+            tables: Tables::new(written, path)?,
             name: file.name,
             title: file.title,
             names: file.names,

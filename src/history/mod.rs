@@ -29,7 +29,7 @@ pub use hot::{Exchange, Hot, HotLimits};
 pub use journal::{Erased, Journal, JournalError, JournalStats};
 pub use memory::Memory;
 pub use migrate::{MigrationsRun, migrate_journal, migrate_postgres};
-pub use npc::{NpcRecord, NpcState};
+pub use npc::{NpcGoal, NpcGrowth, NpcMood, NpcRecord, NpcState, NpcTie};
 pub use recall::{Line, Origin, Recall, RecallStats, Recalled, tell};
 pub use record::{Body, Felt, Heard, Kind, Outcome, Record, RecordError};
 pub use transfer::{Restored, TransferError, export, restore};

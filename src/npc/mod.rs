@@ -1,22 +1,40 @@
-//! Who the NPCs are, and one mailbox for each.
+//! Who the NPCs are, what becomes of them, and one mailbox for each.
 
+mod body;
+mod draw;
+mod effect;
+mod erased;
 mod feeling;
+mod goals;
 mod mailbox;
+mod mind;
+mod personality;
+mod phrase;
 mod registry;
+mod relationship;
+mod saving;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Mutex;
 
 use self::feeling::{Mood, Temper};
 
+pub use body::{Body, MAX_SCARS, Scar, Side, Wart};
 pub use feeling::{Feeling, Probs};
+pub use goals::Goals;
 pub use mailbox::Place;
+pub use mind::{Happening, IMPORTANCE, Mind};
+pub use personality::{MAX_DRIFT, Personality};
 pub use registry::Npcs;
+pub use relationship::{MAX_PLAYERS, Relationships, Shift, toward_strangers};
 
-use crate::archetype::Pack;
+use crate::archetype::{Pack, Trait};
 use crate::history::{JournalError, NpcRecord};
 use crate::wire::{ChainInfo, ChainTask, ErrorCode, NpcInfo, NpcJoin, NpcJoined};
 
@@ -45,17 +63,30 @@ impl NpcError {
 /// An NPC.
 #[derive(Debug)]
 pub struct Npc {
+    /// What never changes of it.
     pub info: NpcInfo,
     pub pack: Arc<Pack>,
-    /// As the first join gave it; what it does comes with the NPC's mind.
+    /// As the first join gave it.
     personality: Option<BTreeMap<String, f32>>,
     /// What is left of what it felt; gone when it leaves memory.
     mood: parking_lot::Mutex<Mood>,
+    /// No guard leaves a method.
+    mind: parking_lot::Mutex<Mind>,
+    /// The store does not have the last change of the mind.
+    unsaved: AtomicBool,
+    /// Those who bring it to the store, and whose turn it is.
+    saving: AtomicUsize,
+    writing: Mutex<()>,
     mailbox: Arc<Mutex<()>>,
     waiting: AtomicUsize,
     /// Sessions that have joined.
     joined: AtomicUsize,
     last_used: AtomicU64,
+}
+
+/// Milliseconds since 1970, UTC.
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 impl Npc {
@@ -64,9 +95,13 @@ impl Npc {
         let NpcRecord { id, archetype, name, seed, state } = record;
         Self {
             info: NpcInfo { id, name, archetype, seed, ..NpcInfo::default() },
+            personality: state.personality.clone(),
+            mind: parking_lot::Mutex::new(Mind::new(seed, Arc::clone(&pack), state)),
             pack,
-            personality: state.personality,
             mood: parking_lot::Mutex::default(),
+            unsaved: AtomicBool::new(false),
+            saving: AtomicUsize::new(0),
+            writing: Mutex::default(),
             mailbox: Arc::default(),
             waiting: AtomicUsize::new(0),
             joined: AtomicUsize::new(0),
@@ -74,13 +109,27 @@ impl Npc {
         }
     }
 
+    /// Looks into its mind. Short: nobody else does meanwhile. To change it: [`Npcs::change`].
+    pub fn read<T>(&self, look: impl FnOnce(&Mind) -> T) -> T {
+        look(&self.mind.lock())
+    }
+
+    /// To be stored, as it is now.
+    fn record(&self) -> NpcRecord {
+        let NpcInfo { id, name, archetype, seed, .. } = &self.info;
+        let state = self.mind.lock().to_state(self.personality.clone());
+        NpcRecord { id: id.clone(), archetype: archetype.clone(), name: name.clone(), seed: *seed, state }
+    }
+
     /// What it feels where the model says `probs`, at a time in milliseconds since 1970.
     pub fn feel(&self, probs: Probs, at_ms: u64) -> Feeling {
         self.mood.lock().feel(probs, Temper::default(), at_ms)
     }
 
+    /// Whether it may be forgotten: it comes back from the store.
     fn is_unused(&self) -> bool {
-        self.joined.load(Ordering::Acquire) == 0 && self.waiting.load(Ordering::Acquire) == 0
+        let users = [&self.joined, &self.waiting, &self.saving];
+        users.iter().all(|count| count.load(Ordering::Acquire) == 0) && !self.unsaved.load(Ordering::Acquire)
     }
 
     /// What its answers are made with.
@@ -97,13 +146,20 @@ impl Npc {
         ChainInfo { archetype: self.pack.name.clone(), generic: tasks.is_empty(), tasks, services: None }
     }
 
-    /// What those who join it are told.
+    /// What everybody is told who joins it; what it thinks of whom is for them alone.
     pub fn told(&self) -> NpcJoined {
-        NpcJoined { npc: self.info.clone(), relationship: None, face: None, chain: self.chain() }
+        let npc = self.read(|mind| NpcInfo {
+            personality: Some(mind.personality().values().by_key()),
+            body: Some(mind.body().to_map()),
+            goals: Some(mind.goals(now_ms())),
+            ..self.info.clone()
+        });
+        NpcJoined { npc, relationship: None, face: None, chain: self.chain() }
     }
 
     /// Checks that a join's definition, where it gives one, is this NPC's.
     fn check(&self, join: &NpcJoin) -> Result<(), NpcError> {
+        check_traits(join)?;
         let differs = |field| {
             Err(NpcError {
                 code: ErrorCode::BadPayload,
@@ -125,4 +181,15 @@ impl Npc {
         }
         Ok(())
     }
+}
+
+/// Checks that the traits that a join gives are among the fifty.
+fn check_traits(join: &NpcJoin) -> Result<(), NpcError> {
+    let mut keys = join.personality.iter().flatten().map(|(key, _)| key);
+    let Some(unknown) = keys.find(|key| key.parse::<Trait>().is_err()) else { return Ok(()) };
+    let message = format!(
+        "personality: there is no trait {unknown:?}; there are fifty, such as \"neo_trust\", and the server's \
+         documentation lists them"
+    );
+    Err(NpcError::of(ErrorCode::BadPayload, "personality", message))
 }

@@ -7,12 +7,15 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, MutexGuard};
+use uuid::Uuid;
 
-use super::{Npc, NpcError};
+use super::erased::Erasures;
+use super::saving::Saver;
+use super::{Happening, Mind, Npc, NpcError, check_traits, now_ms};
 use crate::archetype::{Pack, Packs};
 use crate::config;
-use crate::history::{History, NpcRecord, NpcState};
-use crate::wire::{ErrorCode, NpcJoin, NpcJoined};
+use crate::history::{History, JournalError, NpcRecord, NpcState};
+use crate::wire::{ErrorCode, NpcJoin, NpcJoined, Relationship};
 
 /// So many NPCs can be fetched or made at the same time.
 const LOCKS: usize = 64;
@@ -28,12 +31,25 @@ pub struct Npcs {
     /// Held while an NPC is fetched or made, by its id: of two who make one, the first decides who it is.
     making: [Mutex<()>; LOCKS],
     clock: AtomicU64,
+    saver: Saver,
+    erasures: Erasures,
 }
 
 impl Npcs {
     pub fn new(packs: Arc<Packs>, config: config::Npc, history: Arc<History>) -> Self {
         let making = std::array::from_fn(|_| Mutex::default());
-        Self { packs, config, history, map: DashMap::new(), making, clock: AtomicU64::new(0) }
+        let saver = Saver::new(Arc::clone(&history));
+        let erasures = Erasures::default();
+        Self {
+            packs,
+            config,
+            history,
+            map: DashMap::new(),
+            making,
+            clock: AtomicU64::new(0),
+            saver,
+            erasures,
+        }
     }
 
     /// Meets an NPC, and makes it if it is new and `may_create`. A new one is on the disk when this returns.
@@ -47,6 +63,8 @@ impl Npcs {
             return joined;
         }
         let _making = self.lock(&join.npc).await;
+        // Who is erased meanwhile is not brought back by it.
+        let _still = self.saver.still().await;
         if let Some(joined) = self.meet(join) {
             return joined;
         }
@@ -58,9 +76,10 @@ impl Npcs {
             let (record, pack) = self.create(join, may_create)?;
             // Nobody is forgotten, and nothing is written, for an NPC that will not be.
             self.make_room()?;
-            let stored = self.history.journal().put_npc(&record).await;
+            let npc = Npc::new(record, pack);
+            let stored = self.history.journal().put_npc(&npc.record()).await;
             stored.map_err(|error| NpcError::storage(&join.npc, &error))?;
-            Npc::new(record, pack)
+            npc
         };
         npc.joined.fetch_add(1, Ordering::AcqRel);
         npc.last_used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
@@ -109,6 +128,82 @@ impl Npcs {
         }
     }
 
+    /// What an NPC that is in memory thinks of a player.
+    pub fn relationship(&self, id: &str, player: &str) -> Option<Relationship> {
+        self.map.get(id).map(|npc| npc.read(|mind| mind.relationship(player, now_ms())))
+    }
+
+    /// Changes an NPC's mind. It is stored in the background within about a second, or later if the store cannot be
+    /// written; until then it stays in memory. Call it only while something keeps the NPC there: a session that has joined,
+    /// or a line's place.
+    pub fn change<T>(&self, npc: &Arc<Npc>, change: impl FnOnce(&mut Mind) -> T) -> T {
+        let changed = change(&mut npc.mind.lock());
+        self.saver.save(npc);
+        changed
+    }
+
+    /// Something has happened to an NPC, wherever it is: what it becomes by it is stored when this returns, if it can be.
+    /// `record`: the id under which the history has it.
+    ///
+    /// # Errors
+    /// [`JournalError`]: the NPC is not in memory and cannot be read or stored.
+    pub async fn happen(&self, id: &str, record: Uuid, what: &Happening) -> Result<(), JournalError> {
+        let change = |mind: &mut Mind| {
+            // It may have been on its way while its player was erased.
+            if !self.erasures.covers(&what.player, record) {
+                mind.happen(what);
+            }
+        };
+        // Kept from being forgotten before the change is noted.
+        let here = || {
+            self.map.get(id).map(|npc| {
+                self.change(&npc, change);
+                Arc::clone(&npc)
+            })
+        };
+        let mut changed = here();
+        if changed.is_none() {
+            let _making = self.lock(id).await;
+            let _still = self.saver.still().await;
+            changed = here();
+            if changed.is_none() {
+                return self.happen_in_store(id, change).await;
+            }
+        }
+        if let Some(npc) = changed {
+            self.saver.save_now(&npc).await;
+        }
+        Ok(())
+    }
+
+    /// Changes an NPC that is not in memory.
+    async fn happen_in_store(&self, id: &str, change: impl FnOnce(&mut Mind)) -> Result<(), JournalError> {
+        match self.stored(id).await {
+            Ok(Some(npc)) => {
+                change(&mut npc.mind.lock());
+                self.history.journal().put_npc(&npc.record()).await
+            }
+            Ok(None) => Ok(()),
+            // It has been logged.
+            Err(error) => Err(JournalError::Read(error.message)),
+        }
+    }
+
+    /// A player is erased, with everything that began before this id: no NPC in memory knows them when this returns, and what
+    /// is stored from then on does not either.
+    pub async fn forget_player(&self, player: &str, before: Uuid) {
+        self.erasures.add(player, before);
+        let _alone = self.saver.alone().await;
+        for npc in &self.map {
+            npc.mind.lock().forget(player);
+        }
+    }
+
+    /// Stores what is not yet. Nothing that changes later is.
+    pub async fn close(&self) {
+        self.saver.close().await;
+    }
+
     async fn lock(&self, id: &str) -> MutexGuard<'_, ()> {
         // Any digest would do.
         let lock = default_seed(id) % LOCKS as u64;
@@ -125,7 +220,9 @@ impl Npcs {
                 format!("npc {id:?} is of archetype {archetype:?}, and there is no pack for it any more");
             NpcError::of(ErrorCode::UnknownArchetype, "npc", message)
         })?;
-        Ok(Some(Npc::new(record, Arc::clone(pack))))
+        let npc = Npc::new(record, Arc::clone(pack));
+        self.erasures.take_out_of(&mut npc.mind.lock());
+        Ok(Some(npc))
     }
 
     /// The pack of an NPC that is to be made, if it may be.
@@ -151,6 +248,7 @@ impl Npcs {
 
     fn create(&self, join: &NpcJoin, may_create: bool) -> Result<(NpcRecord, Arc<Pack>), NpcError> {
         let pack = self.pack_of_new(join, may_create)?;
+        check_traits(join)?;
         let seed = join.seed.unwrap_or_else(|| default_seed(&join.npc));
         let name = match &join.name {
             Some(name) => name.clone(),

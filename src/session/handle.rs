@@ -36,7 +36,9 @@ pub async fn join(
         }));
     }
     let may_create = session.pass.rights().create;
-    let joined = gateway.npcs.join(&join, may_create).await.map_err(|error| npc_refused(error, &join.npc))?;
+    let mut joined =
+        gateway.npcs.join(&join, may_create).await.map_err(|error| npc_refused(error, &join.npc))?;
+    joined.relationship = gateway.npcs.relationship(&join.npc, &session.player.name);
     if known || !session.joined(join.npc.clone()) {
         // The NPC counts every join, and this session is counted already, or is over.
         gateway.npcs.leave(&join.npc);

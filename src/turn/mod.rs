@@ -147,6 +147,11 @@ impl Turns {
         &self.missed
     }
 
+    /// Who answers.
+    pub fn npcs(&self) -> &Npcs {
+        &self.npcs
+    }
+
     /// What was said, all of it.
     pub fn history(&self) -> &Arc<History> {
         &self.history

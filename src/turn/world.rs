@@ -3,7 +3,7 @@
 use super::keep::{now_ms, unwritable};
 use super::{TurnError, Turns};
 use crate::history::{Body, Heard, HistoryError, Kind, Outcome, Record};
-use crate::npc::NpcError;
+use crate::npc::{Happening, NpcError};
 use crate::wire::{ActionResult, ErrorCode, Event, EventKind, EventRecorded};
 
 use uuid::Uuid;
@@ -32,20 +32,34 @@ impl Turns {
         let found = self.npcs.find(&npc).await?.ok_or_else(|| {
             TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {npc:?}")).field("npc")
         })?;
+        let what = Happening {
+            kind,
+            player: player.to_owned(),
+            event: id.clone(),
+            text: text.clone(),
+            importance,
+            at_ms: now_ms(),
+        };
         let body = Body {
             session: Some(session),
             witnesses: witnesses.unwrap_or_default(),
             event: Some(kind),
             importance,
-            ..Body::happened(&id, &found.info.archetype, text, now_ms())
+            ..Body::happened(&id, &found.info.archetype, text, what.at_ms)
         };
         let kind = match kind {
             EventKind::Injury => Kind::Injury,
             EventKind::Gift => Kind::Gift,
             EventKind::Threat | EventKind::Witness | EventKind::Custom => Kind::Event,
         };
-        let interaction = self.tell(player, npc, kind, body).await?;
-        Ok(EventRecorded { event: Some(id), interaction })
+        let told = self.tell(player, npc, kind, body).await?;
+        if told.is_new
+            && let Err(error) = self.npcs.happen(&found.info.id, told.id, &what).await
+        {
+            // The event stands; what it would have made of the NPC does not.
+            tracing::error!(npc = found.info.id, %error, "an event has not changed its NPC");
+        }
+        Ok(EventRecorded { event: Some(id), interaction: told.id.to_string() })
     }
 
     /// Stores what became of an action of a turn that runs, or ended in the last 120 s; it is on the disk when this
@@ -67,15 +81,17 @@ impl Turns {
             outcome: Some(Outcome { action, ok, reason }),
             ..Body::happened(&turn, &archetype, String::new(), now_ms())
         };
-        let interaction = self.tell(player, state.npc.clone(), Kind::Action, body).await?;
-        Ok(EventRecorded { event: None, interaction })
+        let told = self.tell(player, state.npc.clone(), Kind::Action, body).await?;
+        Ok(EventRecorded { event: None, interaction: told.id.to_string() })
     }
 
-    /// The id of the stored record.
-    async fn tell(&self, player: &str, npc: String, kind: Kind, body: Body) -> Result<String, TurnError> {
+    /// Stores it, unless it is stored already.
+    async fn tell(&self, player: &str, npc: String, kind: Kind, body: Body) -> Result<Told, TurnError> {
         let heard = Heard { said: String::new(), chars: None };
-        let record = Record { id: Uuid::now_v7(), kind, npc, player: player.to_owned(), heard, body };
-        Ok(self.history.tell(record).await.map_err(unstored)?.id.to_string())
+        let id = Uuid::now_v7();
+        let record = Record { id, kind, npc, player: player.to_owned(), heard, body };
+        let told = self.history.tell(record).await.map_err(unstored)?;
+        Ok(Told { id: told.id, is_new: told.id == id })
     }
 }
 
@@ -84,4 +100,11 @@ impl Turns {
 pub(super) fn unstored(error: HistoryError) -> TurnError {
     tracing::error!(%error, "what happened could not be stored");
     TurnError { message: "what happened cannot be stored now; try again".into(), ..unwritable() }
+}
+
+/// What is stored now.
+struct Told {
+    id: Uuid,
+    /// And was not before.
+    is_new: bool,
 }

@@ -5,6 +5,7 @@ mod erase;
 mod gateway;
 mod kill;
 mod memory;
+mod minds;
 mod restart;
 mod trouble;
 mod world;

@@ -10,7 +10,7 @@ use super::npcs::NpcRow;
 use super::places::PlaceRow;
 use super::row::Row;
 use super::schema::{conversations, interactions, keys, mentions, npcs, places, tombstones};
-use super::store::{Store, write_error};
+use super::store::{Store, read_error, write_error};
 
 /// Rows that one transaction changes at most.
 const PIECE: i64 = 500;
@@ -58,6 +58,18 @@ impl Store {
         })?;
         self.has_tombstones = true;
         Ok(())
+    }
+
+    /// Who was erased, with everything that began before which id.
+    pub fn erased(&mut self) -> Result<Vec<(String, Uuid)>, JournalError> {
+        let rows: Vec<(String, Vec<u8>)> = tombstones::table
+            .select((tombstones::player, tombstones::before))
+            .load(&mut self.connection)
+            .map_err(read_error)?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(player, before)| Some((player, Uuid::from_slice(&before).ok()?)))
+            .collect())
     }
 
     /// Takes out some of what there is of a player from before this id. To be repeated until it finds nothing.
@@ -173,7 +185,7 @@ fn forget(connection: &mut SqliteConnection, player: &str) -> QueryResult<(usize
     let mut changed = 0;
     for row in rows {
         let forgotten = row.npc().and_then(|mut npc| {
-            let knew = npc.state.relationships.remove(player).is_some();
+            let knew = npc.state.forget(player);
             Ok(if knew { Some(NpcRow::new(&npc)?) } else { None })
         });
         match forgotten {

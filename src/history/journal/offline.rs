@@ -93,10 +93,15 @@ impl Intake {
         self.store.npc(id)
     }
 
+    /// Without what it has of players who were erased since.
+    ///
     /// # Errors
     /// [`JournalError`].
-    pub fn put_npc(&mut self, npc: &NpcRecord) -> Result<(), JournalError> {
-        let row = NpcRow::new(npc)?;
+    pub fn put_npc(&mut self, mut npc: NpcRecord) -> Result<(), JournalError> {
+        for (player, before) in self.store.erased()? {
+            npc.state.forget_until(&player, (before.as_u128() >> 80) as u64);
+        }
+        let row = NpcRow::new(&npc)?;
         self.store.write(&Batch { npcs: vec![&row], ..Batch::default() }).map(drop)
     }
 

@@ -44,8 +44,9 @@ pub fn restore(data: &Path, config: &config::History, file: &Path) -> Result<Res
         if let Some((field, _)) = fields.into_iter().find(|(_, differs)| *differs) {
             return Err(TransferError::Other { npc: npc.id, field });
         }
+    } else {
+        intake.put_npc(npc.clone())?;
     }
-    intake.put_npc(&npc)?;
     let mut restored = Restored::default();
     let mut batch = Vec::with_capacity(BATCH);
     let mut put = |batch: &mut Vec<Record>| {

@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::*;
 use crate::config::{self, Config};
-use crate::history::journal::{Intake, Snapshot};
+use crate::history::journal::{Intake, Journal, Snapshot};
 use crate::history::npc::tests::npc;
 use crate::history::record::tests::record;
 use crate::history::record::{Heard, Kind, Outcome, Record};
@@ -27,8 +28,8 @@ fn stored() -> (TempDir, Vec<Record>) {
     records[3].body.outcome = Some(Outcome { action: "a".into(), ok: false, reason: None });
     records[4].body.witnesses = vec!["mina".into()];
     let mut intake = intake(data.path());
-    intake.put_npc(&npc("n")).unwrap();
-    intake.put_npc(&npc("other")).unwrap();
+    intake.put_npc(npc("n")).unwrap();
+    intake.put_npc(npc("other")).unwrap();
     intake.put(&records).unwrap();
     intake.put(&[record("other", "anna", "t")]).unwrap();
     (data, records)
@@ -70,6 +71,32 @@ fn what_was_exported_is_restored_once() {
     assert_eq!(again, Restored { interactions: 0, known: 1203, erased: 0 });
     assert_eq!(all(fresh.path(), "n").len(), 1203);
     assert_eq!(exported(fresh.path()), exported(data.path()));
+}
+
+#[tokio::test]
+async fn who_was_erased_does_not_come_back_with_an_npc() {
+    let (data, _) = stored();
+    let path = file(data.path(), &exported(data.path()));
+    let fresh = tempfile::tempdir().unwrap();
+    let journal = Journal::open(fresh.path(), &settings()).unwrap();
+    journal.erase("anna", Uuid::now_v7()).await.unwrap();
+    drop(journal);
+    assert_eq!(restore(fresh.path(), &settings(), &path).unwrap().erased, 1203);
+    let mut known = npc("n");
+    assert!(known.state.forget("anna"));
+    assert_eq!(Snapshot::open(fresh.path()).unwrap().npc("n").unwrap(), Some(known));
+}
+
+#[test]
+fn an_npc_that_is_there_stays_as_it_is() {
+    let (data, _) = stored();
+    let path = file(data.path(), &exported(data.path()));
+    let fresh = tempfile::tempdir().unwrap();
+    let mut later = npc("n");
+    later.state.counts = [("gift".to_owned(), 9)].into();
+    intake(fresh.path()).put_npc(later.clone()).unwrap();
+    restore(fresh.path(), &settings(), &path).unwrap();
+    assert_eq!(Snapshot::open(fresh.path()).unwrap().npc("n").unwrap(), Some(later));
 }
 
 #[test]
@@ -117,7 +144,7 @@ fn who_cannot_be_exported_or_restored_is_named() {
     );
     let mut other = npc("n");
     other.seed = 1;
-    intake(fresh.path()).put_npc(&other).unwrap();
+    intake(fresh.path()).put_npc(other).unwrap();
     let error = restore(fresh.path(), &settings(), &path).unwrap_err();
     assert_eq!(error.to_string(), "npc \"n\" exists with another seed");
     let running = intake(data.path());

@@ -125,25 +125,39 @@ async fn npcs_are_in_postgres_as_they_are() {
     let gateway = Gateway::start(data.path(), &[QUICK.as_slice(), &[&setting]].concat());
     let mut client = Client::identified(&gateway.address, "anna").await.unwrap();
     let seed = u64::MAX;
-    let lucy =
-        json!({"npc": "lucy", "archetype": "lich", "seed": seed, "personality": {"b": 0.5, "a": -0.25}});
+    let lucy = json!({"npc": "lucy", "archetype": "lich", "seed": seed, "personality": {"neo_anger": 0.5, "dark_sadism": -0.25}});
+    let mut told = Vec::new();
     for join in [lucy, json!({"npc": "mina", "archetype": "ghoul"})] {
         client.send("npc.join", join).await.unwrap();
-        client.until("npc.joined").await.unwrap();
+        told.push(client.until("npc.joined").await.unwrap()["npc"].clone());
     }
-    let query = "SELECT archetype, personality_vector, meta_data ->> 'seed' FROM npcs ORDER BY id";
+    let gift = json!({"npc": "lucy", "event": "e", "kind": "gift", "text": "A book.", "importance": 1.0});
+    client.send("event", gift).await.unwrap();
+    client.until("event.recorded").await.unwrap();
+    let query = "SELECT archetype, personality_vector, meta_data ->> 'seed', meta_data ->> 'body', goal_stack::text, \
+                 relationships ->> 'anna', stats ->> 'gift' FROM npcs ORDER BY id";
     let start = std::time::Instant::now();
     let rows = loop {
         // First the tables have to be made.
         let rows = archive.client.query(query, &[]).await;
         match rows {
-            Ok(rows) if rows.len() == 2 => break rows,
+            Ok(rows) if rows.len() == 2 && rows[0].get::<_, Option<String>>(6).is_some() => break rows,
             rows => assert!(start.elapsed().as_secs() < 60, "{rows:?}"),
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     };
+    let parsed = |row: usize, column: usize| {
+        let text = rows[row].get::<_, Option<String>>(column).unwrap_or_default();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
     assert_eq!(rows[0].get::<_, String>(0), "lich");
-    assert_eq!(rows[0].get::<_, Vec<f32>>(1), [-0.25, 0.5]);
+    let vector = rows[0].get::<_, Vec<f32>>(1);
+    // By the names of the traits, those of the dark tetrad first, cruelty last of these.
+    assert_eq!((vector.len(), vector[3]), (50, -0.25));
     assert_eq!(rows[0].get::<_, String>(2), seed.to_string());
-    assert_eq!((rows[1].get::<_, String>(0).as_str(), rows[1].get::<_, Vec<f32>>(1)), ("ghoul", vec![]));
+    assert_eq!(parsed(0, 3), told[0]["body"]);
+    assert_eq!(parsed(0, 4).as_array().unwrap().len(), 4);
+    assert!(parsed(0, 5)["affection"].as_f64().unwrap() > 0.1);
+    assert_eq!(rows[0].get::<_, String>(6), "1");
+    assert_eq!((rows[1].get::<_, String>(0).as_str(), rows[1].get::<_, Vec<f32>>(1).len()), ("ghoul", 50));
 }

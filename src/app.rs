@@ -15,7 +15,7 @@ use crate::history::{Archive, ArchiveError, History, HistoryError, HotLimits, Jo
 use crate::http::{self, Door, Readiness, Tls, TlsError};
 use crate::npc::Npcs;
 use crate::session::{Authenticator, Gateway, KeyError};
-use crate::turn::{Hook, HookError, Turns};
+use crate::turn::{Hook, HookError, SetupError, Turns};
 use crate::wire::EngineKind;
 
 /// Conversations in the hot tier: enough for every session with a few NPCs each.
@@ -68,6 +68,9 @@ pub enum StartError {
     /// Of `moderation.url` and what belongs to it.
     #[error(transparent)]
     Moderation(#[from] HookError),
+    /// Of what turns are made with.
+    #[error(transparent)]
+    Turns(#[from] SetupError),
     #[error("a part of the start stopped: {0}")]
     Loader(String),
     #[error("the engine's thread ended by itself")]

@@ -16,6 +16,8 @@ pub(super) const RULE_CHARS: usize = 300;
 /// Entries of `overload_lines`, and characters of each.
 pub(super) const LINES: usize = 64;
 pub(super) const LINE_CHARS: usize = 300;
+/// Characters a second.
+pub(super) const SPEECH_RATE: std::ops::RangeInclusive<f32> = 1.0..=1000.0;
 /// Phrases in each list of `[blocked]`, and characters of each.
 pub(super) const PHRASES: usize = 256;
 pub(super) const PHRASE_CHARS: usize = 64;

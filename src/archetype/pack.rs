@@ -30,6 +30,8 @@ pub struct Pack {
     pub mix: BTreeMap<Task, f32>,
     /// Lines that it says instead of an answer while the server is overloaded; 1 to 64.
     pub overload_lines: Vec<String>,
+    /// Characters a second that it speaks; `None`: as the server's setting says. 1 to 1,000.
+    pub speech_rate: Option<f32>,
     /// A player's line with one of these is not answered.
     pub blocked_input: Phrases,
     /// An answer ends before one of these.
@@ -83,6 +85,7 @@ struct File {
     #[serde(default)]
     lore: Vec<String>,
     overload_lines: Vec<String>,
+    speech_rate: Option<f32>,
     #[serde(default)]
     blocked: blocked::File,
     #[serde(default)]
@@ -121,6 +124,10 @@ impl Pack {
         check.list("speech", &file.speech, 0, limits::RULES, limits::RULE_CHARS)?;
         check.list("lore", &file.lore, 0, limits::RULES, limits::RULE_CHARS)?;
         check.list("overload_lines", &file.overload_lines, 1, limits::LINES, limits::LINE_CHARS)?;
+        if let Some(rate) = file.speech_rate.filter(|rate| !limits::SPEECH_RATE.contains(rate)) {
+            let reason = format!("it is {rate}, but must be from 1 to 1000 characters a second");
+            return Err(PackError::at(path, "speech_rate", reason));
+        }
         let blocked::File { input, output } = file.blocked;
         check.list("blocked.input", &input, 0, limits::PHRASES, limits::PHRASE_CHARS)?;
         check.list("blocked.output", &output, 0, limits::PHRASES, limits::PHRASE_CHARS)?;
@@ -158,6 +165,7 @@ impl Pack {
             lore: file.lore,
             mix,
             overload_lines: file.overload_lines,
+            speech_rate: file.speech_rate,
             blocked_input: Phrases::new(&input),
             blocked_output: Phrases::new(&output),
             face: file.face,

@@ -31,7 +31,7 @@ pub use memory::Memory;
 pub use migrate::{MigrationsRun, migrate_journal, migrate_postgres};
 pub use npc::{NpcGoal, NpcGrowth, NpcMood, NpcRecord, NpcState, NpcTie};
 pub use recall::{Line, Origin, Recall, RecallStats, Recalled, tell};
-pub use record::{Body, Felt, Heard, Kind, Outcome, Record, RecordError};
+pub use record::{Body, Felt, Heard, Kind, Outcome, Record, RecordError, Tie};
 pub use transfer::{Restored, TransferError, export, restore};
 pub use warm::{Warm, WarmError, WarmState};
 

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::wire::{AdapterUse, Choice, DoneReason, EmotionLabel, EventKind, TimingInfo, TurnDone, UsageInfo};
+use crate::wire::{
+    AdapterUse, Choice, DoneReason, EmotionLabel, EventKind, RankedGoal, Relationship, TimingInfo, TurnDone,
+    UsageInfo,
+};
 
 /// Version of [`Body`] that is written. Keys that are added with a default need no new one.
 const VERSION: i32 = 1;
@@ -91,6 +94,13 @@ pub struct Felt {
     pub intensity: f32,
 }
 
+/// What an NPC thinks of a player, before a line and after it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Tie {
+    pub before: Relationship,
+    pub after: Relationship,
+}
+
 /// Everything of a record that no query asks for by itself. Keys may be added, with a default for the records that
 /// lack them; whatever else changes needs a new version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,6 +141,12 @@ pub struct Body {
     /// What the NPC felt at the end of its line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emotion: Option<Felt>,
+    /// What the NPC thought of the player.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relationship: Option<Tie>,
+    /// What the NPC wanted, the likeliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub goals: Vec<RankedGoal>,
     /// Ids of the records that the NPC remembered for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recalled: Vec<Uuid>,
@@ -221,6 +237,8 @@ impl Body {
             outcome: None,
             results: BTreeMap::new(),
             emotion: None,
+            relationship: None,
+            goals: Vec::new(),
             recalled: Vec::new(),
             importance: None,
             world_time: None,
@@ -381,6 +399,11 @@ pub(super) mod tests {
             )]
             .into(),
             emotion: Some(Felt { label: EmotionLabel::Joy, intensity: 0.5 }),
+            relationship: Some(Tie {
+                before: Relationship::default(),
+                after: Relationship { trust: 0.5, ..Relationship::default() },
+            }),
+            goals: vec![RankedGoal { id: "g".into(), text: "Feed.".into(), p: 1.0 }],
             recalled: vec![Uuid::now_v7()],
             importance: Some(0.25),
             world_time: Some("day 3".into()),

@@ -1,7 +1,8 @@
-//! What an NPC feels, and the mood that is left of it.
+//! What an NPC feels: what the model says, coloured by its mood and its temper.
 
 use std::collections::BTreeMap;
 
+use super::mind::valence;
 use crate::wire::EmotionLabel;
 
 /// So many labels there are.
@@ -12,12 +13,6 @@ pub type Probs = [f32; LABELS];
 
 /// A change of intensity that is told although the label stays.
 const SHIFT: f32 = 0.25;
-
-/// Half of a mood is gone after so many milliseconds: five minutes.
-const HALF_LIFE_MS: f64 = 300_000.0;
-
-/// How much of a feeling stays as mood.
-const GAIN: f32 = 0.5;
 
 /// A feeling.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,16 +25,25 @@ pub struct Feeling {
 }
 
 impl Feeling {
-    /// The intensity of the likeliest label l among n is `sensitivity · (p(l) − 1/n) / (1 − 1/n)`, at most 1: 0 where
-    /// all are as likely, 1 where nothing else is. Neutral has none.
-    pub fn new(probs: Probs, sensitivity: f32) -> Self {
+    /// What is felt where the model says `probs`, in a `mood` of −1 to 1, by somebody who feels everything `sensitivity`
+    /// times as strongly.
+    ///
+    /// The mood makes a feeling exp(mood · valence) times as likely, so that the best of moods makes joy some six times as
+    /// likely beside sadness as it is in none. The intensity of the likeliest label l among n is
+    /// `sensitivity · (p(l) − 1/n) / (1 − 1/n)`, at most 1: 0 where all are as likely, 1 where nothing else is. Neutral has
+    /// none.
+    pub fn new(probs: Probs, mood: f32, sensitivity: f32) -> Self {
+        let tilt = |label| libm::exp(f64::from(mood) * valence(label)) as f32;
+        let mut felt: Probs = std::array::from_fn(|i| probs[i] * tilt(EmotionLabel::ALL[i]));
+        let sum: f32 = felt.iter().sum();
+        felt = if sum > 0.0 { felt.map(|p| p / sum) } else { probs };
         let likeliest = |best: (EmotionLabel, f32), (label, p)| if p > best.1 { (label, p) } else { best };
         let (label, p) =
-            EmotionLabel::ALL.into_iter().zip(probs).fold((EmotionLabel::Neutral, 0.0), likeliest);
+            EmotionLabel::ALL.into_iter().zip(felt).fold((EmotionLabel::Neutral, 0.0), likeliest);
         let even = 1.0 / LABELS as f32;
         let strength = sensitivity * (p - even) / (1.0 - even);
         let intensity = if label == EmotionLabel::Neutral { 0.0 } else { strength.clamp(0.0, 1.0) };
-        Self { label, intensity, probs }
+        Self { label, intensity, probs: felt }
     }
 
     /// Whether it differs from the one before so much that it is to be told.
@@ -50,54 +54,6 @@ impl Feeling {
     /// By label, as clients read it.
     pub fn by_label(&self) -> BTreeMap<EmotionLabel, f32> {
         EmotionLabel::ALL.into_iter().zip(self.probs).collect()
-    }
-}
-
-/// How somebody feels.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Temper {
-    /// What intensities are multiplied with, 0.5..1.5.
-    pub sensitivity: f32,
-    /// How much of a feeling is mood, 0..0.5.
-    pub inertia: f32,
-}
-
-impl Default for Temper {
-    fn default() -> Self {
-        Self { sensitivity: 1.0, inertia: 0.2 }
-    }
-}
-
-/// What earlier feelings have left: `share` of it is `probs`, the rest is nothing in particular. It decays by half in five
-/// minutes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Mood {
-    probs: Probs,
-    share: f32,
-    /// Milliseconds since 1970, UTC.
-    at_ms: u64,
-}
-
-impl Default for Mood {
-    fn default() -> Self {
-        Self { probs: [1.0 / LABELS as f32; LABELS], share: 0.0, at_ms: 0 }
-    }
-}
-
-impl Mood {
-    /// What is felt where the model says `probs`: a part of it, `inertia · share`, is the mood, which the feeling then
-    /// shifts.
-    pub fn feel(&mut self, probs: Probs, temper: Temper, at_ms: u64) -> Feeling {
-        let age = at_ms.saturating_sub(self.at_ms) as f64;
-        let share = self.share * libm::exp2(-age / HALF_LIFE_MS) as f32;
-        let part = temper.inertia.clamp(0.0, 0.5) * share;
-        let felt: Probs = std::array::from_fn(|i| probs[i] + part * (self.probs[i] - probs[i]));
-        // The more mood there was, the less of it is new.
-        let new = GAIN / (GAIN + share);
-        self.probs = std::array::from_fn(|i| self.probs[i] + new * (felt[i] - self.probs[i]));
-        self.share = share + GAIN * (1.0 - share);
-        self.at_ms = self.at_ms.max(at_ms);
-        Feeling::new(felt, temper.sensitivity)
     }
 }
 
@@ -113,16 +69,16 @@ mod tests {
 
     #[test]
     fn what_is_certain_is_felt_wholly_and_what_is_even_not_at_all() {
-        let felt = |p, sensitivity| Feeling::new(probs(EmotionLabel::Fear, p), sensitivity).intensity;
+        let felt = |p, sensitivity| Feeling::new(probs(EmotionLabel::Fear, p), 0.0, sensitivity).intensity;
         assert_eq!([felt(1.0, 1.0), felt(1.0, 0.5), felt(1.0, 1.5)], [1.0, 0.5, 1.0]);
         assert!(felt(0.126, 1.0) < 0.01);
-        let neutral = Feeling::new(probs(EmotionLabel::Neutral, 1.0), 1.0);
+        let neutral = Feeling::new(probs(EmotionLabel::Neutral, 1.0), 0.0, 1.0);
         assert_eq!((neutral.label, neutral.intensity), (EmotionLabel::Neutral, 0.0));
     }
 
     #[test]
     fn another_label_or_much_more_of_it_is_a_shift() {
-        let feel = |label, p| Feeling::new(probs(label, p), 1.0);
+        let feel = |label, p| Feeling::new(probs(label, p), 0.0, 1.0);
         let little = feel(EmotionLabel::Joy, 0.4);
         assert!(!feel(EmotionLabel::Joy, 0.5).is_shift_from(&little));
         assert!(feel(EmotionLabel::Joy, 0.9).is_shift_from(&little));
@@ -131,33 +87,15 @@ mod tests {
     }
 
     #[test]
-    fn a_mood_colours_what_is_felt_and_goes() {
-        let (temper, minute) = (Temper { sensitivity: 1.0, inertia: 0.5 }, 60_000);
-        let mut mood = Mood::default();
-        let first = mood.feel(probs(EmotionLabel::Anger, 0.9), temper, minute);
-        assert_eq!(first.probs, probs(EmotionLabel::Anger, 0.9), "there was none before");
-        let calm = probs(EmotionLabel::Joy, 0.5);
-        let anger = |mut mood: Mood, at| mood.feel(calm, temper, at).by_label()[&EmotionLabel::Anger];
-        let even = Feeling::new(calm, 1.0).by_label()[&EmotionLabel::Anger];
-        let (soon, later, next_day) =
-            (anger(mood, minute), anger(mood, 6 * minute), anger(mood, 1500 * minute));
-        assert!(soon > later && later > next_day, "{soon} {later} {next_day}");
-        assert!((next_day - even).abs() < 1e-6);
-        let clock_went_back = mood.feel(calm, temper, 0);
-        assert!((clock_went_back.probs.iter().sum::<f32>() - 1.0).abs() < 1e-5);
-    }
-
-    #[test]
-    fn however_often_it_is_asked_it_stays_a_distribution() {
-        let mut mood = Mood::default();
-        for i in 0..1000_u64 {
-            let label = EmotionLabel::ALL[i as usize * 5 % LABELS];
-            let feeling = mood.feel(probs(label, 0.8), Temper::default(), i * 7919 % 500_000);
-            assert!(
-                (feeling.probs.iter().sum::<f32>() - 1.0).abs() < 1e-4
-                    && feeling.probs.iter().all(|p| *p >= 0.0)
-            );
-            assert!((0.0..=1.0).contains(&mood.share), "{mood:?}");
+    fn a_mood_colours_what_is_felt() {
+        let even = [1.0 / LABELS as f32; LABELS];
+        let in_mood = |mood| Feeling::new(even, mood, 1.0);
+        assert_eq!(in_mood(1.0).label, EmotionLabel::Joy);
+        assert!(matches!(in_mood(-1.0).label, EmotionLabel::Sadness | EmotionLabel::Fear));
+        let of = |mood, label| in_mood(mood).by_label()[&label];
+        assert!(of(1.0, EmotionLabel::Joy) / of(1.0, EmotionLabel::Sadness) > 5.0);
+        for mood in [-1.0, -0.3, 0.0, 0.7] {
+            assert!((in_mood(mood).probs.iter().sum::<f32>() - 1.0).abs() < 1e-5);
         }
     }
 }

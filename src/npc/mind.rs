@@ -214,7 +214,7 @@ impl Mind {
 }
 
 /// Whether a feeling is pleasant, −1 to 1.
-const fn valence(label: EmotionLabel) -> f64 {
+pub(super) const fn valence(label: EmotionLabel) -> f64 {
     match label {
         EmotionLabel::Neutral => 0.0,
         EmotionLabel::Joy => 1.0,

@@ -23,8 +23,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Mutex;
 
-use self::feeling::{Mood, Temper};
-
 pub use body::{Body, MAX_SCARS, Scar, Side, Wart};
 pub use feeling::{Feeling, Probs};
 pub use goals::Goals;
@@ -68,8 +66,6 @@ pub struct Npc {
     pub pack: Arc<Pack>,
     /// As the first join gave it.
     personality: Option<BTreeMap<String, f32>>,
-    /// What is left of what it felt; gone when it leaves memory.
-    mood: parking_lot::Mutex<Mood>,
     /// No guard leaves a method.
     mind: parking_lot::Mutex<Mind>,
     /// The store does not have the last change of the mind.
@@ -98,7 +94,6 @@ impl Npc {
             personality: state.personality.clone(),
             mind: parking_lot::Mutex::new(Mind::new(seed, Arc::clone(&pack), state)),
             pack,
-            mood: parking_lot::Mutex::default(),
             unsaved: AtomicBool::new(false),
             saving: AtomicUsize::new(0),
             writing: Mutex::default(),
@@ -122,8 +117,9 @@ impl Npc {
     }
 
     /// What it feels where the model says `probs`, at a time in milliseconds since 1970.
-    pub fn feel(&self, probs: Probs, at_ms: u64) -> Feeling {
-        self.mood.lock().feel(probs, Temper::default(), at_ms)
+    pub fn feels(&self, probs: Probs, at_ms: u64) -> Feeling {
+        let (mood, sensitivity) = self.read(|mind| (mind.mood(at_ms), mind.personality().intensity()));
+        Feeling::new(probs, mood, sensitivity)
     }
 
     /// Whether it may be forgotten: it comes back from the store.

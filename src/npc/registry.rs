@@ -100,6 +100,11 @@ impl Npcs {
         }))
     }
 
+    /// The packs that NPCs are made of.
+    pub fn packs(&self) -> &Packs {
+        &self.packs
+    }
+
     /// A session that had joined leaves.
     pub fn leave(&self, id: &str) {
         if let Some(npc) = self.map.get(id) {

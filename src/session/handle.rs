@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::gateway::Gateway;
-use super::relay::{Carried, Relay};
+use super::relay::{self, Carried, Relay};
 use super::state::{Session, TurnPlace};
 use crate::npc::NpcError;
 use crate::turn::{self, Say};
@@ -38,6 +38,7 @@ pub async fn join(
     let may_create = session.pass.rights().create;
     let mut joined =
         gateway.npcs.join(&join, may_create).await.map_err(|error| npc_refused(error, &join.npc))?;
+    joined.face = gateway.turns.face();
     joined.relationship = gateway.npcs.relationship(&join.npc, &session.player.name);
     if known || !session.joined(join.npc.clone()) {
         // The NPC counts every join, and this session is counted already, or is over.
@@ -215,7 +216,7 @@ pub fn cancel(
             Ok(())
         }
         (Ok(Some(answer)), None) => {
-            session.send(&ServerFrame::TurnCancelled(answer), cid);
+            relay::tell_cut(session, answer, cid);
             Ok(())
         }
         (Err(error), relay) => {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::gateway::Gateway;
 use super::state::{Outgoing, Session, TurnPlace};
-use crate::turn::{TurnEvent, TurnEvents, Turns};
+use crate::turn::{Cut, TurnEvent, TurnEvents, Turns};
 use crate::wire::{Cid, ErrorCode, ErrorPayload, ServerFrame, TurnCancelled};
 
 /// The turns that are being carried, by player and turn id. One id may name a turn with each of several NPCs.
@@ -70,7 +70,7 @@ struct Cancels {
     /// Answered by the turn's `Cancelled`.
     waiting: Vec<Reply>,
     /// Came after the turn's end, but before everything of the turn was sent: answered after that.
-    late: Vec<(Reply, TurnCancelled)>,
+    late: Vec<(Reply, Cut)>,
     /// Everything of the turn was sent.
     finished: bool,
 }
@@ -104,7 +104,7 @@ impl Relay {
 
     /// The `cancel` that was noted last by this session will not be answered by the turn. With an `answer` it
     /// is answered once everything of the turn was sent.
-    pub fn not_cancelling(&self, session: &Arc<Session>, answer: Option<TurnCancelled>) {
+    pub fn not_cancelling(&self, session: &Arc<Session>, answer: Option<Cut>) {
         let mut cancels = self.cancels.lock();
         let position = cancels.waiting.iter().rposition(|reply| Arc::ptr_eq(&reply.session, session));
         let Some(position) = position else { return };
@@ -112,7 +112,7 @@ impl Relay {
         let Some(answer) = answer else { return };
         if cancels.finished {
             drop(cancels);
-            reply.session.send(&ServerFrame::TurnCancelled(answer), reply.cid.as_ref());
+            tell_cut(&reply.session, answer, reply.cid.as_ref());
         } else {
             cancels.late.push((reply, answer));
         }
@@ -161,6 +161,9 @@ impl Relay {
                         frames.push(Outgoing::Frame(ServerFrame::TurnStarted(*started)));
                     }
                     TurnEvent::Delta(piece) => frames.push(Outgoing::Delta(piece)),
+                    TurnEvent::Face(key) => frames.push(Outgoing::Frame(ServerFrame::FaceKey(*key))),
+                    TurnEvent::Social(social) => frames.push(Outgoing::Frame(ServerFrame::Social(*social))),
+                    TurnEvent::Goal(goal) => frames.push(Outgoing::Frame(ServerFrame::Goal(*goal))),
                     TurnEvent::Emotion(emotion) => {
                         frames.push(Outgoing::Frame(ServerFrame::Emotion(*emotion)))
                     }
@@ -230,8 +233,16 @@ impl Relay {
             reply.session.send(&ServerFrame::Error(error), reply.cid.as_ref());
         }
         for (reply, answer) in late {
-            reply.session.send(&ServerFrame::TurnCancelled(answer), reply.cid.as_ref());
+            tell_cut(&reply.session, answer, reply.cid.as_ref());
         }
+    }
+}
+
+/// A turn that had ended is cut: what is taken back, and the face's way to neutral.
+pub(super) fn tell_cut(session: &Session, cut: Cut, cid: Option<&Cid>) {
+    session.send(&ServerFrame::TurnCancelled(cut.cancelled), cid);
+    if let Some(key) = cut.neutral {
+        session.send(&ServerFrame::FaceKey(key), None);
     }
 }
 

@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use uuid::Uuid;
 
 use super::keep::now_ms;
-use super::tracks::{Question, names};
+use super::tracks::{Question, goals, names};
 use super::{TurnError, Turns, mix, run};
 use crate::archetype::Task;
 use crate::engine::{Choose, Schedule};
@@ -68,12 +68,21 @@ impl Turns {
         {
             return Ok(NpcActed { npc: act.npc, act: act.act, results: record.body.results });
         }
-        let asked = act.tasks.iter().map(|task| question(&npc, task, &act)).collect::<Result<Vec<_>, _>>()?;
+        let asked =
+            act.tasks.iter().map(|task| question(&npc, task, &act, at_ms)).collect::<Result<Vec<_>, _>>()?;
         let answers = asked.iter().map(|asked| self.decide(player, &npc, asked));
         let results: BTreeMap<String, Choice> =
             futures_util::future::try_join_all(answers).await?.into_iter().collect();
         if let Some(probs) = results.get(Task::EmotionalResponse.name()).and_then(felt) {
-            npc.feel(probs, at_ms);
+            let feeling = npc.feels(probs, at_ms);
+            self.npcs.change(&npc, |mind| mind.feel(feeling.label, feeling.intensity, None, at_ms));
+        }
+        if let Some(choice) = results.get(Task::GoalPrioritization.name()) {
+            let ranking = goals(&npc, at_ms)
+                .into_iter()
+                .filter_map(|goal| Some((goal.id, *choice.probs.get(&goal.text)?)));
+            let ranking = ranking.collect();
+            self.npcs.change(&npc, |mind| mind.rank(&ranking, at_ms));
         }
         let chosen = results.get(Task::ActionPolicy.name()).map(|choice| choice.choice.as_str());
         let body = Body {
@@ -129,7 +138,7 @@ fn felt(choice: &Choice) -> Option<Probs> {
     Some(probs)
 }
 
-fn question(npc: &Npc, task: &str, act: &NpcAct) -> Result<Asked, TurnError> {
+fn question(npc: &Npc, task: &str, act: &NpcAct, at_ms: u64) -> Result<Asked, TurnError> {
     let bad = |field: &str, message: String| TurnError::new(ErrorCode::BadPayload, message).field(field);
     let (pack, name) = (&npc.pack, npc.info.name.as_str());
     let task: Task = task.parse().map_err(|_| bad("tasks", format!("there is no task {task:?}")))?;
@@ -141,7 +150,11 @@ fn question(npc: &Npc, task: &str, act: &NpcAct) -> Result<Asked, TurnError> {
         Task::ActionPolicy => Question::action(pack, name, &act.context, &act.actions),
         Task::SocialDynamics => Question::social(pack, name, &act.context),
         Task::GoalPrioritization => {
-            return Err(TurnError::new(ErrorCode::NotAvailable, "this server does not rank goals"));
+            let goals: Vec<_> = goals(npc, at_ms).into_iter().map(|goal| goal.text).collect();
+            if goals.is_empty() {
+                return Err(bad("tasks", "goal_prioritization ranks goals, and the NPC has none".into()));
+            }
+            Question::goal(pack, name, &act.context, &goals)
         }
         Task::Personality | Task::DialogueStyle | Task::WorldKnowledge => {
             let message = format!("{task} speaks; it is not asked for a choice");

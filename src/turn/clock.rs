@@ -51,6 +51,13 @@ impl SpeechClock {
         (offset + ((t_ms - start) as f64 * self.rate / 1e3) as u64).min(end)
     }
 
+    /// When the character before `offset` has been spoken.
+    pub fn end_before(&self, offset: u64) -> u64 {
+        let before = self.pieces.partition_point(|(start, _)| *start < offset);
+        let Some((start, t_ms)) = before.checked_sub(1).map(|i| self.pieces[i]) else { return 0 };
+        t_ms + ((offset - start) as f64 / self.rate * 1e3) as u64
+    }
+
     /// When the character at `offset` is spoken.
     pub fn time_of(&self, offset: u64) -> u64 {
         let after = self.pieces.partition_point(|(start, _)| *start <= offset);
@@ -98,6 +105,7 @@ mod tests {
         clock.place("there", 5000);
         assert_eq!(clock.time_of(0), 100);
         assert_eq!(clock.time_of(3), 400);
+        assert_eq!([0, 3, 5, 6, 10].map(|offset| clock.end_before(offset)), [0, 400, 600, 5100, 5500]);
         assert_eq!(clock.time_of(5), 5000);
         assert_eq!(clock.time_of(10), 5500);
         assert_eq!(SpeechClock::new(10.0).time_of(3), 0);

@@ -7,9 +7,10 @@ use tokio::sync::mpsc;
 use super::events::Item;
 use super::run::{Ending, Progress, Runner, millis, send};
 use super::state::TurnState;
+use super::tracks::Became;
 use super::{TurnError, TurnEvent, Turns, prompt};
-use crate::history::{Body, Exchange, Felt, JournalError, Kind, Memory, Recalled, Record};
-use crate::npc::{Feeling, Place};
+use crate::history::{Body, Exchange, Felt, JournalError, Kind, Memory, Recalled, Record, Tie};
+use crate::npc::Place;
 use crate::wire::{DoneReason, ErrorCode, TimingInfo, TurnDone, UsageInfo};
 
 /// When a line that the journal could not take may be tried again.
@@ -108,6 +109,7 @@ impl Runner {
             // What was sent counts as heard, unless the client said otherwise.
             self.state.cut(None);
         }
+        let broke_off = matches!(ending, Ending::Failed);
         let (reason, fallback) = match ending {
             Ending::Line { reason, fallback } => (reason, fallback),
             Ending::Cancelled | Ending::Gone => (DoneReason::Cancelled, false),
@@ -148,8 +150,16 @@ impl Runner {
             place.vacate();
         }
         let failed = failed.map(|error| TurnEvent::Error(Box::new(error)));
-        let cancelled = cancelled.map(|frame| TurnEvent::Cancelled(Box::new(frame)));
-        for event in failed.into_iter().chain(cancelled).chain([TurnEvent::Done(Box::new(done))]) {
+        // A face is not left as it is when its line breaks off.
+        let broken =
+            (broke_off && cancelled.is_none()).then(|| self.state.neutral(self.state.end())).flatten();
+        let (cancelled, neutral) = match cancelled {
+            Some(cut) => (Some(TurnEvent::Cancelled(Box::new(cut.cancelled))), cut.neutral),
+            None => (None, broken),
+        };
+        let neutral = neutral.map(|key| TurnEvent::Face(Box::new(key)));
+        let done = TurnEvent::Done(Box::new(done));
+        for event in failed.into_iter().chain(cancelled).chain(neutral).chain([done]) {
             if send(events, event).await.is_err() {
                 // The client is gone, and nobody waits for it.
                 return;
@@ -161,12 +171,16 @@ impl Runner {
     async fn store(&self, done: &TurnDone, progress: &Progress) -> Result<(), JournalError> {
         // A scripted line knows of nothing.
         let recalled = progress.recalled.as_ref().filter(|_| !done.fallback);
-        let record = self.record(done, recalled, progress.felt.as_ref());
+        let record = self.record(done, recalled, &progress.became);
         let history = &self.turns.history;
         history.journal().put(&record).await?;
         // A cancel or a playback may have come meanwhile: the record follows it.
         if self.state.stored() != record.heard {
             history.amend(record.id, || self.state.heard());
+        }
+        if let Some(Felt { label, intensity }) = record.body.emotion {
+            let (player, at_ms) = (Some(self.say.player.as_str()), self.say.at_ms);
+            self.turns.npcs.change(&self.npc, |mind| mind.feel(label, intensity, player, at_ms));
         }
         let known = Record { heard: self.state.heard(), ..record };
         history.remember(&known);
@@ -181,7 +195,7 @@ impl Runner {
         Ok(())
     }
 
-    fn record(&self, done: &TurnDone, recalled: Option<&Recalled>, felt: Option<&Feeling>) -> Record {
+    fn record(&self, done: &TurnDone, recalled: Option<&Recalled>, became: &Became) -> Record {
         Record {
             id: self.state.interaction,
             kind: Kind::Dialogue,
@@ -197,7 +211,12 @@ impl Runner {
                 usage: done.usage,
                 timing: done.timing,
                 audience: self.say.audience.clone().unwrap_or_default(),
-                emotion: felt.map(|felt| Felt { label: felt.label, intensity: felt.intensity }),
+                emotion: became
+                    .feeling
+                    .as_ref()
+                    .map(|felt| Felt { label: felt.label, intensity: felt.intensity }),
+                relationship: became.relationship.map(|(before, after)| Tie { before, after }),
+                goals: became.goals.clone(),
                 recalled: recalled.map(|recalled| recalled.ids.clone()).unwrap_or_default(),
                 ..Body::happened(&self.say.turn, &self.npc.info.archetype, self.say.text.clone(), now_ms())
             },

@@ -21,14 +21,14 @@ pub(super) fn mix(
             return Err(TurnError::new(ErrorCode::BadPayload, message).field(&format!("mix.{task}")));
         }
     }
+    let own = npc.read(|mind| mind.personality().weights());
     let mut mix = Mix::new();
     let mut used = Vec::new();
     let others = Task::ALL.into_iter().filter(|task| !Task::SPOKEN.contains(task));
     for task in Task::SPOKEN.into_iter().chain(others) {
         let Some(adapter) = npc.pack.adapters.get(&task) else { continue };
         let asked = weights.and_then(|w| w.get(task.name()).copied());
-        let usual =
-            if Task::SPOKEN.contains(&task) { npc.pack.mix.get(&task).copied().unwrap_or(1.0) } else { 0.0 };
+        let usual = if Task::SPOKEN.contains(&task) { usual(npc, &own, task) } else { 0.0 };
         let weight = asked.unwrap_or(usual);
         if weight == 0.0 {
             continue;
@@ -48,8 +48,14 @@ pub(super) fn of_task(
 ) -> Option<(Weighted, AdapterUse)> {
     let adapter = npc.pack.adapters.get(&task)?;
     let asked = weights.and_then(|weights| weights.get(task.name()).copied());
-    let weight = asked.or_else(|| npc.pack.mix.get(&task).copied()).unwrap_or(1.0);
+    let weight = asked.unwrap_or_else(|| usual(npc, &npc.read(|mind| mind.personality().weights()), task));
     (weight != 0.0).then(|| weighed(adapter, weight))
+}
+
+/// The pack's weight, as strong as the NPC's personality makes it; −2 to 2.
+fn usual(npc: &Npc, own: &BTreeMap<Task, f32>, task: Task) -> f32 {
+    let (pack, own) = (npc.pack.mix.get(&task), own.get(&task));
+    (pack.copied().unwrap_or(1.0) * own.copied().unwrap_or(1.0)).clamp(-2.0, 2.0)
 }
 
 fn weighed(adapter: &PackAdapter, weight: f32) -> (Weighted, AdapterUse) {
@@ -65,7 +71,7 @@ fn weighed(adapter: &PackAdapter, weight: f32) -> (Weighted, AdapterUse) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archetype::Packs;
+    use crate::archetype::{Packs, Trait};
     use crate::config;
     use crate::history::History;
     use crate::history::HotLimits;
@@ -101,7 +107,9 @@ mod tests {
         let history = History::open(folder.path(), &config.history, limits).unwrap();
         let npcs = Npcs::new(packs, config.npc, history);
         let archetype = Some("imp".to_owned());
-        let join = NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality: None };
+        // One who is like all of its kind.
+        let personality = Some(Trait::ALL.iter().map(|of| (of.key().to_owned(), 0.0)).collect());
+        let join = NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality };
         npcs.join(&join, true).await.unwrap();
         npcs.get("n").unwrap()
     }

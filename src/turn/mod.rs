@@ -5,9 +5,11 @@ mod clock;
 mod erase;
 mod error;
 mod events;
+mod faces;
 mod guard;
 mod keep;
 mod mix;
+mod outcomes;
 #[cfg(test)]
 mod privacy;
 mod prompt;
@@ -31,19 +33,23 @@ pub use self::guard::{Hook, HookError};
 pub use self::keep::now_ms;
 
 use self::events::Item;
+use self::faces::Faces;
 use self::mix::mix;
+use self::outcomes::Outcomes;
 use self::registry::{Registry, Start};
 use self::run::Runner;
 use self::speaking::Speaking;
+pub use self::state::Cut;
 use self::state::TurnState;
 pub use self::tracks::Missed;
-use crate::config::{self, BargeIn, Config};
+use crate::config::{self, BargeIn, Config, Track};
 use crate::engine::{Backend, Mix, Sampling, Schedule};
+use crate::face::{LookError, TableError};
 use crate::history::{Exchange, History, Recalled};
-use crate::npc::{Npc, Npcs};
+use crate::npc::{Mind, Npc, Npcs};
 use crate::wire::{
-    Action, ActionProposed, AdapterUse, Emotion, ErrorCode, ErrorPayload, GenerationOptions, TurnCancelled,
-    TurnDone, TurnStarted,
+    Action, ActionProposed, AdapterUse, Emotion, ErrorCode, ErrorPayload, FaceInfo, FaceKey,
+    GenerationOptions, Goal, Social, TurnCancelled, TurnDone, TurnStarted,
 };
 
 /// What a player's next line need not compute any more.
@@ -86,7 +92,10 @@ pub enum TurnEvent {
     Started(Box<TurnStarted>),
     Delta(Piece),
     Emotion(Box<Emotion>),
+    Face(Box<FaceKey>),
     Action(Box<ActionProposed>),
+    Social(Box<Social>),
+    Goal(Box<Goal>),
     Cancelled(Box<TurnCancelled>),
     Error(Box<ErrorPayload>),
     Done(Box<TurnDone>),
@@ -99,6 +108,17 @@ pub struct Piece {
     pub offset: u64,
     pub t_ms: u64,
     pub tokens: u32,
+}
+
+/// Why turns cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error(transparent)]
+    Hook(#[from] HookError),
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error("pack {pack:?}: {error}")]
+    Look { pack: String, error: LookError },
 }
 
 /// Runs turns.
@@ -114,21 +134,25 @@ pub struct Turns {
     acting: act::Acting,
     speaking: Speaking,
     hook: Option<Hook>,
+    faces: Faces,
+    outcomes: Outcomes,
     /// Every turn's task, so that a shutdown can wait for them.
     tasks: TaskTracker,
 }
 
 impl Turns {
     /// # Errors
-    /// [`HookError`] for settings of the moderation that cannot be used.
+    /// [`SetupError`].
     pub fn new(
         engine: impl Into<Backend>,
         npcs: Arc<Npcs>,
         history: Arc<History>,
         config: &Config,
-    ) -> Result<Arc<Self>, HookError> {
+    ) -> Result<Arc<Self>, SetupError> {
         Ok(Arc::new(Self {
             engine: engine.into(),
+            faces: Faces::new(npcs.packs())?,
+            outcomes: Outcomes::default(),
             npcs,
             history,
             turn: config.turn.clone(),
@@ -140,6 +164,11 @@ impl Turns {
             hook: Hook::new(&config.moderation)?,
             tasks: TaskTracker::new(),
         }))
+    }
+
+    /// What clients are told of the NPCs' faces; `None`: they are not told of faces.
+    pub fn face(&self) -> Option<FaceInfo> {
+        self.turn.tracks.contains(&Track::Face).then(|| self.faces.info())
     }
 
     /// What turns have gone on without.
@@ -179,12 +208,14 @@ impl Turns {
     /// `unknown_npc`, `duplicate_turn` while it runs, with this NPC or another one, `bad_payload`, `text_too_long` if the line does not
     /// fit into the model's context, `overloaded` if the NPC's mailbox is full and no scripted line is wanted,
     /// `storage_failed` while the journal cannot be written.
-    pub fn say(self: &Arc<Self>, say: Say) -> Result<TurnEvents, TurnError> {
+    pub fn say(self: &Arc<Self>, mut say: Say) -> Result<TurnEvents, TurnError> {
         let npc = self.npcs.get(&say.npc).ok_or_else(|| {
             TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {:?}", say.npc)).field("npc")
         })?;
         let (mix, used, sampling, max_tokens) = self.prepare(&npc, &say)?;
-        let state = Arc::new(TurnState::new(&say.npc, &say.player, &say.turn, self.turn.speech_rate));
+        let rate = npc.pack.speech_rate.unwrap_or(self.turn.speech_rate);
+        let face = self.turn.tracks.contains(&Track::Face).then(|| self.faces.neutral_ms(&npc));
+        let state = Arc::new(TurnState::new(&say.npc, &say.player, &say.turn, rate, face));
         match self.registry.start(&state) {
             Start::New => {}
             Start::Known(known) => return known_turn(&known),
@@ -199,6 +230,7 @@ impl Turns {
             self.registry.remove(&state);
             return Err(keep::unwritable());
         }
+        say.context = self.outcomes.told_in(&say.npc, &say.player, say.context);
         if self.npc.barge_in == BargeIn::Interrupt {
             self.speaking.interrupt(&say);
         }
@@ -241,7 +273,8 @@ impl Turns {
     fn prefix(&self, player: &str, npc: &Npc) -> Result<Vec<u32>, TurnError> {
         let Some(tokenizer) = self.engine.tokenizer() else { return Ok(Vec::new()) };
         let window = self.history.hot().window(&npc.info.id, player, &[]);
-        let system = prompt::system_message(&npc.pack, &npc.info.name);
+        let system =
+            prompt::system_message(&npc.pack, &npc.info.name, npc.read(Mind::prompt_line).as_deref());
         let limit = self.prompt_limit(self.turn.max_tokens);
         Ok(prompt::prefix(tokenizer, &system, &window, limit, self.turn.window_min)?)
     }
@@ -256,15 +289,15 @@ impl Turns {
         player: &str,
         turn: &str,
         heard_offset: Option<u64>,
-    ) -> Result<Option<TurnCancelled>, TurnError> {
+    ) -> Result<Option<Cut>, TurnError> {
         let state = self.find(player, turn)?;
-        let (cancelled, ended) = state.cut(heard_offset);
+        let (cut, ended) = state.cut(heard_offset);
         state.cancelled.cancel();
         if !ended {
             return Ok(None);
         }
         self.amend(&state);
-        Ok(Some(cancelled))
+        Ok(Some(cut))
     }
 
     /// The player has gone: ends their turn with an NPC, if it runs, as a cancel would. Others may hear how it ends.
@@ -311,7 +344,7 @@ impl Turns {
         sampling.check()?;
         let max_tokens = options.max_tokens.unwrap_or(self.turn.max_tokens).max(1);
         let (mix, mut used) = mix(npc, say.mix.as_ref())?;
-        let asked = tracks::tasks(&self.turn.tracks, say)
+        let asked = tracks::tasks(&self.turn.tracks, npc, say)
             .filter_map(|task| mix::of_task(npc, say.mix.as_ref(), task));
         for (_, adapter) in asked {
             // One that the request has let join the line is there.
@@ -347,7 +380,8 @@ impl Turns {
     ) -> Result<Vec<u32>, TurnError> {
         let Some(tokenizer) = self.engine.tokenizer() else { return Ok(Vec::new()) };
         let limit = self.prompt_limit(max_tokens);
-        let system = prompt::system_message(&npc.pack, &npc.info.name);
+        let system =
+            prompt::system_message(&npc.pack, &npc.info.name, npc.read(Mind::prompt_line).as_deref());
         let message = prompt::player_message(say.context.as_deref(), &say.text);
         let message = prompt::with_recalled(recalled, &message);
         let keep = self.turn.window_min;

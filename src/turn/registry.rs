@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn one_id_names_a_turn_with_each_npc_one_after_the_other() {
         let registry = Registry::default();
-        let turns = ["lucy", "mina"].map(|npc| Arc::new(TurnState::new(npc, "anna", "t1", 10.0)));
+        let turns = ["lucy", "mina"].map(|npc| Arc::new(TurnState::new(npc, "anna", "t1", 10.0, None)));
         assert!(matches!(registry.start(&turns[0]), Start::New));
         assert!(
             matches!(registry.start(&turns[1]), Start::Elsewhere(other) if Arc::ptr_eq(&other, &turns[0]))
@@ -189,7 +189,7 @@ mod tests {
     fn a_player_is_forgotten_once_their_turns_have_ended() {
         let registry = Registry::default();
         let turns = [("anna", "t1"), ("anna", "t2"), ("ben", "t1")]
-            .map(|(player, turn)| Arc::new(TurnState::new("lucy", player, turn, 10.0)));
+            .map(|(player, turn)| Arc::new(TurnState::new("lucy", player, turn, 10.0, None)));
         for turn in &turns {
             assert!(matches!(registry.start(turn), Start::New));
         }
@@ -207,7 +207,7 @@ mod tests {
     }
 
     fn ended(registry: &Registry, turn: &str, text: &str) -> Arc<TurnState> {
-        let state = Arc::new(TurnState::new("npc", "anna", turn, 10.0));
+        let state = Arc::new(TurnState::new("npc", "anna", turn, 10.0, None));
         assert!(matches!(registry.start(&state), Start::New));
         state.add_text(text, 0);
         end(registry, &state);
@@ -218,7 +218,7 @@ mod tests {
     fn an_ended_turn_is_known_until_there_is_no_room() {
         let registry = Registry::default();
         let first = ended(&registry, "t0", "Good evening.");
-        let again = Arc::new(TurnState::new("npc", "anna", "t0", 10.0));
+        let again = Arc::new(TurnState::new("npc", "anna", "t0", 10.0, None));
         assert!(matches!(registry.start(&again), Start::Known(known) if Arc::ptr_eq(&known, &first)));
         let line = "x".repeat(1 << 20);
         for turn in 1..20 {

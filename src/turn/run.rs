@@ -10,7 +10,7 @@ use super::events::Item;
 use super::guard::{Guard, Passed};
 use super::mix;
 use super::state::TurnState;
-use super::tracks::{Question, Tracks};
+use super::tracks::{Became, Question, Tracks};
 use super::{Piece, Say, TurnError, TurnEvent, Turns};
 use crate::archetype::Task;
 use crate::config::OnOverload;
@@ -19,7 +19,7 @@ use crate::engine::{
     Schedule, Usage,
 };
 use crate::history::Recalled;
-use crate::npc::{Feeling, Npc, Place};
+use crate::npc::{Npc, Place};
 use crate::wire::{AdapterUse, DoneReason, TurnStarted};
 
 /// Everything that one turn needs.
@@ -60,8 +60,8 @@ pub(super) struct Progress {
     pub usage: Usage,
     /// What of the past stands in the prompt besides the window.
     pub recalled: Option<Recalled>,
-    /// What the NPC felt at the end.
-    pub felt: Option<Feeling>,
+    /// What became of the NPC.
+    pub became: Became,
 }
 
 impl Progress {
@@ -125,7 +125,7 @@ impl Runner {
             now,
             usage: Usage::default(),
             recalled: None,
-            felt: None,
+            became: Became::default(),
         };
         if self.may_be_stored && self.told_again(&events).await {
             if let Some(mut place) = place {
@@ -183,7 +183,7 @@ impl Runner {
             Ok(generation) => {
                 let mut answer = Answer::new(self);
                 let ending = self.stream(generation, &mut answer, progress, events).await;
-                progress.felt = answer.tracks.feeling().cloned();
+                progress.became = answer.tracks.became().clone();
                 ending
             }
             Err(error @ EngineError::Overloaded { .. }) => self.overloaded(error, progress, events).await,
@@ -210,12 +210,18 @@ impl Runner {
         // Behind the line, and in the same step if there is room.
         answer.tracks.ask();
         loop {
+            let silent_at = answer.tracks.silent_at();
             let mut event = tokio::select! {
                 biased;
                 () = self.state.cancelled.cancelled() => return Ok(Ending::Cancelled),
                 () = events.closed() => return Err(Gone),
                 Some(choice) = answer.tracks.next(), if answer.tracks.is_waiting() => {
                     answer.tracks.answered(choice);
+                    self.tell(&mut answer.tracks, progress, events).await?;
+                    continue;
+                }
+                () = silent(silent_at) => {
+                    answer.tracks.pause();
                     self.tell(&mut answer.tracks, progress, events).await?;
                     continue;
                 }
@@ -431,7 +437,13 @@ impl Runner {
         if progress.started.is_none() {
             self.start(progress, &[], events).await?;
         }
-        self.delta(lines[pick % lines.len()].clone(), 0, progress, events).await?;
+        let line = &lines[pick % lines.len()];
+        self.delta(line.clone(), 0, progress, events).await?;
+        // Nothing is asked; the mouth moves.
+        let mut tracks = Tracks::new(self);
+        tracks.spoken(line);
+        tracks.finish();
+        self.tell(&mut tracks, progress, events).await?;
         Ok(Ending::Line { reason: DoneReason::Stop, fallback: true })
     }
 
@@ -462,6 +474,14 @@ impl Runner {
         let frame = error.payload(&self.say.turn, Some(&self.say.npc));
         send(events, TurnEvent::Error(Box::new(frame))).await?;
         Ok(Ending::Failed)
+    }
+}
+
+/// Waits for a moment; for ever if there is none.
+async fn silent(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -562,7 +582,10 @@ mod tests {
             for event in taken.drain(..) {
                 match event {
                     TurnEvent::Started(_) => assert_eq!(pieces, 0),
-                    TurnEvent::Emotion(_) => {}
+                    TurnEvent::Emotion(_)
+                    | TurnEvent::Face(_)
+                    | TurnEvent::Social(_)
+                    | TurnEvent::Goal(_) => {}
                     TurnEvent::Delta(piece) => {
                         assert_eq!(piece.offset, text.chars().count() as u64);
                         text.push_str(&piece.text);

@@ -1,5 +1,6 @@
 //! What is known of a turn while it runs, and for a while after.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -8,13 +9,25 @@ use uuid::Uuid;
 
 use super::clock::SpeechClock;
 use crate::history::Heard;
-use crate::wire::{DoneReason, TurnCancelled, TurnDone, ValidThrough};
+use serde_bytes::ByteArray;
+
+use crate::wire::{DoneReason, FACE_SHAPES, FaceKey, TurnCancelled, TurnDone, ValidThrough};
 
 /// What the NPC has said it will do.
 #[derive(Debug)]
 struct Proposed {
+    /// Its id.
     action: String,
+    name: String,
     t_ms: u64,
+}
+
+/// What a cancel does: the answer, and the face's way to neutral.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cut {
+    pub cancelled: TurnCancelled,
+    /// `None`: the turn's face is not told of.
+    pub neutral: Option<FaceKey>,
 }
 
 /// How long after `turn.done` a turn can still be cancelled or heard.
@@ -30,6 +43,8 @@ pub struct TurnState {
     pub interaction: Uuid,
     /// Cancelled by the client: the task that runs the turn ends it.
     pub cancelled: CancellationToken,
+    /// How long its face takes to be neutral, in milliseconds; `None`: its face is not told of.
+    face: Option<u64>,
     inner: Mutex<Inner>,
 }
 
@@ -62,13 +77,14 @@ enum Keeping {
 }
 
 impl TurnState {
-    pub fn new(npc: &str, player: &str, turn: &str, speech_rate: f32) -> Self {
+    pub fn new(npc: &str, player: &str, turn: &str, speech_rate: f32, face: Option<u64>) -> Self {
         Self {
             npc: npc.to_owned(),
             player: player.to_owned(),
             turn: turn.to_owned(),
             interaction: Uuid::now_v7(),
             cancelled: CancellationToken::new(),
+            face,
             inner: Mutex::new(Inner {
                 clock: SpeechClock::new(speech_rate),
                 text: String::new(),
@@ -118,14 +134,56 @@ impl TurnState {
 
     /// The NPC will do something when this character is spoken. Returns its id and the time, or `None` if the turn was
     /// cut already.
-    pub fn propose(&self, offset: u64) -> Option<(String, u64)> {
+    pub fn propose(&self, name: &str, offset: u64) -> Option<(String, u64)> {
         let mut inner = self.inner.lock();
         if inner.cut.is_some() {
             return None;
         }
         let (action, t_ms) = (format!("a{}", inner.proposed.len() + 1), inner.clock.time_of(offset));
-        inner.proposed.push(Proposed { action: action.clone(), t_ms });
+        inner.proposed.push(Proposed { action: action.clone(), name: name.to_owned(), t_ms });
         Some((action, t_ms))
+    }
+
+    /// The name of a proposed action; its id if there is none.
+    pub fn name_of(&self, action: &str) -> String {
+        let inner = self.inner.lock();
+        let proposed = inner.proposed.iter().find(|proposed| proposed.action == action);
+        proposed.map_or(action, |proposed| &proposed.name).to_owned()
+    }
+
+    /// The face's way to neutral from a point of the turn on, if its face is told of.
+    pub fn neutral(&self, at: ValidThrough) -> Option<FaceKey> {
+        let ease_ms = self.face?;
+        Some(FaceKey {
+            turn: self.turn.clone(),
+            player: self.player.clone(),
+            text_offset: at.text_offset,
+            t_ms: at.t_ms,
+            ease_ms,
+            au: BTreeMap::new(),
+            w: ByteArray::new([0; FACE_SHAPES]),
+        })
+    }
+
+    /// When everything before this character has been spoken: the end of a piece, not the beginning of the next one, which
+    /// may come later. `None` if the turn was cut already.
+    pub fn spoken_until(&self, offset: u64) -> Option<u64> {
+        let inner = self.inner.lock();
+        inner.cut.is_none().then(|| inner.clock.end_before(offset))
+    }
+
+    /// When everything that there is will have been spoken.
+    pub fn spoken_at(&self) -> Option<Instant> {
+        let inner = self.inner.lock();
+        let end = inner.clock.end_before(inner.clock.chars());
+        inner.began.map(|began| began + Duration::from_millis(end))
+    }
+
+    /// Where the line has got to.
+    pub fn end(&self) -> ValidThrough {
+        let inner = self.inner.lock();
+        let text_offset = inner.clock.chars();
+        ValidThrough { text_offset, t_ms: inner.clock.time_of(text_offset) }
     }
 
     /// `heard_offset` only grows, and never beyond what was sent.
@@ -138,7 +196,7 @@ impl TurnState {
     /// Cuts the turn after what was heard: `heard`, else what `playback` said, else all that was sent. A
     /// second cut can only shorten it further. Also tells whether the turn had ended already; if not, its
     /// end ([`Self::finish`]) will find the cut.
-    pub fn cut(&self, heard: Option<u64>) -> (TurnCancelled, bool) {
+    pub fn cut(&self, heard: Option<u64>) -> (Cut, bool) {
         let mut inner = self.inner.lock();
         let sent = inner.clock.chars();
         // A cancel that is repeated without one keeps what the first one said.
@@ -148,27 +206,29 @@ impl TurnState {
         if let Some((_, done)) = &mut inner.done {
             done.text = prefix(&done.text, offset).to_owned();
         }
-        (self.cancelled_frame(&inner, offset), inner.done.is_some())
+        (self.cut_at(&inner, offset), inner.done.is_some())
     }
 
-    fn cancelled_frame(&self, inner: &Inner, offset: u64) -> TurnCancelled {
+    fn cut_at(&self, inner: &Inner, offset: u64) -> Cut {
         let t_ms = inner.clock.time_of(offset);
         // What begins in that moment has not begun.
         let later = inner.proposed.iter().filter(|proposed| proposed.t_ms >= t_ms);
-        TurnCancelled {
+        let valid_through = ValidThrough { text_offset: offset, t_ms };
+        let cancelled = TurnCancelled {
             turn: self.turn.clone(),
             player: self.player.clone(),
-            valid_through: ValidThrough { text_offset: offset, t_ms },
+            valid_through,
             retracted: later.map(|proposed| proposed.action.clone()).collect(),
-        }
+        };
+        Cut { cancelled, neutral: self.neutral(valid_through) }
     }
 
     /// Ends the turn: completes `done` with the text and, if the turn was cut, with the reason, and keeps it.
     /// Returns it, behind the `turn.cancelled` that goes before it if the turn was cut. If it has an `interaction`,
     /// nobody is told of it before [`Self::stored`].
-    pub fn finish(&self, mut done: TurnDone) -> (Option<TurnCancelled>, TurnDone) {
+    pub fn finish(&self, mut done: TurnDone) -> (Option<Cut>, TurnDone) {
         let mut inner = self.inner.lock();
-        let cancelled = inner.cut.map(|offset| self.cancelled_frame(&inner, offset));
+        let cancelled = inner.cut.map(|offset| self.cut_at(&inner, offset));
         if cancelled.is_some() {
             done.reason = DoneReason::Cancelled;
         }
@@ -263,7 +323,7 @@ mod tests {
     use super::*;
 
     fn state() -> TurnState {
-        let state = TurnState::new("npc", "anna", "t1", 10.0);
+        let state = TurnState::new("npc", "anna", "t1", 10.0, Some(250));
         state.add_text("Good évening", 0);
         state.add_text(", traveller.", 0);
         state
@@ -272,8 +332,10 @@ mod tests {
     #[test]
     fn a_cut_keeps_what_was_heard() {
         let state = state();
-        let (cancelled, ended) = state.cut(Some(6));
-        assert_eq!(cancelled.valid_through, ValidThrough { text_offset: 6, t_ms: 600 });
+        let (cut, ended) = state.cut(Some(6));
+        let valid_through = ValidThrough { text_offset: 6, t_ms: 600 };
+        assert_eq!(cut.cancelled.valid_through, valid_through);
+        assert_eq!(cut.neutral, state.neutral(valid_through));
         assert!(!ended);
         assert_eq!(state.heard_text(), "Good é");
         assert_eq!(state.add_text("more", 0), None);
@@ -284,12 +346,12 @@ mod tests {
         let heard = state();
         heard.hear(4);
         heard.hear(2);
-        assert_eq!(heard.cut(None).0.valid_through.text_offset, 4);
+        assert_eq!(heard.cut(None).0.cancelled.valid_through.text_offset, 4);
         let more = state();
         more.hear(4);
-        assert_eq!(more.cut(Some(6)).0.valid_through.text_offset, 6);
-        assert_eq!(more.cut(None).0.valid_through.text_offset, 6, "a repeat changes nothing");
-        assert_eq!(state().cut(None).0.valid_through.text_offset, 24);
+        assert_eq!(more.cut(Some(6)).0.cancelled.valid_through.text_offset, 6);
+        assert_eq!(more.cut(None).0.cancelled.valid_through.text_offset, 6, "a repeat changes nothing");
+        assert_eq!(state().cut(None).0.cancelled.valid_through.text_offset, 24);
     }
 
     #[test]
@@ -297,26 +359,27 @@ mod tests {
         let state = state();
         state.hear(u64::MAX);
         assert_eq!(state.heard_text().chars().count(), 24);
-        assert_eq!(state.cut(Some(u64::MAX)).0.valid_through.text_offset, 24);
+        assert_eq!(state.cut(Some(u64::MAX)).0.cancelled.valid_through.text_offset, 24);
     }
 
     #[test]
     fn what_was_not_heard_is_not_done() {
         let state = state();
-        assert_eq!(state.propose(12), Some(("a1".into(), 1200)));
-        assert_eq!(state.propose(24), Some(("a2".into(), 2400)));
-        assert_eq!(state.cut(Some(24)).0.retracted, ["a2"]);
-        assert_eq!(state.cut(Some(13)).0.retracted, ["a2"]);
-        assert_eq!(state.cut(Some(12)).0.retracted, ["a1", "a2"]);
-        assert_eq!((state.propose(3), state.time_of(3)), (None, None), "nothing more after a cut");
+        assert_eq!(state.propose("bow", 12), Some(("a1".into(), 1200)));
+        assert_eq!(state.propose("flee", 24), Some(("a2".into(), 2400)));
+        assert_eq!(state.cut(Some(24)).0.cancelled.retracted, ["a2"]);
+        assert_eq!(state.cut(Some(13)).0.cancelled.retracted, ["a2"]);
+        assert_eq!(state.cut(Some(12)).0.cancelled.retracted, ["a1", "a2"]);
+        assert_eq!(state.name_of("a2"), "flee");
+        assert_eq!((state.propose("bow", 3), state.time_of(3)), (None, None), "nothing more after a cut");
     }
 
     #[test]
     fn a_second_cut_only_shortens() {
         let state = state();
         state.cut(Some(5));
-        assert_eq!(state.cut(Some(9)).0.valid_through.text_offset, 5);
-        assert_eq!(state.cut(Some(3)).0.valid_through.text_offset, 3);
+        assert_eq!(state.cut(Some(9)).0.cancelled.valid_through.text_offset, 5);
+        assert_eq!(state.cut(Some(3)).0.cancelled.valid_through.text_offset, 3);
     }
 
     fn done() -> TurnDone {
@@ -338,7 +401,7 @@ mod tests {
         let state = state();
         state.cut(Some(4));
         let (cancelled, done) = state.finish(done());
-        assert_eq!(cancelled.map(|c| c.valid_through.text_offset), Some(4));
+        assert_eq!(cancelled.map(|cut| cut.cancelled.valid_through.text_offset), Some(4));
         assert_eq!((done.reason, done.text.as_str()), (DoneReason::Cancelled, "Good"));
     }
 

@@ -75,13 +75,17 @@ impl Turns {
     ) -> Result<EventRecorded, TurnError> {
         let ActionResult { turn, action, ok, reason } = result;
         let state = self.find(player, &turn)?;
+        let name = state.name_of(&action);
         let archetype = self.npcs.get(&state.npc).map_or_else(String::new, |npc| npc.info.archetype.clone());
         let body = Body {
             session: Some(session),
-            outcome: Some(Outcome { action, ok, reason }),
+            outcome: Some(Outcome { action, ok, reason: reason.clone() }),
             ..Body::happened(&turn, &archetype, String::new(), now_ms())
         };
         let told = self.tell(player, state.npc.clone(), Kind::Action, body).await?;
+        if told.is_new {
+            self.outcomes.add(&state.npc, player, &name, ok, reason.as_deref());
+        }
         Ok(EventRecorded { event: None, interaction: told.id.to_string() })
     }
 

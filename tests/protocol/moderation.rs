@@ -95,7 +95,10 @@ async fn a_service_is_asked_about_lines_and_sentences() {
     let (text, done) = said(&mut client, "t2", "Who are you?").await;
     assert_eq!((text.as_str(), &done["reason"]), ("The sun is a lie.", &json!("blocked")));
     let asked = asked.lock();
-    let texts: Vec<_> = asked.iter().map(|checked| (checked["direction"].as_str().unwrap(), checked["text"].as_str().unwrap().trim())).collect();
+    let texts: Vec<_> = asked
+        .iter()
+        .map(|checked| (checked["direction"].as_str().unwrap(), checked["text"].as_str().unwrap().trim()))
+        .collect();
     assert_eq!(
         texts,
         [

@@ -88,6 +88,8 @@ impl TestServer {
             // They are quicker than people.
             "session.frames_per_second=0",
             "session.turns_per_minute=0",
+            // What turns tell besides their lines is looked at in `tracks.rs`.
+            "turn.tracks=[]",
             "turn.queue_timeout_ms=600000",
             "engine.overload_wait_ms=600000",
         ]
@@ -107,7 +109,8 @@ impl TestServer {
             window_max: config.turn.window_max,
         };
         let history = History::open(data.path(), &config.history, limits).unwrap();
-        let packs = Arc::new(Packs::load(None).unwrap());
+        let folder = &config.packs.path;
+        let packs = Arc::new(Packs::load((!folder.as_os_str().is_empty()).then_some(folder)).unwrap());
         let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&history)));
         let turns = Turns::new(engine, Arc::clone(&npcs), history, &config).unwrap();
         let auth = Arc::new(Authenticator::new(&config.auth).unwrap());

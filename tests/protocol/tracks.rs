@@ -95,7 +95,8 @@ async fn an_action_that_is_not_likely_is_not_proposed() {
 
 #[tokio::test]
 async fn what_was_not_heard_is_not_done() {
-    let (_file, lines) = script("Come in. Sit down. Have some wine, and tell me where you have been all these years.");
+    let (_file, lines) =
+        script("Come in. Sit down. Have some wine, and tell me where you have been all these years.");
     let tracks = r#"turn.tracks=["action"]"#;
     let server = TestServer::scripted(&[&lines, tracks, "turn.action_floor=0", "turn.speech_rate=10"]).await;
     for (turn, heard, retracted) in [("a", 3, json!(["a1"])), ("b", 8, json!(["a1"])), ("c", 9, json!([]))] {
@@ -116,7 +117,8 @@ async fn what_was_not_heard_is_not_done() {
 }
 
 fn act(id: &str, tasks: &[&str]) -> Value {
-    let actions = json!([{"name": "sleep", "description": "Sleeps."}, {"name": "hunt", "description": "Hunts."}]);
+    let actions =
+        json!([{"name": "sleep", "description": "Sleeps."}, {"name": "hunt", "description": "Hunts."}]);
     json!({"npc": "lucy", "act": id, "tasks": tasks, "context": "Night falls.", "actions": actions})
 }
 
@@ -133,7 +135,11 @@ async fn an_npc_acts_on_its_own_once() {
         assert!(["sleep", "hunt"].contains(&action["choice"].as_str().unwrap()), "{action}");
         let again = client.ask("npc.act", act("x", &["emotional_response"])).await;
         assert_eq!(again["d"], acted["d"], "an id is a key");
-        for (wrong, field) in [(act("y", &["personality"]), "tasks"), (act("y", &["dreams"]), "tasks[0]"), (act("y", &[]), "tasks")] {
+        for (wrong, field) in [
+            (act("y", &["personality"]), "tasks"),
+            (act("y", &["dreams"]), "tasks[0]"),
+            (act("y", &[]), "tasks"),
+        ] {
             let error = client.refused("npc.act", wrong, "bad_payload").await;
             assert_eq!(error["field"], field);
         }
@@ -148,8 +154,10 @@ async fn an_npc_acts_on_its_own_once() {
 
 #[tokio::test]
 async fn who_speaks_in_between_is_answered_at_once() {
-    let (_file, lines) = script("It was a dark night, and the wolves were out. It was a dark night, and the wolves were out.");
-    let sets = [&lines, "engine.script_tokens_per_second=4", "npc.barge_in=interrupt", "turn.speech_rate=1000"];
+    let (_file, lines) =
+        script("It was a dark night, and the wolves were out. It was a dark night, and the wolves were out.");
+    let sets =
+        [&lines, "engine.script_tokens_per_second=4", "npc.barge_in=interrupt", "turn.speech_rate=1000"];
     let server = TestServer::scripted(&sets).await;
     let mut anna = joined(&server, Encoding::Json, "anna").await;
     anna.send(&json!({"op": "say", "d": say("lucy", "first")})).await;
@@ -162,7 +170,10 @@ async fn who_speaks_in_between_is_answered_at_once() {
     let frames = anna.until("turn.done").await;
     let ops = by_op(&frames);
     let (cancelled, done) = (&ops["turn.cancelled"][0], &ops["turn.done"][0]);
-    assert_eq!((&cancelled["turn"], &done["turn"], &done["reason"]), (&json!("first"), &json!("first"), &json!("cancelled")));
+    assert_eq!(
+        (&cancelled["turn"], &done["turn"], &done["reason"]),
+        (&json!("first"), &json!("first"), &json!("cancelled"))
+    );
     let kept = done["text"].as_str().unwrap();
     assert_eq!(cancelled["valid_through"]["text_offset"], kept.chars().count());
     assert!("It was a dark night, and the wolves".starts_with(kept), "{kept:?}");

@@ -43,7 +43,7 @@ fn start() -> Arc<Gateway> {
     let engine = Engine::start(&model, &library, &config.engine).expect("the engine starts");
     let packs = Arc::new(Packs::load(None).expect("the built-in packs are good"));
     let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&history)));
-    let turns = Turns::new(engine, Arc::clone(&npcs), history, config.turn.clone(), config.npc.clone());
+    let turns = Turns::new(engine, Arc::clone(&npcs), history, &config).expect("good settings");
     let auth = Arc::new(Authenticator::new(&config.auth).expect("dev mode has no keys"));
     Gateway::new(config, auth, turns, npcs, EngineKind::Model)
 }

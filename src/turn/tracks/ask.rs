@@ -4,7 +4,7 @@
 
 use crate::archetype::Pack;
 use crate::engine::{EngineError, MAX_OPTIONS, Message, Role, Tokenizer};
-use crate::wire::{Action, Axis, Choice, EmotionLabel};
+use crate::wire::{Action, Axis, Choice, EmotionLabel, Relationship};
 
 /// Characters of what was said, of the end of it, that a question shows.
 const SAID_CHARS: usize = 400;
@@ -95,7 +95,7 @@ impl Question {
 }
 
 /// What may grow in an NPC, by the word that the model chooses, and what that does to the relationship.
-pub const SHIFTS: [(&str, Option<(Axis, f32)>); 9] = [
+const SHIFTS: [(&str, Option<(Axis, f32)>); 9] = [
     ("trust", Some((Axis::Trust, 1.0))),
     ("doubt", Some((Axis::Trust, -1.0))),
     ("respect", Some((Axis::Respect, 1.0))),
@@ -106,6 +106,29 @@ pub const SHIFTS: [(&str, Option<(Axis, f32)>); 9] = [
     ("dislike", Some((Axis::Affection, -1.0))),
     (NOTHING, None),
 ];
+
+/// How far a line can shift an axis.
+const REACH: f32 = 0.15;
+/// How much better the two know each other after a line.
+const FAMILIARITY: f32 = 0.01;
+
+/// How a line changes what the NPC thinks of the player: each axis by 0.15 · (p(what makes it grow) − p(what makes it
+/// shrink)), and they know each other better by 0.01. `probs`: of the answers to [`Question::social`].
+pub fn shift(probs: &[f32]) -> Relationship {
+    let mut change = Relationship { familiarity: FAMILIARITY, ..Relationship::default() };
+    for ((_, grows), p) in SHIFTS.iter().zip(probs) {
+        let Some((axis, sign)) = grows else { continue };
+        let value = match axis {
+            Axis::Trust => &mut change.trust,
+            Axis::Respect => &mut change.respect,
+            Axis::Familiarity => &mut change.familiarity,
+            Axis::Fear => &mut change.fear,
+            Axis::Affection => &mut change.affection,
+        };
+        *value += REACH * sign * p;
+    }
+    change
+}
 
 /// The names of actions, each once, as many as can be asked for.
 pub fn names(actions: &[Action]) -> Vec<&str> {
@@ -160,6 +183,18 @@ mod tests {
         assert_eq!(Question::emotion(pack, "Lucy", "Hi", None).options.len(), EmotionLabel::ALL.len());
         assert!(Question::emotion(pack, "Lucy", "Hi", Some("Go.")).message.ends_with("Hi\nYou answer: Go."));
         assert!(Question::social(pack, "Lucy", "Hi").systems[0].contains("You are Lucy"));
+    }
+
+    #[test]
+    fn what_grows_against_what_shrinks_is_the_shift() {
+        let mut probs = [0.0; SHIFTS.len()];
+        (probs[0], probs[1], probs[5], probs[8]) = (0.5, 0.25, 0.2, 0.05);
+        let change = shift(&probs);
+        let near = |value: f32, wanted: f32| assert!((value - wanted).abs() < 1e-6, "{change:?}");
+        near(change.trust, 0.15 * 0.25);
+        near(change.fear, -0.15 * 0.2);
+        near(change.familiarity, FAMILIARITY);
+        near(change.respect + change.affection, 0.0);
     }
 
     #[test]

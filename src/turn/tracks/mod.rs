@@ -1,29 +1,34 @@
 //! What a turn does besides speaking, on the line's own clock: the questions go to the engine with the line, and their
 //! answers become events as they come.
 //!
-//! Where an event stands in the text depends on the text alone, not on when its answer came: the first feeling at the
-//! beginning, the feeling about a sentence behind it, the action behind the first sentence, so that it can be taken back
-//! with what was not heard. The text waits for nothing.
+//! Where an event stands in the text depends on the text alone, not on when its answer came: what is felt, thought and
+//! wanted about what was said at the beginning, the feeling about a sentence behind it, the action behind the first
+//! sentence, so that it can be taken back with what was not heard. The face waits for a feeling that is asked for; the text
+//! waits for nothing.
 
 mod ask;
+mod face;
+mod missed;
 mod sentences;
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-pub(super) use self::ask::{Question, names};
+pub(super) use self::ask::{Question, names, shift};
+use self::face::Face;
+pub use self::missed::Missed;
 pub(super) use self::sentences::Sentences;
 use super::run::Runner;
 use super::{Say, TurnEvent, prompt};
 use crate::archetype::Task;
 use crate::config::Track;
 use crate::engine::{Choice, EngineError};
-use crate::npc::{Feeling, Probs};
-use crate::wire::{ActionProposed, Emotion};
+use crate::npc::{Feeling, Npc, Probs};
+use crate::wire::{ActionProposed, Emotion, Goal, GoalInfo, RankedGoal, Relationship, Social};
 
 /// Sentences of a line after which it is asked what the NPC feels.
 const MAX_SENTENCES: usize = 8;
@@ -34,6 +39,8 @@ pub(super) enum Asked {
     /// With its number among the feelings of the line.
     Emotion(usize),
     Action,
+    Social,
+    Goal,
 }
 
 impl Asked {
@@ -41,31 +48,32 @@ impl Asked {
         match self {
             Self::Emotion(_) => Task::EmotionalResponse,
             Self::Action => Task::ActionPolicy,
+            Self::Social => Task::SocialDynamics,
+            Self::Goal => Task::GoalPrioritization,
         }
     }
 }
 
 /// The tasks that a line asks besides speaking.
-pub(super) fn tasks<'a>(tracks: &'a [Track], say: &'a Say) -> impl Iterator<Item = Task> + 'a {
+pub(super) fn tasks<'a>(tracks: &'a [Track], npc: &'a Npc, say: &'a Say) -> impl Iterator<Item = Task> + 'a {
     tracks.iter().filter_map(|track| match track {
         Track::Emotion => Some(Task::EmotionalResponse),
         Track::Action => (!say.actions.is_empty()).then_some(Task::ActionPolicy),
-        Track::Face | Track::Social | Track::Goal => None,
+        Track::Social => Some(Task::SocialDynamics),
+        Track::Goal => (!goals(npc, say.at_ms).is_empty()).then_some(Task::GoalPrioritization),
+        Track::Face => None,
     })
 }
 
-/// How many answers of each task turns went on without, since the start.
-#[derive(Debug, Default)]
-pub struct Missed([AtomicU64; Task::ALL.len()]);
-
-impl Missed {
-    pub fn of(&self, task: Task) -> u64 {
-        self.0[task as usize].load(Ordering::Relaxed)
+/// What an NPC wants, each text once.
+pub(super) fn goals(npc: &Npc, at_ms: u64) -> Vec<GoalInfo> {
+    let mut goals: Vec<GoalInfo> = Vec::new();
+    for goal in npc.read(|mind| mind.goals(at_ms)) {
+        if !goals.iter().any(|known| known.text == goal.text) {
+            goals.push(goal);
+        }
     }
-
-    fn add(&self, task: Task) {
-        self.0[task as usize].fetch_add(1, Ordering::Relaxed);
-    }
+    goals
 }
 
 pub(super) type Answer = (Asked, Result<Choice, EngineError>);
@@ -73,11 +81,10 @@ pub(super) type Answer = (Asked, Result<Choice, EngineError>);
 /// A part of the line, in its order, that waits for what comes before it.
 #[derive(Debug)]
 enum Held {
-    Feeling {
-        /// From here on.
-        offset: u64,
-        felt: Felt,
-    },
+    /// From this character on.
+    Feeling { offset: u64, felt: Felt },
+    /// For the face.
+    Text { text: String, offset: u64 },
 }
 
 /// An answer to what the NPC feels.
@@ -85,6 +92,16 @@ enum Held {
 enum Felt {
     Asked(usize),
     Answered(Probs),
+}
+
+/// What became of an NPC in a line, for the record.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Became {
+    /// What it felt at the end.
+    pub feeling: Option<Feeling>,
+    /// What it thought of the player before, and thinks now.
+    pub relationship: Option<(Relationship, Relationship)>,
+    pub goals: Vec<RankedGoal>,
 }
 
 /// See the module's documentation.
@@ -95,14 +112,15 @@ pub(super) struct Tracks<'a> {
     asked: Vec<Asked>,
     /// Questions about feelings so far.
     feelings: usize,
+    goals: Vec<GoalInfo>,
     sentences: Sentences,
     /// Where the first sentence ends.
     first_end: Option<u64>,
     held: VecDeque<Held>,
-    /// The last feeling that was told.
-    told: Option<Feeling>,
+    face: Option<Face>,
     /// What the NPC will do, and how likely that is.
     action: Option<(String, f32)>,
+    became: Became,
     /// Characters of the line so far.
     chars: u64,
     events: Vec<TurnEvent>,
@@ -110,16 +128,21 @@ pub(super) struct Tracks<'a> {
 
 impl<'a> Tracks<'a> {
     pub fn new(runner: &'a Runner) -> Self {
+        let wants_face = runner.turns.turn.tracks.contains(&Track::Face);
+        let performance =
+            wants_face.then(|| runner.turns.faces.perform(&runner.npc, &runner.say.turn)).flatten();
         Self {
             runner,
             answers: FuturesUnordered::new(),
             asked: Vec::new(),
             feelings: 0,
+            goals: Vec::new(),
             sentences: Sentences::default(),
             first_end: None,
             held: VecDeque::new(),
-            told: None,
+            face: performance.map(Face::new),
             action: None,
+            became: Became::default(),
             chars: 0,
             events: Vec::new(),
         }
@@ -134,10 +157,20 @@ impl<'a> Tracks<'a> {
         if self.wants(Track::Emotion) {
             self.ask_feeling(0, None);
         }
-        let (npc, say) = (&self.runner.npc, &self.runner.say);
+        let (npc, say, said) = (&self.runner.npc, &self.runner.say, self.said());
+        let (pack, name) = (&npc.pack, npc.info.name.as_str());
         if self.wants(Track::Action) && !say.actions.is_empty() {
-            let question = Question::action(&npc.pack, &npc.info.name, &self.said(), &say.actions);
-            self.put(Asked::Action, &question);
+            self.put(Asked::Action, &Question::action(pack, name, &said, &say.actions));
+        }
+        if self.wants(Track::Social) {
+            self.put(Asked::Social, &Question::social(pack, name, &said));
+        }
+        if self.wants(Track::Goal) {
+            self.goals = goals(npc, say.at_ms);
+            if !self.goals.is_empty() {
+                let texts: Vec<_> = self.goals.iter().map(|goal| goal.text.clone()).collect();
+                self.put(Asked::Goal, &Question::goal(pack, name, &said, &texts));
+            }
         }
     }
 
@@ -187,9 +220,14 @@ impl<'a> Tracks<'a> {
                 None
             }
         };
-        match asked {
-            Asked::Emotion(number) => self.felt(number, probs.and_then(|probs| Probs::try_from(probs).ok())),
-            Asked::Action => self.action = probs.and_then(|probs| self.chosen(&probs)),
+        match (asked, probs) {
+            (Asked::Emotion(number), probs) => {
+                self.felt(number, probs.and_then(|probs| Probs::try_from(probs).ok()));
+            }
+            (Asked::Action, Some(probs)) => self.action = self.chosen(&probs),
+            (Asked::Social, Some(probs)) => self.think(&probs),
+            (Asked::Goal, Some(probs)) => self.want(&probs),
+            (_, None) => {}
         }
         self.advance();
     }
@@ -201,30 +239,81 @@ impl<'a> Tracks<'a> {
         let Some(at) = self.held.iter().position(is_it) else { return };
         match (&mut self.held[at], probs) {
             (Held::Feeling { felt, .. }, Some(probs)) => *felt = Felt::Answered(probs),
-            (_, None) => drop(self.held.remove(at)),
+            _ => drop(self.held.remove(at)),
         }
     }
 
-    /// The likeliest action, if it is one and likely enough.
+    /// The likeliest action, if it is likely enough.
     fn chosen(&self, probs: &[f32]) -> Option<(String, f32)> {
         // The first of those that are as likely.
         let likelier = |best: (usize, f32), (at, p): (usize, &f32)| if *p > best.1 { (at, *p) } else { best };
         let (at, p) = probs.iter().enumerate().fold((0, 0.0), likelier);
-        let names = names(&self.runner.say.actions);
-        let name = names.get(at).filter(|_| p >= self.runner.turns.turn.action_floor)?;
-        Some(((*name).to_owned(), p))
+        let hesitance = self.runner.npc.read(|mind| mind.personality().action_threshold());
+        let floor = (self.runner.turns.turn.action_floor * hesitance).min(1.0);
+        let name = *names(&self.runner.say.actions).get(at).filter(|_| p >= floor)?;
+        Some((name.to_owned(), p))
     }
 
-    /// More of the line was sent.
+    /// What the NPC thinks of the player shifts.
+    fn think(&mut self, probs: &[f32]) {
+        let (turns, npc, say) = (&self.runner.turns, &self.runner.npc, &self.runner.say);
+        let Some(t_ms) = self.runner.state.time_of(0) else { return };
+        let (before, shift) = turns.npcs.change(npc, |mind| {
+            (mind.relationship(&say.player, say.at_ms), mind.shift(&say.player, &shift(probs), say.at_ms))
+        });
+        self.became.relationship = Some((before, shift.relationship));
+        if shift.delta.is_empty() {
+            return;
+        }
+        self.events.push(TurnEvent::Social(Box::new(Social {
+            turn: say.turn.clone(),
+            player: say.player.clone(),
+            delta: shift.delta,
+            relationship: shift.relationship,
+            text_offset: 0,
+            t_ms,
+        })));
+    }
+
+    /// What the NPC wants is ranked.
+    fn want(&mut self, probs: &[f32]) {
+        let (turns, npc, say) = (&self.runner.turns, &self.runner.npc, &self.runner.say);
+        let Some(t_ms) = self.runner.state.time_of(0) else { return };
+        let ranking: BTreeMap<String, f32> =
+            self.goals.iter().map(|goal| goal.id.clone()).zip(probs.iter().copied()).collect();
+        turns.npcs.change(npc, |mind| mind.rank(&ranking, say.at_ms));
+        let ranked = self.goals.iter().zip(probs);
+        let mut ranked: Vec<_> = ranked
+            .map(|(goal, p)| RankedGoal { id: goal.id.clone(), text: goal.text.clone(), p: *p })
+            .collect();
+        ranked.sort_by(|a, b| b.p.total_cmp(&a.p));
+        self.became.goals.clone_from(&ranked);
+        let (turn, player) = (say.turn.clone(), say.player.clone());
+        self.events.push(TurnEvent::Goal(Box::new(Goal { turn, player, ranked, text_offset: 0, t_ms })));
+    }
+
+    /// More of the line was sent, from the character `offset` on.
     pub fn spoken(&mut self, text: &str) {
+        let (mut rest, mut offset) = (text, self.chars);
         self.chars += text.chars().count() as u64;
         for sentence in self.sentences.push(text) {
             self.first_end.get_or_insert(sentence.end);
             if self.wants(Track::Emotion) && self.feelings <= MAX_SENTENCES {
+                // What is behind the sentence is spoken with the feeling about it.
+                let (before, behind) = cut(rest, sentence.end.saturating_sub(offset));
+                self.hold(before, offset);
+                (rest, offset) = (behind, sentence.end);
                 self.ask_feeling(sentence.end, Some(&sentence.text));
             }
         }
+        self.hold(rest, offset);
         self.advance();
+    }
+
+    fn hold(&mut self, text: &str, offset: u64) {
+        if self.face.is_some() && !text.is_empty() {
+            self.held.push_back(Held::Text { text: text.to_owned(), offset });
+        }
     }
 
     /// The line is over: what has not been answered by now is left out.
@@ -238,6 +327,27 @@ impl<'a> Tracks<'a> {
         }
         self.first_end.get_or_insert(self.chars);
         self.advance();
+        let end = self.runner.state.end();
+        if self.runner.state.time_of(0).is_some()
+            && let Some(face) = &mut self.face
+        {
+            let keys = face.finish(end);
+            self.events.extend(keys.into_iter().map(|key| face::event(&self.runner.say, key)));
+        }
+    }
+
+    /// When everything that was given to the face has been spoken, if that is to be looked at.
+    pub fn silent_at(&self) -> Option<Instant> {
+        let speaks = self.face.as_ref().is_some_and(Face::is_speaking) && self.held.is_empty();
+        if speaks { self.runner.state.spoken_at() } else { None }
+    }
+
+    /// Everything has been spoken, and there is no more yet: the mouth closes.
+    pub fn pause(&mut self) {
+        if let Some(face) = &mut self.face {
+            let keys = face.pause();
+            self.events.extend(keys.into_iter().map(|key| face::event(&self.runner.say, key)));
+        }
     }
 
     /// What is to be sent.
@@ -245,17 +355,23 @@ impl<'a> Tracks<'a> {
         std::mem::take(&mut self.events)
     }
 
-    /// The last feeling that was told.
-    pub fn feeling(&self) -> Option<&Feeling> {
-        self.told.as_ref()
+    pub fn became(&self) -> &Became {
+        &self.became
     }
 
     /// Makes events of everything that is settled.
     fn advance(&mut self) {
-        while let Some(Held::Feeling { offset, felt: Felt::Answered(probs) }) = self.held.front() {
-            let (offset, probs) = (*offset, *probs);
-            self.held.pop_front();
-            self.feel(probs, offset);
+        // What is felt about what was said is there before the first word, and shows with it.
+        while self.chars > 0 || self.first_end.is_some() {
+            match self.held.front() {
+                Some(Held::Feeling { felt: Felt::Asked(_), .. }) | None => break,
+                Some(_) => {}
+            }
+            match self.held.pop_front() {
+                Some(Held::Feeling { offset, felt: Felt::Answered(probs) }) => self.feel(probs, offset),
+                Some(Held::Text { text, offset }) => self.show(&text, offset),
+                _ => {}
+            }
         }
         if let Some(end) = self.first_end
             && let Some((name, p)) = self.action.take()
@@ -266,8 +382,8 @@ impl<'a> Tracks<'a> {
 
     fn feel(&mut self, probs: Probs, offset: u64) {
         let say = &self.runner.say;
-        let feeling = self.runner.npc.feel(probs, say.at_ms);
-        if self.told.as_ref().is_some_and(|before| !feeling.is_shift_from(before)) {
+        let feeling = self.runner.npc.feels(probs, say.at_ms);
+        if self.became.feeling.as_ref().is_some_and(|before| !feeling.is_shift_from(before)) {
             return;
         }
         let Some(t_ms) = self.runner.state.time_of(offset) else { return };
@@ -280,12 +396,25 @@ impl<'a> Tracks<'a> {
             text_offset: offset,
             t_ms,
         })));
-        self.told = Some(feeling);
+        if let Some(face) = &mut self.face {
+            let keys = face.feel(feeling.label, feeling.intensity, t_ms);
+            self.events.extend(keys.into_iter().map(|key| face::event(say, key)));
+        }
+        self.became.feeling = Some(feeling);
+    }
+
+    fn show(&mut self, text: &str, offset: u64) {
+        let Some(face) = &mut self.face else { return };
+        let end = offset + text.chars().count() as u64;
+        let state = &self.runner.state;
+        let (Some(from), Some(to)) = (state.time_of(offset), state.spoken_until(end)) else { return };
+        let keys = face.speak(text, offset, from, to);
+        self.events.extend(keys.into_iter().map(|key| face::event(&self.runner.say, key)));
     }
 
     fn act(&mut self, name: String, p: f32, offset: u64) {
         let say = &self.runner.say;
-        let Some((action, t_ms)) = self.runner.state.propose(offset) else { return };
+        let Some((action, t_ms)) = self.runner.state.propose(&name, offset) else { return };
         self.events.push(TurnEvent::Action(Box::new(ActionProposed {
             turn: say.turn.clone(),
             player: say.player.clone(),
@@ -296,4 +425,10 @@ impl<'a> Tracks<'a> {
             t_ms,
         })));
     }
+}
+
+/// The first `chars` characters, and the others.
+fn cut(text: &str, chars: u64) -> (&str, &str) {
+    let at = usize::try_from(chars).ok().and_then(|chars| text.char_indices().nth(chars));
+    text.split_at(at.map_or(text.len(), |(at, _)| at))
 }

@@ -55,6 +55,10 @@ pub struct Key {
 /// keys together are in order: of `t_ms`, of `text_offset`, and none begins before the one before it has been reached.
 /// No shape is ever faster than its limit. What is settled does not change any more, so a feeling comes up behind it.
 ///
+/// In a turn: [`feel`](Self::feel) what a sentence feels like and then [`speak`](Self::speak) it, piece by piece;
+/// [`pause`](Self::pause) when speech catches up with generation; [`finish`](Self::finish) at the end, or
+/// [`cut`](Self::cut). Text that is given before its feeling is known is spoken without it.
+///
 /// Keys do not depend on how the text is cut into pieces, as long as every character has the same times. Up to as many
 /// letters as the longest spelling has wait until the next ones are known.
 ///
@@ -132,38 +136,31 @@ impl Performance {
         keys
     }
 
-    /// All that was given has been spoken, and it is not known when more comes: the mouth closes. To be called when the
-    /// line's generation falls behind its speech; without it the mouth closes too, but nobody knows before the next
-    /// piece comes.
-    pub fn pause(&mut self) -> Vec<Key> {
+    /// Nothing comes for now: all that was given has been spoken, and it is `t_ms`. The mouth closes, and what is felt by
+    /// then comes up. To be called when generation falls behind speech (without it the mouth closes too, but nobody knows
+    /// before the next piece comes), and for a feeling that is to show before anything is said. What is said while it
+    /// comes up has to wait for it: an onset at most.
+    pub fn pause(&mut self, t_ms: u64) -> Vec<Key> {
         let mut keys = Vec::new();
         if self.stage != Stage::Over {
             self.fall_silent(&mut keys);
+            self.settle(Some(t_ms.min(LATEST)), &mut keys);
         }
         keys
     }
 
     /// From `t_ms` on something else is felt; `intensity` is 0 to 1. Neutral: nothing, which takes as long as fading.
-    /// What is settled stays, so it begins later where keys beyond `t_ms` were given already.
-    pub fn feel(&mut self, label: EmotionLabel, intensity: f32, t_ms: u64) -> Vec<Key> {
-        let mut keys = Vec::new();
+    /// It shows in the keys of the calls that follow. What is settled stays, so it begins later where keys beyond `t_ms`
+    /// were given already: give a sentence's feeling before its text.
+    pub fn feel(&mut self, label: EmotionLabel, intensity: f32, t_ms: u64) {
         if self.stage == Stage::Over {
-            return keys;
-        }
-        let t_ms = t_ms.min(LATEST);
-        if self.stage == Stage::Speaking && t_ms > self.spoken + self.tables.motion.mouth.gap_ms {
-            self.fall_silent(&mut keys);
+            return;
         }
         let last = self.feelings.back().map_or(0, |(_, _, t_ms)| *t_ms);
         if self.feelings.len() == FEELINGS {
             self.feelings.pop_back();
         }
-        self.feelings.push_back((label, intensity, t_ms.max(last)));
-        if self.stage == Stage::Silent {
-            self.wake(t_ms);
-            self.settle(&mut keys);
-        }
-        keys
+        self.feelings.push_back((label, intensity, t_ms.min(LATEST).max(last)));
     }
 
     /// The line is over: its last character has been spoken at `t_ms`, and `text_offset` characters are before that.
@@ -175,6 +172,7 @@ impl Performance {
             return keys;
         }
         self.fall_silent(&mut keys);
+        self.settle(Some(t_ms.min(LATEST)), &mut keys);
         self.stage = Stage::Over;
         let end = self.tables.motion.end;
         let text_offset = self.offsets.raise(text_offset);

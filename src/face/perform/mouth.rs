@@ -19,12 +19,20 @@ pub struct Target {
     pub at: u64,
 }
 
+/// Where the mouth is.
 #[derive(Debug, Clone)]
-pub struct Mouth {
-    /// Where it is, in units.
+pub struct Place {
+    /// In units.
     pub pose: Pose,
     /// How much of a feeling's own mouth gives way to speech, 0 to 1.
     pub lock: f32,
+    /// How much of what would part the lips gives way: 1 from the first sound on.
+    pub shut: f32,
+}
+
+#[derive(Debug, Clone)]
+pub struct Mouth {
+    pub place: Place,
     targets: VecDeque<Target>,
     /// The viseme of the last target that came in.
     last: usize,
@@ -33,8 +41,7 @@ pub struct Mouth {
 impl Mouth {
     pub fn new(tables: &Tables) -> Self {
         Self {
-            pose: Pose::neutral(&tables.units),
-            lock: 0.0,
+            place: Place { pose: Pose::neutral(&tables.units), lock: 0.0, shut: 0.0 },
             targets: VecDeque::new(),
             last: tables.speech.rest,
         }
@@ -101,18 +108,21 @@ impl Mouth {
         self.targets.get(due).map(|target| tables.speech.viseme(target.viseme))
     }
 
-    /// Where the mouth is at `b`, if it is at `self` now: pose and lock.
-    pub fn reach(&self, tables: &Tables, opening: f32, now: u64, b: u64, due: Option<usize>) -> (Pose, f32) {
+    /// Where the mouth is at `b`, if it goes on from where it is now. It opens `opening` as far as the table says.
+    pub fn reach(&self, tables: &Tables, opening: f32, now: u64, b: u64, due: Option<usize>) -> Place {
         if let Some(viseme) = due.and_then(|due| self.viseme(tables, due)) {
             return shape(tables, viseme, opening);
         }
-        let Some(next) = self.next().filter(|next| next.from < b) else {
-            return (self.pose.clone(), self.lock);
-        };
-        let (pose, lock) = shape(tables, tables.speech.viseme(next.viseme), opening);
+        let Some(next) = self.next().filter(|next| next.from < b) else { return self.place.clone() };
+        let to = shape(tables, tables.speech.viseme(next.viseme), opening);
         let from = next.from.max(now);
         let part = (b - from) as f32 / (next.at - from).max(1) as f32;
-        (self.pose.toward(&pose, part), self.lock + (lock - self.lock) * part)
+        let between = |from: f32, to: f32| from + (to - from) * part;
+        Place {
+            pose: self.place.pose.toward(&to.pose, part),
+            lock: between(self.place.lock, to.lock),
+            shut: between(self.place.shut, to.shut),
+        }
     }
 
     /// The mouth is in the shape of a sound that was due; that sound and those before it are done.
@@ -121,13 +131,13 @@ impl Mouth {
     }
 }
 
-/// A viseme's units, for a mouth that moves `opening` as far as others.
-fn shape(tables: &Tables, viseme: &Viseme, opening: f32) -> (Pose, f32) {
+/// The mouth in the shape of a viseme.
+fn shape(tables: &Tables, viseme: &Viseme, opening: f32) -> Place {
     let mut pose = Pose::neutral(&tables.units);
     for (unit, value) in &viseme.units {
         let value = (value * opening).min(1.0);
         pose.slots_mut()[2 * unit] = value;
         pose.slots_mut()[2 * unit + 1] = value;
     }
-    (pose, viseme.lock)
+    Place { pose, lock: viseme.lock, shut: 1.0 }
 }

@@ -21,6 +21,7 @@ const MOST_SOUNDS: usize = 4;
 struct File {
     visemes: BTreeMap<String, Row>,
     lock: BTreeMap<String, f32>,
+    shut: BTreeMap<String, f32>,
     text: Text,
 }
 
@@ -72,6 +73,8 @@ pub struct Speech {
     pub rest: usize,
     /// By unit: how much of a feeling's gives way.
     pub lock: Vec<f32>,
+    /// By unit: how much of a feeling's gives way from the first sound to the end of the line.
+    pub shut: Vec<f32>,
     /// Characters at which the mouth comes to rest.
     pub stops: Vec<char>,
     pub other: Spelling,
@@ -91,10 +94,13 @@ impl Speech {
         if !visemes[rest].units.is_empty() || visemes[rest].lock != 0.0 {
             return Err(source.error("visemes.rest", "at rest the mouth has no units, and locks nothing"));
         }
-        let mut lock = vec![0.0; units.slots() / 2];
-        for (unit, part) in strengths(&source, "lock", &file.lock, units)? {
-            lock[unit] = part;
-        }
+        let by_unit = |key: &str, table: &BTreeMap<String, f32>| {
+            let mut parts = vec![0.0; units.slots() / 2];
+            for (unit, part) in strengths(&source, key, table, units)? {
+                parts[unit] = part;
+            }
+            Ok::<_, TableError>(parts)
+        };
         let other = sounds(&source, "text.other", &file.text.other, &visemes)?;
         if other.is_empty() {
             return Err(source.error("text.other", "it is empty"));
@@ -106,7 +112,8 @@ impl Speech {
         };
         Ok(Self {
             rest,
-            lock,
+            lock: by_unit("lock", &file.lock)?,
+            shut: by_unit("shut", &file.shut)?,
             stops: file.text.rest.chars().collect(),
             other,
             longest: letters(&spellings).max(letters(&endings)).max(1),

@@ -32,7 +32,8 @@ fn staring(tables: &Arc<Tables>) -> Performance {
 fn a_line_as_it_is_sent() {
     let tables = tables();
     let mut performance = performance(&tables);
-    let mut keys = performance.feel(EmotionLabel::Anger, 0.8, 0);
+    performance.feel(EmotionLabel::Anger, 0.8, 0);
+    let mut keys = performance.pause(0);
     let (spoken, end) = say(&mut performance, "My prey, come here!", 400);
     keys.extend(spoken);
     keys.extend(performance.finish(19, end));
@@ -65,7 +66,8 @@ fn the_lips_meet_on_every_p_b_and_m() {
     {
         for feeling in EMOTIONS {
             let mut performance = performance(&tables);
-            let mut keys = performance.feel(feeling, 1.0, 0);
+            performance.feel(feeling, 1.0, 0);
+            let mut keys = performance.pause(0);
             let (spoken, end) = say(&mut performance, text, 1000);
             keys.extend(spoken);
             keys.extend(performance.finish(text.chars().count() as u64, end));
@@ -130,10 +132,10 @@ fn the_mouth_closes_while_speech_waits_for_text() {
         let mut performance = performance(&tables);
         let (mut keys, end) = say(&mut performance, "Ha", 0);
         if pause {
-            let closing = performance.pause();
+            let closing = performance.pause(end);
             assert_eq!(closing.last().unwrap().w[jaw], 0, "at once, not with the next piece");
             keys.extend(closing);
-            assert_eq!(performance.pause(), []);
+            assert_eq!(performance.pause(end + 100), []);
         }
         keys.extend(performance.speak("ha", 2, end + 500, end + 700));
         keys.extend(performance.finish(4, end + 700));
@@ -149,7 +151,8 @@ fn the_mouth_closes_while_speech_waits_for_text() {
 fn a_feeling_comes_up_stays_and_fades() {
     let tables = tables();
     let mut performance = staring(&tables);
-    let first = performance.feel(EmotionLabel::Sadness, 1.0, 0);
+    performance.feel(EmotionLabel::Sadness, 1.0, 0);
+    let first = performance.pause(0);
     let frown = shape(&tables, "browDownLeft");
     assert_eq!((first[0].t_ms, first.last().unwrap().w[frown]), (0, 255), "before anything is said");
     // Long enough for its decay.
@@ -165,9 +168,20 @@ fn a_feeling_comes_up_stays_and_fades() {
         (fade.w, fade.au.len(), fade.t_ms > end, fade.ease_ms >= 300),
         ([0; FACE_SHAPES], 0, true, true)
     );
-    assert_eq!(performance.feel(EmotionLabel::Joy, 1.0, end), []);
+    performance.feel(EmotionLabel::Joy, 1.0, end);
     assert_eq!(performance.speak("more", 180, end, end + 100), []);
-    assert_eq!((performance.pause(), performance.finish(180, end)), (vec![], vec![]));
+    assert_eq!((performance.pause(end), performance.finish(180, end)), (vec![], vec![]));
+}
+
+#[test]
+fn a_feeling_at_the_start_does_not_swallow_the_first_word() {
+    let tables = tables();
+    let mut performance = staring(&tables);
+    performance.feel(EmotionLabel::Joy, 1.0, 0);
+    let keys = performance.speak("Oh, it is you", 0, 50, 50 + 13 * CHAR_MS);
+    assert!(played(&keys, 150)[shape(&tables, "mouthFunnel")] > 60.0, "{keys:?}");
+    let smile = |t| played(&keys, t)[shape(&tables, "mouthSmileLeft")];
+    assert!(smile(200) > 20.0 && smile(600) > 150.0, "{keys:?}");
 }
 
 #[test]
@@ -177,7 +191,7 @@ fn a_feeling_that_is_settled_late_comes_behind_what_was_given() {
     let (keys, end) = say(&mut performance, "It is long ago that", 0);
     let given = keys.last().unwrap();
     let given = given.t_ms + given.ease_ms;
-    assert_eq!(performance.feel(EmotionLabel::Joy, 1.0, 100), []);
+    performance.feel(EmotionLabel::Joy, 1.0, 100);
     let more = performance.speak(" anybody came to see me", 19, end, end + 23 * CHAR_MS);
     assert!(more.iter().all(|key| key.t_ms >= given));
     assert!(more.iter().any(|key| key.au.get("AU12").is_some_and(|smile| *smile > 0.7)), "{more:?}");
@@ -188,13 +202,34 @@ fn a_feeling_that_is_settled_late_comes_behind_what_was_given() {
 fn speech_has_the_mouth_and_feeling_the_rest() {
     let tables = tables();
     let mut performance = staring(&tables);
-    let mut keys = performance.feel(EmotionLabel::Fear, 1.0, 0);
+    performance.feel(EmotionLabel::Fear, 1.0, 0);
+    let mut keys = performance.pause(0);
     assert!(keys.last().unwrap().w[shape(&tables, "jawOpen")] > 100);
     keys = say(&mut performance, "mmmmmmmmmm", 500).0;
     let held = keys.last().unwrap();
     assert_eq!(held.w[shape(&tables, "jawOpen")], 0);
     assert_eq!((held.w[shape(&tables, "browInnerUp")], held.w[shape(&tables, "eyeWideLeft")]), (255, 255));
     assert!(held.au.contains_key("AU24") && !held.au.contains_key("AU26"), "{:?}", held.au);
+}
+
+#[test]
+fn a_frightened_mouth_that_has_spoken_does_not_gape() {
+    let tables = tables();
+    let mut performance = staring(&tables);
+    performance.feel(EmotionLabel::Fear, 1.0, 0);
+    let mut keys = performance.pause(0);
+    assert!(keys.last().unwrap().w[shape(&tables, "jawOpen")] > 100, "before it speaks it does");
+    let (spoken, end) = say(&mut performance, "No, help", 500);
+    keys.extend(spoken);
+    keys.extend(performance.pause(end));
+    performance.feel(EmotionLabel::Surprise, 1.0, end + 1000);
+    keys.extend(performance.pause(end + 1000));
+    let at = |keys: &[Key], t, name| played(keys, t)[shape(&tables, name)];
+    assert_eq!((at(&keys, end + 1500, "jawOpen"), at(&keys, end + 1500, "browOuterUpLeft")), (0.0, 255.0));
+    keys.extend(performance.finish(8, end + 1500));
+    for t in end + 130..end + 4000 {
+        assert_eq!(at(&keys, t, "jawOpen"), 0.0, "{t}");
+    }
 }
 
 #[test]
@@ -246,7 +281,8 @@ fn a_slow_archetype_takes_its_time() {
     let tables = tables();
     let ease = |face: &str| {
         let mut performance = Performance::new(&tables, style(&tables, face), 7);
-        let keys = performance.feel(EmotionLabel::Joy, 1.0, 0);
+        performance.feel(EmotionLabel::Joy, 1.0, 0);
+        let keys = performance.pause(0);
         keys.iter().map(|key| key.ease_ms).sum::<u64>()
     };
     assert_eq!((ease(""), ease("tempo = 0.5"), ease("tempo = 2.0")), (500, 1000, 250));
@@ -258,9 +294,10 @@ fn strange_times_do_no_harm() {
     let mut performance = performance(&tables);
     let mut keys = performance.speak(&"abc ".repeat(2000), u64::MAX - 3, 9, 3);
     keys.extend(performance.speak("later", 0, u64::MAX - 9, u64::MAX));
-    keys.extend(performance.feel(EmotionLabel::Joy, f32::INFINITY, u64::MAX));
+    performance.feel(EmotionLabel::Joy, f32::INFINITY, u64::MAX);
+    keys.extend(performance.pause(u64::MAX));
     for _ in 0..10_000 {
-        keys.extend(performance.feel(EmotionLabel::Fear, 1.0, 0));
+        performance.feel(EmotionLabel::Fear, 1.0, 0);
     }
     keys.extend(performance.finish(u64::MAX, u64::MAX));
     assert_eq!(keys.last().unwrap().w, [0; FACE_SHAPES]);

@@ -30,7 +30,8 @@ fn pictures() -> BTreeMap<String, String> {
     }
     // In the middle of a word.
     let mut talking = Performance::new(&tables, plain.clone(), 3);
-    let mut keys = talking.feel(EmotionLabel::Joy, 0.8, 0);
+    talking.feel(EmotionLabel::Joy, 0.8, 0);
+    let mut keys = talking.pause(0);
     keys.extend(talking.speak("Oh, how nice to see you!", 0, 500, 2000));
     let mouth = shape(&tables, "mouthFunnel");
     let key = keys.iter().max_by_key(|key| key.w[mouth]).unwrap();

@@ -263,6 +263,12 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
     ("visemes", "other = [\"uh\", \"half\"]", "other = []", "visemes.toml: text.other: it is empty"),
     ("visemes", "a = \"àá", "a = \"eá", "visemes.toml: text.fold.a: e is there twice, or has a spelling"),
     ("visemes", "AU12 = 0.25", "AU12 = 1.25", "visemes.toml: lock.AU12: it is 1.25"),
+    (
+        "visemes",
+        "[shut]\nAU25",
+        "[shut]\nAU2500",
+        "visemes.toml: shut.AU2500: there is no action unit AU2500",
+    ),
 ];
 
 #[test]

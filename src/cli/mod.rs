@@ -12,6 +12,7 @@ mod link;
 mod logging;
 mod migrate;
 mod pull;
+mod replay;
 mod serve;
 mod signal;
 mod store;
@@ -54,9 +55,8 @@ enum Command {
     Export(store::ExportArgs),
     /// Reads an NPC from a file that `export` wrote. No server may run on the same data meanwhile.
     Restore(store::RestoreArgs),
-    /// Plays a log of frames again (not in this version).
-    #[command(hide = true)]
-    Replay(Later),
+    /// Plays the log of a session (setting session.record) again, and compares what comes.
+    Replay(replay::ReplayArgs),
 }
 
 /// The arguments of a command that does not exist yet: taken, so that the answer is about the command.
@@ -103,7 +103,7 @@ fn run(command: Option<Command>) -> anyhow::Result<()> {
         Command::Migrate(args) => migrate::run(&args),
         Command::Export(args) => store::export(&args),
         Command::Restore(args) => store::restore(&args),
-        Command::Replay(_) => Err(Usage::later("replay")),
+        Command::Replay(args) => replay::run(&args),
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_is_planned_is_known() {
-        for command in ["plan --npcs 5 --json", "replay l"] {
+        for command in ["plan --npcs 5 --json"] {
             let words = std::iter::once("npc-gateway").chain(command.split(' '));
             let cli = Cli::try_parse_from(words).unwrap();
             let error = run(cli.command).unwrap_err();

@@ -13,6 +13,7 @@ use crate::config::{Config, ConfigError, EngineKind, Loader};
 use crate::engine::EngineError;
 use crate::history::ArchiveError;
 use crate::pull::{Cache, PullOptions, Reporter, ensure, model_folder, runtime};
+use crate::turn::SetupError;
 
 #[derive(Debug, Default, Args)]
 pub(super) struct ServeArgs {
@@ -65,10 +66,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     super::logging::start(&config.log)?;
     raise_file_limit(config.session.max_sessions);
     App::check(&config).map_err(explain)?;
-    let paths = match config.engine.kind {
-        EngineKind::Model => Some(paths(&config)?),
-        EngineKind::Scripted => None,
-    };
+    let paths = engine_paths(&config)?;
     super::runtime()?.block_on(async {
         let shutdown = super::signal::shutdown()?;
         let app = App::start(config, paths).await.map_err(explain)?;
@@ -93,6 +91,14 @@ fn raise_file_limit(max_sessions: usize) {
             "the hard limit of open files (ulimit -Hn) is too low for session.max_sessions sockets"
         ),
         Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
+}
+
+/// What the engine runs on; `None`: a script needs nothing.
+pub(super) fn engine_paths(config: &Config) -> anyhow::Result<Option<Paths>> {
+    match config.engine.kind {
+        EngineKind::Model => paths(config).map(Some),
+        EngineKind::Scripted => Ok(None),
     }
 }
 
@@ -122,7 +128,7 @@ pub(super) fn model_paths(config: &Config) -> anyhow::Result<Paths> {
 }
 
 /// Tells the user's mistakes, which have a setting to change, from the machine's troubles.
-fn explain(error: StartError) -> anyhow::Error {
+pub(super) fn explain(error: StartError) -> anyhow::Error {
     let setting = match &error {
         StartError::Packs(_) => "packs.path",
         StartError::Keys(_) => "auth.keys",
@@ -132,6 +138,7 @@ fn explain(error: StartError) -> anyhow::Error {
         // Names its settings itself.
         StartError::Warm(error) => return Usage(error.to_string()).into(),
         StartError::Moderation(error) => return Usage(error.to_string()).into(),
+        StartError::Turns(SetupError::Look { .. }) => "packs.path",
         StartError::Tls(error) => return Usage(error.to_string()).into(),
         StartError::Engine(EngineError::BadModel { .. }) => "model.path",
         StartError::Engine(EngineError::BadScript { .. }) => "engine.script_file",

@@ -1,9 +1,13 @@
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// One socket's life and its limits.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Session {
+    /// Folder for logs of all frames; empty: none are written.
+    pub record: PathBuf,
     pub heartbeat_ms: u64,
     pub identify_timeout_ms: u64,
     /// Without a frame but heartbeats; 0: never.

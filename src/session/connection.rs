@@ -6,6 +6,7 @@ use super::gateway::Gateway;
 use super::handle;
 use super::outbox::Outbox;
 use super::rate::Patience;
+use super::record::From;
 use super::renew::renew;
 use super::state::{Session, send_unnumbered};
 use super::world;
@@ -85,7 +86,10 @@ impl Connection {
             return Ok(Beat::Still);
         }
         match (frame.parse(&self.gateway.frame_limits()), session) {
-            (Err(error), _) => {
+            (Err(error), session) => {
+                if let Some(session) = session {
+                    session.note(From::Client, message);
+                }
                 self.refuse(*error, cid.as_ref());
                 Ok(Beat::Still)
             }
@@ -96,7 +100,10 @@ impl Connection {
                 }
                 Ok(Beat::Still)
             }
-            (Ok(frame), Some(session)) => Ok(self.take_as(&session, frame, cid.as_ref()).await),
+            (Ok(mut frame), Some(session)) => {
+                session.note_client(&mut frame, cid.as_ref());
+                Ok(self.take_as(&session, frame, cid.as_ref()).await)
+            }
             (Ok(frame), None) => self.shake_hands(frame, cid.as_ref()),
         }
     }

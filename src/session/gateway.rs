@@ -1,6 +1,7 @@
 //! What all sockets share.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use super::auth::Authenticator;
 use super::ended::Ended;
 use super::rate::Rates;
+use super::record::Recorder;
 use super::registry::Registry;
 use super::relay::Relays;
 use super::replay::Shares;
@@ -58,10 +60,29 @@ pub struct Gateway {
     pub(super) draining: CancellationToken,
     /// All sockets close, each after its [`Self::time_to_leave`].
     pub(super) closing: CancellationToken,
+    /// Writes the frames of sessions down, if that is wanted.
+    pub(super) recorder: Option<Arc<Recorder>>,
     /// Sockets that have asked when to close.
     leaving: AtomicUsize,
     /// Sockets that close at the same time.
     batch: AtomicUsize,
+}
+
+/// Starts to write sessions down, if a folder for it is set.
+fn start_recorder(folder: &Path) -> Option<Arc<Recorder>> {
+    if folder.as_os_str().is_empty() {
+        return None;
+    }
+    match Recorder::start(folder) {
+        Ok(recorder) => {
+            tracing::warn!(folder = %folder.display(), "all that players say is written down (session.record)");
+            Some(Arc::new(recorder))
+        }
+        Err(error) => {
+            tracing::error!(folder = %folder.display(), %error, "sessions are not written down");
+            None
+        }
+    }
 }
 
 impl fmt::Debug for Gateway {
@@ -84,7 +105,9 @@ impl Gateway {
         engine: EngineKind,
     ) -> Arc<Self> {
         let limits = &config.session;
+        let recorder = start_recorder(&limits.record);
         Arc::new(Self {
+            recorder,
             rates: Rates::new(limits),
             auth,
             sessions: Registry::new(limits.max_sessions, limits.max_sessions_per_player),

@@ -31,7 +31,13 @@ impl Gateway {
             return Err(CloseCode::Draining);
         }
         let shares = Arc::clone(&self.shares);
-        let session = Session::new(grant.player.clone(), subprotocol, Arc::clone(outbox), shares);
+        let session = Session::new(
+            grant.player.clone(),
+            subprotocol,
+            Arc::clone(outbox),
+            shares,
+            self.recorder.as_ref(),
+        );
         session.pass.renew(grant);
         match self.sessions.add(&session) {
             Ok(None) => {}

@@ -25,6 +25,7 @@ mod lifecycle;
 mod offline;
 mod outbox;
 mod rate;
+mod record;
 mod registry;
 mod relay;
 mod renew;
@@ -33,6 +34,7 @@ mod socket;
 mod state;
 mod world;
 
+pub use self::record::{From, Logged};
 pub use auth::{Authenticator, KeyError};
 pub use gateway::Gateway;
 pub use offline::Offline;

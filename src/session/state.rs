@@ -14,11 +14,12 @@ use uuid::Uuid;
 use super::auth::{Pass, Player};
 use super::keys::Keys;
 use super::outbox::{LastWord, Outbox};
+use super::record::{From, Log, Recorder};
 use super::replay::{Replay, Shares};
 use crate::turn::Piece;
 use crate::wire::{
-    Burst, Cid, CloseCode, CodecError, DeltaRef, Resume, ResumeFailReason, Resumed, ServerFrame, Subprotocol,
-    encode_server,
+    Burst, Cid, ClientFrame, CloseCode, CodecError, DeltaRef, Resume, ResumeFailReason, Resumed, ServerFrame,
+    Subprotocol, encode_server,
 };
 
 /// A player's session.
@@ -34,6 +35,8 @@ pub struct Session {
     joined: Mutex<Option<HashSet<String>>>,
     /// Turns that run or wait.
     turns: AtomicUsize,
+    /// Where its frames are written down.
+    log: Option<(Arc<Recorder>, Log)>,
     /// The session is over; its turns end with it.
     pub gone: CancellationToken,
 }
@@ -104,9 +107,15 @@ impl Session {
         subprotocol: Subprotocol,
         outbox: Arc<Outbox>,
         shares: Arc<Shares>,
+        recorder: Option<&Arc<Recorder>>,
     ) -> Arc<Self> {
+        let id = Uuid::new_v4();
+        let log = |recorder: &Arc<Recorder>| {
+            (Arc::clone(recorder), recorder.log(&id.simple().to_string(), subprotocol))
+        };
         Arc::new(Self {
-            id: Uuid::new_v4(),
+            id,
+            log: recorder.map(log),
             player,
             pass: Pass::default(),
             subprotocol,
@@ -135,6 +144,7 @@ impl Session {
         let s = stream.replay.last() + 1;
         match encode_server(self.subprotocol, frame, Some(s), cid) {
             Ok(message) => {
+                self.note(From::Server, &message);
                 if let Line::Open(outbox) = &stream.line {
                     outbox.push(message.clone());
                 }
@@ -165,11 +175,45 @@ impl Session {
             };
             if let Err(error) = written {
                 let before = std::mem::replace(&mut burst, Burst::new(self.subprotocol, 0));
-                stream.pass(before.messages());
+                stream.pass(self.noted(before.messages()));
                 stream.lose_frame(frame.op(), &error);
             }
         }
-        stream.pass(burst.messages());
+        stream.pass(self.noted(burst.messages()));
+    }
+
+    /// Writes a message down, if that is wanted.
+    pub(super) fn note(&self, from: From, message: &[u8]) {
+        if let Some((recorder, log)) = &self.log {
+            recorder.note_message(log, from, message);
+        }
+    }
+
+    fn noted(&self, messages: Vec<Bytes>) -> Vec<Bytes> {
+        for message in &messages {
+            self.note(From::Server, message);
+        }
+        messages
+    }
+
+    /// Writes a frame of the client down, if that is wanted, so that it can be played again: a line gets the seed that is
+    /// written. Handshakes and heartbeats are the socket's, and tokens are for nobody.
+    pub(super) fn note_client(&self, frame: &mut ClientFrame, cid: Option<&Cid>) {
+        let Some((recorder, log)) = &self.log else { return };
+        match frame {
+            ClientFrame::Heartbeat(_)
+            | ClientFrame::Auth(_)
+            | ClientFrame::Identify(_)
+            | ClientFrame::Resume(_) => {
+                return;
+            }
+            ClientFrame::Say(say) => {
+                let generation = say.generation.get_or_insert_default();
+                generation.seed.get_or_insert_with(|| rand::random::<u32>().into());
+            }
+            _ => {}
+        }
+        recorder.note(log, From::Client, serde_json::json!({"op": frame.op(), "cid": cid, "d": frame}));
     }
 
     /// The newest resume token.

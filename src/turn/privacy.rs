@@ -129,6 +129,7 @@ async fn a_secret_reaches_no_prompt_for_somebody_else() {
             // After a start everything comes from the journal.
             let House { turns, history, .. } = house;
             turns.idle().await;
+            turns.npcs().close().await;
             history.close();
             drop((turns, history));
             house = House::open(data.path()).await;

@@ -59,7 +59,7 @@ fn say(npc: &str, turn: &str, text: &str, max_tokens: u32) -> Value {
 async fn meet(server: &TestServer, i: usize, suffix: &str) -> (Client, String) {
     let npc = format!("npc-{i}-{suffix}");
     let mut client = server.identified(Encoding::Json, &format!("player-{i}-{suffix}")).await;
-    let join = json!({"npc": npc, "archetype": ARCHETYPES[i % 5], "name": format!("Name{i}")});
+    let join = json!({"npc": npc, "archetype": ARCHETYPES[i % 5], "seed": i, "name": format!("Name{i}")});
     assert_eq!(client.ask("npc.join", join).await["op"], "npc.joined");
     (client, npc)
 }

@@ -46,9 +46,10 @@ async fn a_line_is_answered() {
         assert!(d["npc"]["seed"].is_u64(), "{d}");
         assert_eq!(d["chain"]["archetype"], "vampire");
         assert!(d["chain"]["generic"].is_boolean() && d["chain"]["tasks"].is_object(), "{d}");
-        for later in ["relationship", "face"] {
-            assert_eq!(d.get(later), None, "{d}");
-        }
+        assert_eq!(d["npc"]["personality"].as_object().unwrap().len(), 50);
+        assert!(d["npc"]["body"].is_object() && d["npc"]["goals"].is_array(), "{d}");
+        assert_eq!(d["relationship"].as_object().unwrap().len(), 5);
+        assert_eq!(d.get("face"), None, "it is not among turn.tracks: {d}");
 
         let turn = format!("t-{encoding:?}");
         client.send(&json!({"op": "say", "cid": 5, "d": say("vlad", &turn, 12)})).await;
@@ -83,6 +84,8 @@ async fn a_line_is_answered() {
 /// Starts a long turn and reads until some of it was said.
 pub async fn start_long_turn(client: &mut Client, npc: &str, turn: &str) {
     client.send(&json!({"op": "say", "d": say(npc, turn, 200)})).await;
+    // Two characters at the least.
+    client.until("dialogue.delta").await;
     client.until("dialogue.delta").await;
 }
 

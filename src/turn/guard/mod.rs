@@ -72,11 +72,10 @@ impl<'a> Guard<'a> {
             Found::Nothing(settled) => (settled, false),
             Found::Phrase(at) => (at, true),
         };
+        // The space before what is held goes with it: a line that ends there ends without it.
+        let settled = if settled < self.held.len() { self.held[..settled].trim_end().len() } else { settled };
         let rest = self.held.split_off(settled);
-        let mut listed = std::mem::replace(&mut self.held, rest);
-        if found {
-            listed.truncate(listed.trim_end().len());
-        }
+        let listed = std::mem::replace(&mut self.held, rest);
         let seen = self.see(listed, whole || found).await;
         Passed { blocked: seen.blocked || found, ..seen }
     }

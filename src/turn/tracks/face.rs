@@ -33,14 +33,17 @@ impl Face {
         later(keys, from)
     }
 
-    pub fn feel(&mut self, label: EmotionLabel, intensity: f32, t_ms: u64) -> Vec<Key> {
+    /// It shows in the keys that follow.
+    pub fn feel(&mut self, label: EmotionLabel, intensity: f32, t_ms: u64) {
         let from = *self.from_ms.get_or_insert(t_ms);
-        later(self.performance.feel(label, intensity, t_ms.saturating_sub(from)), from)
+        self.performance.feel(label, intensity, t_ms.saturating_sub(from));
     }
 
-    pub fn pause(&mut self) -> Vec<Key> {
+    /// Nothing more has come by `t_ms`, when everything has been spoken.
+    pub fn pause(&mut self, t_ms: u64) -> Vec<Key> {
         self.speaks = false;
-        later(self.performance.pause(), self.from_ms.unwrap_or(0))
+        let from = self.from_ms.unwrap_or(0);
+        later(self.performance.pause(t_ms.saturating_sub(from)), from)
     }
 
     pub fn finish(&mut self, end: ValidThrough) -> Vec<Key> {

@@ -10,6 +10,8 @@ mod ask;
 mod face;
 mod missed;
 mod sentences;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -345,7 +347,7 @@ impl<'a> Tracks<'a> {
     /// Everything has been spoken, and there is no more yet: the mouth closes.
     pub fn pause(&mut self) {
         if let Some(face) = &mut self.face {
-            let keys = face.pause();
+            let keys = face.pause(self.runner.state.end().t_ms);
             self.events.extend(keys.into_iter().map(|key| face::event(&self.runner.say, key)));
         }
     }
@@ -397,8 +399,7 @@ impl<'a> Tracks<'a> {
             t_ms,
         })));
         if let Some(face) = &mut self.face {
-            let keys = face.feel(feeling.label, feeling.intensity, t_ms);
-            self.events.extend(keys.into_iter().map(|key| face::event(say, key)));
+            face.feel(feeling.label, feeling.intensity, t_ms);
         }
         self.became.feeling = Some(feeling);
     }

@@ -53,7 +53,7 @@ impl House {
         Self { turns, script, history }
     }
 
-    /// Says a line; returns its prompt.
+    /// Says a line; returns its prompt. What is asked beside it shows no secret but the line's own and the answer's.
     async fn say(&self, npc: &str, player: &str, audience: &[String], text: &str) -> String {
         let mut events = self
             .turns
@@ -82,7 +82,15 @@ impl House {
         assert!(done);
         let mut prompts = self.script.prompts();
         assert_eq!(prompts.len(), 1);
-        prompts.remove(0)
+        let prompt = prompts.remove(0);
+        let asked = self.script.asked();
+        assert!(asked.len() >= 3, "a feeling, a relationship and goals: {asked:?}");
+        let shown = secrets(&prompt);
+        for question in asked {
+            // The answer says what its own prompt shows.
+            assert!(secrets(&question).iter().all(|secret| shown.contains(secret)), "{question}");
+        }
+        prompt
     }
 
     /// Something happens to an NPC, and others see it.
@@ -124,7 +132,7 @@ async fn a_secret_reaches_no_prompt_for_somebody_else() {
     let mut known: BTreeMap<String, Known> = BTreeMap::new();
     // Prompts that showed a secret: the player's own, one that another player told, and what happened.
     let (mut own, mut heard, mut seen) = (0, 0, 0);
-    for turn in 0..400 {
+    for turn in 0..1000 {
         if turn % 130 == 129 {
             // After a start everything comes from the journal.
             let House { turns, history, .. } = house;

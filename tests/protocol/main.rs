@@ -27,6 +27,7 @@ mod resume;
 mod rights;
 mod roamer;
 mod server;
+mod shared_npc;
 mod takeover;
 mod tls;
 mod tokens;

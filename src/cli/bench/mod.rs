@@ -103,6 +103,9 @@ struct SocketArgs {
     /// How often everything is measured; the median counts.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeats: u32,
+    /// Lets turns tell what `turn.tracks` says besides their lines; without it lines are measured alone.
+    #[arg(long)]
+    tracks: bool,
     /// Also measures one conversation of so many lines, with the packs of the settings.
     #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(u32).range(2..=1000))]
     conversation: Option<u32>,

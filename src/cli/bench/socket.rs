@@ -23,7 +23,10 @@ const FEW: usize = 16;
 const MANY: usize = 80;
 
 pub fn run(args: &SocketArgs) -> anyhow::Result<()> {
-    let config = args.settings.config()?;
+    let mut config = args.settings.config()?;
+    if !args.tracks {
+        config.turn.tracks.clear();
+    }
     super::super::logging::start(&config.log)?;
     let runtime = super::super::runtime()?;
     let report = if let Some(url) = &args.url {

@@ -125,6 +125,8 @@ impl Script {
             return Err(bad("options", request.options.len(), format!("1 to {MAX_OPTIONS} texts")));
         }
         let _place = self.place()?;
+        #[cfg(test)]
+        self.shared.watch_choice(request);
         let weight = |text: &String| 1.0 + text.bytes().map(f32::from).sum::<f32>() % 7.0;
         let weights: Vec<f32> = request.options.iter().map(weight).collect();
         let sum: f32 = weights.iter().sum();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use parking_lot::Mutex;
 
 use super::text::Lines;
-use super::{Arc, Generate, Script, Shared};
+use super::{Arc, Choose, Generate, Script, Shared};
 use crate::engine::Tokenizer;
 
 /// What a word begins with that is a secret.
@@ -17,19 +17,26 @@ pub const SECRET: &str = "zq";
 pub(super) struct Watch {
     tokenizer: Tokenizer,
     prompts: Mutex<Vec<String>>,
+    /// Those of choices.
+    asked: Mutex<Vec<String>>,
 }
 
 impl Script {
     /// A script that keeps prompts.
     pub fn watched(tokenizer: Tokenizer, context: u32) -> Self {
         let shared = Shared::new("I know nothing.", context);
-        let watch = Some(Watch { tokenizer, prompts: Mutex::default() });
+        let watch = Some(Watch { tokenizer, prompts: Mutex::default(), asked: Mutex::default() });
         Self { shared: Arc::new(Shared { watch, ..shared }) }
     }
 
     /// The prompts since this was asked last.
     pub fn prompts(&self) -> Vec<String> {
         self.shared.watch.as_ref().map(|watch| std::mem::take(&mut *watch.prompts.lock())).unwrap_or_default()
+    }
+
+    /// The prompts of choices since this was asked last.
+    pub fn asked(&self) -> Vec<String> {
+        self.shared.watch.as_ref().map(|watch| std::mem::take(&mut *watch.asked.lock())).unwrap_or_default()
     }
 
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
@@ -50,6 +57,13 @@ impl Shared {
             tokens: AtomicU64::new(0),
             unseeded: AtomicU64::new(0),
             watch: None,
+        }
+    }
+
+    /// Notes the prompt of a choice.
+    pub(super) fn watch_choice(&self, request: &Choose) {
+        if let Some(watch) = &self.watch {
+            watch.asked.lock().push(watch.tokenizer.decode(&request.prompt));
         }
     }
 

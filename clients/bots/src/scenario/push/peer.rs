@@ -52,6 +52,8 @@ impl Peer {
             format!("engine.context={}", (tokens + 1).max(1024)),
             format!("turn.max_tokens={tokens}"),
             "turn.ignore_end=true".to_owned(),
+            // The bare server sends the same lines.
+            "turn.tracks=[]".to_owned(),
             "session.heartbeat_ms=600000".to_owned(),
             "session.frames_per_second=0".to_owned(),
             "session.turns_per_minute=0".to_owned(),

@@ -42,7 +42,7 @@ use crate::wire::{ChainInfo, ChainTask, ErrorCode, NpcInfo, NpcJoin, NpcJoined};
 pub struct NpcError {
     pub code: ErrorCode,
     pub message: String,
-    pub field: Option<&'static str>,
+    pub field: Option<String>,
 }
 
 impl NpcError {
@@ -53,8 +53,8 @@ impl NpcError {
         Self { code: ErrorCode::StorageFailed, message, field: None }
     }
 
-    fn of(code: ErrorCode, field: &'static str, message: String) -> Self {
-        Self { code, message, field: Some(field) }
+    fn of(code: ErrorCode, field: &str, message: String) -> Self {
+        Self { code, message, field: Some(field.to_owned()) }
     }
 }
 
@@ -70,7 +70,7 @@ pub struct Npc {
     mind: parking_lot::Mutex<Mind>,
     /// The store does not have the last change of the mind.
     unsaved: AtomicBool,
-    /// Those who bring it to the store, and whose turn it is.
+    /// Those who are bringing it to the store, and whose turn it is.
     saving: AtomicUsize,
     writing: Mutex<()>,
     mailbox: Arc<Mutex<()>>,
@@ -122,10 +122,14 @@ impl Npc {
         Feeling::new(probs, mood, sensitivity)
     }
 
-    /// Whether it may be forgotten: it comes back from the store.
+    /// Whether nobody needs it.
+    fn is_left(&self) -> bool {
+        self.joined.load(Ordering::Acquire) == 0 && self.waiting.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether it may be forgotten: the store has all of it.
     fn is_unused(&self) -> bool {
-        let users = [&self.joined, &self.waiting, &self.saving];
-        users.iter().all(|count| count.load(Ordering::Acquire) == 0) && !self.unsaved.load(Ordering::Acquire)
+        self.is_left() && self.saving.load(Ordering::Acquire) == 0 && !self.unsaved.load(Ordering::Acquire)
     }
 
     /// What its answers are made with.
@@ -157,11 +161,8 @@ impl Npc {
     fn check(&self, join: &NpcJoin) -> Result<(), NpcError> {
         check_traits(join)?;
         let differs = |field| {
-            Err(NpcError {
-                code: ErrorCode::BadPayload,
-                message: format!("npc {:?} exists with another {field}", self.info.id),
-                field: Some(field),
-            })
+            let message = format!("npc {:?} exists with another {field}", self.info.id);
+            Err(NpcError::of(ErrorCode::BadPayload, field, message))
         };
         if join.archetype.as_ref().is_some_and(|a| *a != self.info.archetype) {
             return differs("archetype");
@@ -184,8 +185,7 @@ fn check_traits(join: &NpcJoin) -> Result<(), NpcError> {
     let mut keys = join.personality.iter().flatten().map(|(key, _)| key);
     let Some(unknown) = keys.find(|key| key.parse::<Trait>().is_err()) else { return Ok(()) };
     let message = format!(
-        "personality: there is no trait {unknown:?}; there are fifty, such as \"neo_trust\", and the server's \
-         documentation lists them"
+        "there is no trait {unknown:?}; there are fifty, such as \"neo_trust\", which the documentation lists"
     );
-    Err(NpcError::of(ErrorCode::BadPayload, "personality", message))
+    Err(NpcError::of(ErrorCode::BadPayload, &format!("personality.{unknown}"), message))
 }

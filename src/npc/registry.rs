@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, RwLockReadGuard};
 use uuid::Uuid;
 
 use super::erased::Erasures;
@@ -64,18 +64,18 @@ impl Npcs {
         }
         let _making = self.lock(&join.npc).await;
         // Who is erased meanwhile is not brought back by it.
-        let _still = self.saver.still().await;
+        let still = self.saver.still().await;
         if let Some(joined) = self.meet(join) {
             return joined;
         }
         let npc = if let Some(npc) = self.stored(&join.npc).await? {
             npc.check(join)?;
-            self.make_room()?;
+            self.make_room(&still).await?;
             npc
         } else {
             let (record, pack) = self.create(join, may_create)?;
             // Nobody is forgotten, and nothing is written, for an NPC that will not be.
-            self.make_room()?;
+            self.make_room(&still).await?;
             let npc = Npc::new(record, pack);
             let stored = self.history.journal().put_npc(&npc.record()).await;
             stored.map_err(|error| NpcError::storage(&join.npc, &error))?;
@@ -166,17 +166,15 @@ impl Npcs {
                 Arc::clone(&npc)
             })
         };
-        let mut changed = here();
-        if changed.is_none() {
-            let _making = self.lock(id).await;
-            let _still = self.saver.still().await;
-            changed = here();
-            if changed.is_none() {
-                return self.happen_in_store(id, change).await;
-            }
+        if let Some(npc) = here() {
+            self.saver.save_now(&self.saver.still().await, &npc).await;
+            return Ok(());
         }
-        if let Some(npc) = changed {
-            self.saver.save_now(&npc).await;
+        let _making = self.lock(id).await;
+        let still = self.saver.still().await;
+        match here() {
+            Some(npc) => self.saver.save_now(&still, &npc).await,
+            None => self.happen_in_store(id, change).await?,
         }
         Ok(())
     }
@@ -272,24 +270,33 @@ impl Npcs {
 
     /// If as many NPCs are in memory as may be: forgets the least recently used one that nobody has joined and that
     /// answers nobody. It comes back from the store.
-    fn make_room(&self) -> Result<(), NpcError> {
-        if self.map.len() < self.config.max_npcs {
+    async fn make_room(&self, still: &RwLockReadGuard<'_, ()>) -> Result<(), NpcError> {
+        if self.map.len() < self.config.max_npcs || self.forget_one() {
             return Ok(());
         }
-        let oldest = self
-            .map
-            .iter()
-            .filter(|npc| npc.is_unused())
-            .min_by_key(|npc| npc.last_used.load(Ordering::Relaxed))
-            .map(|npc| npc.key().clone());
-        match oldest.and_then(|id| self.map.remove_if(&id, |_, npc| npc.is_unused())) {
-            Some(_) => Ok(()),
-            None => Err(NpcError {
-                code: ErrorCode::Overloaded,
-                message: format!("{} NPCs are in use, as many as npc.max_npcs allows", self.config.max_npcs),
-                field: None,
-            }),
+        // One that waits for the store need not.
+        if let Some(npc) = self.least(Npc::is_left) {
+            self.saver.save_now(still, &npc).await;
+            if self.forget_one() {
+                return Ok(());
+            }
         }
+        Err(NpcError {
+            code: ErrorCode::Overloaded,
+            message: format!("{} NPCs are in use, as many as npc.max_npcs allows", self.config.max_npcs),
+            field: None,
+        })
+    }
+
+    fn forget_one(&self) -> bool {
+        let oldest = self.least(Npc::is_unused);
+        oldest.and_then(|oldest| self.map.remove_if(&oldest.info.id, |_, npc| npc.is_unused())).is_some()
+    }
+
+    /// The least recently used NPC of some.
+    fn least(&self, of: impl Fn(&Npc) -> bool) -> Option<Arc<Npc>> {
+        let some = self.map.iter().filter(|npc| of(npc));
+        some.min_by_key(|npc| npc.last_used.load(Ordering::Relaxed)).map(|npc| Arc::clone(&npc))
     }
 }
 

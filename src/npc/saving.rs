@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// NPCs that are written at the same time at most: turns need the journal too.
 const WRITES: usize = 16;
 
-/// See the module's documentation. There is at most one task for each NPC in memory.
+/// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Saver {
     history: Arc<History>,
@@ -53,23 +53,26 @@ impl Saver {
 
     /// An NPC's mind has changed: it is stored soon. Must be called within a runtime.
     pub fn save(&self, npc: &Arc<Npc>) {
-        if npc.unsaved.swap(true, Ordering::AcqRel) {
-            // Whoever comes for the change before sees this one.
-            return;
+        // If not, whoever comes for the change before sees this one.
+        if !npc.unsaved.swap(true, Ordering::AcqRel) {
+            self.come_for(npc, GATHER);
         }
-        let in_use = InUse::new(npc);
+    }
+
+    /// Stores an NPC in the background, until it is.
+    fn come_for(&self, npc: &Arc<Npc>, after: Duration) {
+        let npc = Arc::clone(npc);
         let (history, moving) = (Arc::clone(&self.history), Arc::clone(&self.moving));
         let (writes, closing) = (Arc::clone(&self.writes), self.closing.clone());
         self.tasks.spawn(async move {
-            let npc = &in_use.0;
-            let _ = closing.run_until_cancelled(sleep(GATHER)).await;
+            let _ = closing.run_until_cancelled(sleep(after)).await;
             while npc.unsaved.load(Ordering::Acquire) {
                 // It fails when it is closed, which it is not.
                 let place = writes.acquire().await;
-                let written = write(&history, &moving, npc).await;
-                drop(place);
+                let still = moving.read().await;
+                let written = write(&history, &npc).await;
+                drop((still, place));
                 let Err(error) = written else { continue };
-                npc.unsaved.store(true, Ordering::Release);
                 if closing.is_cancelled() {
                     tracing::error!(npc = npc.info.id, %error, "what became of an NPC is not stored");
                     break;
@@ -80,14 +83,14 @@ impl Saver {
         });
     }
 
-    /// The same at once, and waits for it. If it fails it is tried again in the background.
-    pub async fn save_now(&self, npc: &Arc<Npc>) {
-        let _in_use = InUse::new(npc);
-        if npc.unsaved.load(Ordering::Acquire)
-            && let Err(error) = write(&self.history, &self.moving, npc).await
-        {
+    /// The same at once; if it fails it is tried again in the background. `_still`: what [`Self::still`] gave.
+    pub async fn save_now(&self, _still: &RwLockReadGuard<'_, ()>, npc: &Arc<Npc>) {
+        if !npc.unsaved.load(Ordering::Acquire) {
+            return;
+        }
+        if let Err(error) = write(&self.history, npc).await {
             tracing::warn!(npc = npc.info.id, %error, "what became of an NPC is stored later");
-            self.save(npc);
+            self.come_for(npc, RETRY);
         }
     }
 
@@ -115,12 +118,16 @@ impl Drop for InUse {
     }
 }
 
-/// Writes an NPC as it is now. If it fails the change is to be noted again.
-async fn write(history: &History, moving: &RwLock<()>, npc: &Npc) -> Result<(), JournalError> {
-    let _still = moving.read().await;
+/// Writes an NPC as it is now.
+async fn write(history: &History, npc: &Arc<Npc>) -> Result<(), JournalError> {
+    let _in_use = InUse::new(npc);
     // One after the other: an older state never comes to the store behind a newer one.
     let _alone = npc.writing.lock().await;
     // First: what changes from here on is not in it, perhaps.
     npc.unsaved.store(false, Ordering::Release);
-    history.journal().put_npc(&npc.record()).await
+    let written = history.journal().put_npc(&npc.record()).await;
+    if written.is_err() {
+        npc.unsaved.store(true, Ordering::Release);
+    }
+    written
 }

@@ -58,7 +58,7 @@ pub(super) fn npc_refused(error: NpcError, npc: &str) -> Refused {
         temporary,
         retry_after_ms: temporary.then_some(TURNS_RETRY_MS),
         npc: Some(npc.to_owned()),
-        field: error.field.map(str::to_owned),
+        field: error.field,
         ..ErrorPayload::new(error.code, error.message)
     })
 }

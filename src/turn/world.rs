@@ -12,7 +12,7 @@ impl From<NpcError> for TurnError {
     fn from(error: NpcError) -> Self {
         let storage = error.code == ErrorCode::StorageFailed;
         let plain = if storage { unwritable() } else { Self::new(error.code, "") };
-        Self { message: error.message, field: error.field.map(str::to_owned), ..plain }
+        Self { message: error.message, field: error.field, ..plain }
     }
 }
 

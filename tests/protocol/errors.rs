@@ -41,6 +41,12 @@ async fn bad_payload_names_the_field_and_the_limit() {
         ("npc.join", json!({"npc": "n", "seed": -1}), "seed", Value::Null),
         ("npc.join", json!({"npc": "n", "seed": 1.5}), "seed", Value::Null),
         ("npc.join", json!({"npc": "n", "personality": {"calm": 2}}), "personality.calm", json!(1.0)),
+        (
+            "npc.join",
+            json!({"npc": "n", "personality": {"neo_calm": 0.5}}),
+            "personality.neo_calm",
+            Value::Null,
+        ),
         // It exists, and is otherwise.
         ("npc.join", json!({"npc": "n", "archetype": "ghoul"}), "archetype", Value::Null),
         ("npc.join", json!({"npc": "n", "name": "Somebody Else"}), "name", Value::Null),

@@ -29,6 +29,9 @@ pub(super) use relationship::Written as RelationshipFile;
 
 use super::PackError;
 
+/// Characters of a key and of a reason in an error.
+const ERROR_CHARS: usize = 300;
+
 /// The tables as they are written.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -77,7 +80,7 @@ struct At<'a> {
 
 impl At<'_> {
     fn fail<T>(&self, key: impl Into<String>, reason: impl Into<String>) -> Result<T, PackError> {
-        Err(PackError::at(self.path, key, reason.into()))
+        Err(PackError::at(self.path, shortened(key.into()), shortened(reason.into())))
     }
 
     /// A number within bounds.
@@ -90,7 +93,7 @@ impl At<'_> {
 
     /// Something that a name stands for.
     fn named<T: std::str::FromStr<Err: ToString>>(&self, key: &str, name: &str) -> Result<T, PackError> {
-        name.parse().map_err(|error: T::Err| PackError::at(self.path, key, error.to_string()))
+        name.parse().or_else(|error: T::Err| self.fail(key, error.to_string()))
     }
 
     /// An id: `[a-z0-9_-]{1,32}`.
@@ -125,6 +128,15 @@ impl At<'_> {
         }
         self.fail(key, format!("it has {count} entries, at most {most} are allowed"))
     }
+}
+
+/// What a file has in it may be long.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(ERROR_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// One map of maps over another.

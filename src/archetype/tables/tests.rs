@@ -144,4 +144,6 @@ fn mistakes_are_named_with_their_key() {
         let expected = format!("imp/pack.toml: {expected}");
         assert!(error.starts_with(&expected), "expected {expected:?}\n     got {error:?}");
     }
+    let long = pack(&format!("[personality.means]\n{} = 0\n", "x".repeat(5000))).unwrap_err();
+    assert!(long.chars().count() < 700 && long.contains("there is no trait"), "{long}");
 }

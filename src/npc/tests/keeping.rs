@@ -29,9 +29,7 @@ impl House {
     }
 
     async fn join(&self, npc: &str) -> NpcJoined {
-        let archetype = Some("vampire".to_owned());
-        let join = NpcJoin { npc: npc.into(), archetype, name: None, seed: None, personality: None };
-        self.npcs.join(&join, true).await.unwrap()
+        self.npcs.join(&NpcJoin { npc: npc.into(), ..bare() }, true).await.unwrap()
     }
 
     fn change<T>(&self, npc: &str, change: impl FnOnce(&mut Mind) -> T) -> T {
@@ -43,6 +41,11 @@ impl House {
         let history = self.history;
         tokio::task::spawn_blocking(move || history.close()).await.unwrap();
     }
+}
+
+fn bare() -> NpcJoin {
+    let archetype = Some("vampire".to_owned());
+    NpcJoin { npc: String::new(), archetype, name: None, seed: None, personality: None }
 }
 
 fn injury(player: &str) -> Happening {
@@ -75,10 +78,8 @@ async fn who_joins_is_told_all_fifty_traits_a_body_and_goals() {
         match joined {
             Ok(joined) => assert!(ok && joined.npc.personality.unwrap()["neo_anger"] == 0.5),
             Err(error) => {
-                assert_eq!(
-                    (ok, error.code, error.field),
-                    (false, ErrorCode::BadPayload, Some("personality"))
-                );
+                assert_eq!((ok, error.code), (false, ErrorCode::BadPayload));
+                assert_eq!(error.field.as_deref(), Some("personality.neo_charm"));
                 assert!(error.message.contains("\"neo_charm\""), "{error}");
             }
         }
@@ -135,10 +136,7 @@ async fn an_npc_leaves_memory_only_when_it_is_stored() {
     house.change("lucy", |mind| mind.shift("anna", &TRUST, 0));
     let npc = house.npcs.get("lucy").unwrap();
     house.npcs.leave("lucy");
-    let join = json!({"npc": "mina", "archetype": "lich"});
-    let crowded = house.npcs.join(&serde_json::from_value(join).unwrap(), true).await.unwrap_err();
-    assert_eq!(crowded.code, ErrorCode::Overloaded, "the change is on its way");
-    house.npcs.close().await;
+    // It is stored for that.
     house.join("mina").await;
     assert!(house.npcs.get("lucy").is_none() && npc.read(|mind| mind.relationship("anna", 0)).trust > 0.2);
     let stored = house.npcs.find("lucy").await.unwrap().unwrap();

@@ -25,7 +25,7 @@ impl Corpus {
             "mix": {"dialogue_style": 1.0, "personality": -0.5}, "audience": ["mina", "van helsing"],
         });
         let join = json!({"npc": "v:1", "archetype": "vampire", "name": "Vlad", "seed": 9,
-            "personality": {"pride": 0.75}});
+            "personality": {"neo_modesty": 0.75}});
         let event = json!({"npc": "v:1", "event": "e1", "kind": "gift", "text": "A rose.", "importance": 0.5,
             "witnesses": ["mina"]});
         let act = json!({"npc": "v:1", "act": "a1", "tasks": ["action_policy"], "context": "Dusk."});

@@ -91,7 +91,10 @@ impl Recorder {
     pub fn note_message(&self, log: &Log, from: From, message: &[u8]) {
         let frame = match log.subprotocol {
             Subprotocol::Json => serde_json::from_slice(message).ok(),
-            Subprotocol::Msgpack => rmp_serde::from_slice(message).ok(),
+            // Its one blob becomes an array of integers, as it is in JSON.
+            Subprotocol::Msgpack => rmp_serde::from_slice::<rmpv::Value>(message)
+                .ok()
+                .and_then(|frame| serde_json::to_value(frame).ok()),
         };
         self.note(log, from, frame.unwrap_or(Value::Null));
     }

@@ -202,11 +202,14 @@ impl TurnState {
         // A cancel that is repeated without one keeps what the first one said.
         let offset =
             heard.or(inner.cut).or(inner.heard).unwrap_or(sent).min(inner.cut.unwrap_or(sent)).min(sent);
+        // A cancel that is repeated moves nothing.
+        let moved = inner.cut != Some(offset);
         inner.cut = Some(offset);
         if let Some((_, done)) = &mut inner.done {
             done.text = prefix(&done.text, offset).to_owned();
         }
-        (self.cut_at(&inner, offset), inner.done.is_some())
+        let cut = self.cut_at(&inner, offset);
+        (Cut { neutral: cut.neutral.filter(|_| moved), ..cut }, inner.done.is_some())
     }
 
     fn cut_at(&self, inner: &Inner, offset: u64) -> Cut {
@@ -220,7 +223,8 @@ impl TurnState {
             valid_through,
             retracted: later.map(|proposed| proposed.action.clone()).collect(),
         };
-        Cut { cancelled, neutral: self.neutral(valid_through) }
+        // A turn that has not begun has moved no face.
+        Cut { cancelled, neutral: inner.began.and_then(|_| self.neutral(valid_through)) }
     }
 
     /// Ends the turn: completes `done` with the text and, if the turn was cut, with the reason, and keeps it.
@@ -324,6 +328,7 @@ mod tests {
 
     fn state() -> TurnState {
         let state = TurnState::new("npc", "anna", "t1", 10.0, Some(250));
+        state.begin();
         state.add_text("Good évening", 0);
         state.add_text(", traveller.", 0);
         state
@@ -336,8 +341,10 @@ mod tests {
         let valid_through = ValidThrough { text_offset: 6, t_ms: 600 };
         assert_eq!(cut.cancelled.valid_through, valid_through);
         assert_eq!(cut.neutral, state.neutral(valid_through));
+        assert_eq!(state.cut(None).0.neutral, None, "it is on its way");
+        assert!(state.cut(Some(5)).0.neutral.is_some());
         assert!(!ended);
-        assert_eq!(state.heard_text(), "Good é");
+        assert_eq!(state.heard_text(), "Good ");
         assert_eq!(state.add_text("more", 0), None);
     }
 

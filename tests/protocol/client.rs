@@ -49,7 +49,8 @@ impl Encoding {
                 let mut rest = &bytes[..];
                 let value = rmpv::decode::read_value(&mut rest).unwrap();
                 assert!(rest.is_empty(), "bytes after the frame");
-                rmpv::ext::from_value(value).unwrap()
+                // Its one blob is an array of integers in JSON.
+                serde_json::to_value(value).unwrap()
             }
             (_, message) => panic!("a message of the wrong kind: {message:?}"),
         }

@@ -352,8 +352,11 @@ impl<'a> Tracks<'a> {
         }
     }
 
-    /// What is to be sent.
+    /// What is to be sent: nothing before the first word.
     pub fn take_events(&mut self) -> Vec<TurnEvent> {
+        if self.chars == 0 && self.first_end.is_none() {
+            return Vec::new();
+        }
         std::mem::take(&mut self.events)
     }
 

@@ -139,7 +139,7 @@ impl Performance {
     /// Nothing comes for now: all that was given has been spoken, and it is `t_ms`. The mouth closes, and what is felt by
     /// then comes up. To be called when generation falls behind speech (without it the mouth closes too, but nobody knows
     /// before the next piece comes), and for a feeling that is to show before anything is said. What is said while it
-    /// comes up has to wait for it: an onset at most.
+    /// comes up, or while a blink ends, has to wait for it: an onset at most.
     pub fn pause(&mut self, t_ms: u64) -> Vec<Key> {
         let mut keys = Vec::new();
         if self.stage != Stage::Over {

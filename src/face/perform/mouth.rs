@@ -34,8 +34,8 @@ pub struct Place {
 pub struct Mouth {
     pub place: Place,
     targets: VecDeque<Target>,
-    /// The viseme of the last target that came in.
-    last: usize,
+    /// The viseme of the last target that came in. Even silence is one that a mouth shuts for which was open before.
+    last: Option<usize>,
 }
 
 impl Mouth {
@@ -43,18 +43,18 @@ impl Mouth {
         Self {
             place: Place { pose: Pose::neutral(&tables.units), lock: 0.0, shut: 0.0 },
             targets: VecDeque::new(),
-            last: tables.speech.rest,
+            last: None,
         }
     }
 
     /// A sound that comes up.
     pub fn expect(&mut self, sound: Sound, closed: bool, ease_ms: u64) {
-        if sound.stop && sound.viseme == self.last {
+        if sound.stop && self.last == Some(sound.viseme) {
             return;
         }
         if sound.stop {
             self.target(sound.viseme, sound.start, sound.start + ease_ms);
-        } else if sound.viseme != self.last || closed {
+        } else if self.last != Some(sound.viseme) || closed {
             // Lips that meet stay together until the last of such sounds.
             self.target(sound.viseme, sound.start.saturating_sub(ease_ms), sound.start);
         }
@@ -62,13 +62,13 @@ impl Mouth {
 
     /// The mouth closes from `from` on, and is closed at `at`.
     pub fn rest(&mut self, rest: usize, from: u64, at: u64) {
-        if self.last != rest {
+        if self.last != Some(rest) {
             self.target(rest, from, at);
         }
     }
 
     fn target(&mut self, viseme: usize, from: u64, at: u64) {
-        self.last = viseme;
+        self.last = Some(viseme);
         if self.targets.len() == WAITING {
             self.targets.pop_front();
         }

@@ -42,6 +42,10 @@ impl Words {
             }
             return;
         }
+        // An accent that is written as a character of its own, behind its letter.
+        if ('\u{300}'..='\u{36f}').contains(&c) {
+            return;
+        }
         self.end(speech, sounds);
         if speech.stops.contains(&c) {
             sounds.push(Sound { viseme: speech.rest, start, stop: true });

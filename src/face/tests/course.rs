@@ -122,6 +122,7 @@ fn spelling_is_more_than_letters() {
     assert!(shapes("moon", "mouthPucker") > 100 && shapes("mon", "mouthPucker") < 60);
     assert!(shapes("rate", "mouthStretchLeft") == 0 && shapes("rates", "mouthStretchLeft") > 0);
     assert!(shapes("Ça", "jawOpen") == shapes("Ca", "jawOpen"));
+    assert!(shapes("te\u{301}te", "jawOpen") == shapes("téte", "jawOpen"));
 }
 
 #[test]

@@ -180,8 +180,10 @@ proptest! {
         let tables = tables();
         let mut performance = Performance::new(&tables, plain(&tables), seed);
         let felt = steps.iter().any(|step| matches!(step, Step::Feel { .. }));
-        // What is said while a feeling comes up in a pause has to wait for it, so nothing can be said of times.
-        let waits = felt && steps.iter().any(|step| matches!(step, Step::Pause { .. }));
+        // What is said while a feeling comes up in a pause has to wait for it, so nothing can be said of times; for a
+        // blink it waits a little.
+        let paused = steps.iter().any(|step| matches!(step, Step::Pause { .. }));
+        let waits = felt && paused;
         let (mut keys, line) = play(&mut performance, &steps, false);
         keys.extend(performance.finish(line.chars, line.end_ms));
         let mouth: Vec<usize> = (0..FACE_SHAPES)
@@ -192,8 +194,7 @@ proptest! {
         let mut spoken_ms = 0;
         // Feelings part lips too, and before the first sound they open mouths.
         let said = |until: u64| {
-            let before = line.pieces.iter().filter(|(_, _, start, _)| *start < until);
-            before.flat_map(|(text, ..)| text.chars()).any(char::is_alphanumeric)
+            line.pieces.iter().any(|(text, _, start, _)| *start < until && !text.is_empty())
         };
         let closed = |t: u64| {
             let face = played(&keys, t);
@@ -203,7 +204,7 @@ proptest! {
             let count = text.chars().count() as u64;
             let usual = (40 * count..=300 * count).contains(&(end - start));
             let first = text.chars().position(|c| "aeiouäéмашо你好שم".contains(c));
-            if let (true, Some(first)) = (usual, first) {
+            if let (true, Some(first)) = (usual && !paused, first) {
                 let at = start + (end - start) * first as u64 / count;
                 // Until the next sound may have taken its place.
                 let moved = (at..at + 400).any(|t| mouth.iter().any(|i| played(&keys, t)[*i] > 10.0));
@@ -215,7 +216,7 @@ proptest! {
                 }
             }
             if count > 0 {
-                (spoken_ms, closed_ms) = (*end, closed_ms.max(end + if usual { 200 } else { 500 }));
+                (spoken_ms, closed_ms) = (*end, closed_ms.max(end + if usual && !paused { 250 } else { 500 }));
             }
         }
         let last = keys.last().unwrap();

@@ -76,7 +76,7 @@ fn a_bad_setting_exits_2_and_is_named() {
 
 #[test]
 fn what_is_planned_says_so() {
-    for words in ["plan --npcs 5 --json", "replay log", "adapters train x", "adapters rollback"] {
+    for words in ["plan --npcs 5 --json", "adapters train x", "adapters rollback"] {
         let words: Vec<&str> = words.split(' ').collect();
         let said = refused(gateway(&words), 2);
         assert!(said.contains("is not available in this version"), "{said}");

@@ -297,7 +297,8 @@ impl Runner {
             prompt,
             mix: adapter.into_iter().map(|(weighted, _)| weighted).collect(),
             options: question.options.clone(),
-            schedule: self.schedule(),
+            // Where there is no room for both, a line goes before what goes with one.
+            schedule: Schedule { background: true, ..self.schedule() },
         });
         async move { engine.choose(request?).await }
     }

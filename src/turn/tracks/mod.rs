@@ -218,7 +218,12 @@ impl<'a> Tracks<'a> {
             Err(error) => {
                 self.runner.turns.missed.add(asked.task());
                 let (npc, task) = (&self.runner.say.npc, asked.task());
-                tracing::warn!(npc, %task, %error, "a turn goes on without an answer");
+                // Under load that is how it should be.
+                if matches!(error, EngineError::Overloaded { .. } | EngineError::DeadlineExceeded { .. }) {
+                    tracing::debug!(npc, %task, %error, "a turn goes on without an answer");
+                } else {
+                    tracing::warn!(npc, %task, %error, "a turn goes on without an answer");
+                }
                 None
             }
         };

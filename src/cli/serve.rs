@@ -130,7 +130,7 @@ pub(super) fn model_paths(config: &Config) -> anyhow::Result<Paths> {
 /// Tells the user's mistakes, which have a setting to change, from the machine's troubles.
 pub(super) fn explain(error: StartError) -> anyhow::Error {
     let setting = match &error {
-        StartError::Packs(_) => "packs.path",
+        StartError::Packs(_) | StartError::Turns(SetupError::Look { .. }) => "packs.path",
         StartError::Keys(_) => "auth.keys",
         StartError::Journal(_) => "server.data",
         StartError::Archive(ArchiveError::Ca { .. }) => "history.postgres_ca",
@@ -138,7 +138,6 @@ pub(super) fn explain(error: StartError) -> anyhow::Error {
         // Names its settings itself.
         StartError::Warm(error) => return Usage(error.to_string()).into(),
         StartError::Moderation(error) => return Usage(error.to_string()).into(),
-        StartError::Turns(SetupError::Look { .. }) => "packs.path",
         StartError::Tls(error) => return Usage(error.to_string()).into(),
         StartError::Engine(EngineError::BadModel { .. }) => "model.path",
         StartError::Engine(EngineError::BadScript { .. }) => "engine.script_file",

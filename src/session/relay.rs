@@ -165,10 +165,10 @@ impl Relay {
                     TurnEvent::Social(social) => frames.push(Outgoing::Frame(ServerFrame::Social(*social))),
                     TurnEvent::Goal(goal) => frames.push(Outgoing::Frame(ServerFrame::Goal(*goal))),
                     TurnEvent::Emotion(emotion) => {
-                        frames.push(Outgoing::Frame(ServerFrame::Emotion(*emotion)))
+                        frames.push(Outgoing::Frame(ServerFrame::Emotion(*emotion)));
                     }
                     TurnEvent::Action(action) => {
-                        frames.push(Outgoing::Frame(ServerFrame::ActionProposed(*action)))
+                        frames.push(Outgoing::Frame(ServerFrame::ActionProposed(*action)));
                     }
                     TurnEvent::Error(error) => frames.push(Outgoing::Frame(ServerFrame::Error(*error))),
                     TurnEvent::Cancelled(cancelled) => {

@@ -41,7 +41,7 @@ impl Faces {
         let seed = npc.info.seed;
         let (expressivity, uneven) = npc.read(|mind| (mind.personality().expressivity(), mind.asymmetry()));
         // Which half is the weaker one is its own.
-        let asymmetry = if seed.count_ones() % 2 == 0 { uneven } else { -uneven };
+        let asymmetry = if seed.count_ones().is_multiple_of(2) { uneven } else { -uneven };
         let of_turn = turn.bytes().fold(seed, |mix, byte| {
             // FNV-1a, 64 bits.
             (mix ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)

@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    fn turn(op: &str, d: Value) -> Value {
+    fn turn(op: &str, d: &Value) -> Value {
         let mut frame = json!({"op": op, "s": 3, "d": {"turn": "t", "t_ms": 5, "interaction": "x"}});
         frame["d"].as_object_mut().unwrap().extend(d.as_object().unwrap().clone());
         frame
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn ids_times_and_the_order_of_kinds_make_no_difference() {
-        let one = [turn("dialogue.delta", json!({"text": "a"})), turn("emotion", json!({"label": "joy"}))];
+        let one = [turn("dialogue.delta", &json!({"text": "a"})), turn("emotion", &json!({"label": "joy"}))];
         let mut other = [one[1].clone(), one[0].clone()];
         (other[0]["s"], other[1]["d"]["t_ms"]) = (json!(9), json!(700));
         assert_eq!(difference(&one, &other), None);
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn all_else_does() {
         let one = [
-            turn("dialogue.delta", json!({"text": "a"})),
-            turn("face.key", json!({"ease_ms": 80, "w": [1]})),
+            turn("dialogue.delta", &json!({"text": "a"})),
+            turn("face.key", &json!({"ease_ms": 80, "w": [1]})),
         ];
         let differs = |at: usize, key: &str, value: Value| {
             let mut other = one.clone();
@@ -120,12 +120,12 @@ mod tests {
     #[test]
     fn of_a_cancelled_turn_its_end_counts() {
         let ends = [
-            turn("turn.cancelled", json!({"valid_through": {"text_offset": 1}})),
-            turn("turn.done", json!({"text": "a"})),
+            turn("turn.cancelled", &json!({"valid_through": {"text_offset": 1}})),
+            turn("turn.done", &json!({"text": "a"})),
         ];
-        let more = [turn("dialogue.delta", json!({"text": "abc"})), ends[0].clone(), ends[1].clone()];
+        let more = [turn("dialogue.delta", &json!({"text": "abc"})), ends[0].clone(), ends[1].clone()];
         assert_eq!(difference(&ends, &more), None);
-        let other = [ends[0].clone(), turn("turn.done", json!({"text": "b"}))];
+        let other = [ends[0].clone(), turn("turn.done", &json!({"text": "b"}))];
         assert!(difference(&ends, &other).is_some());
     }
 }

@@ -20,7 +20,7 @@ use crate::config::{AuthMode, Config};
 use crate::session::From;
 
 /// How long a frame may be waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How long it is listened whether more comes than the log has.
 const SILENCE: Duration = Duration::from_millis(500);
 
@@ -39,7 +39,7 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let data = tempfile::tempdir().context("no folder for the server's data")?;
     let mut config = args.serve.config()?;
     // A server that has met nobody, for this alone.
-    config.server.data = data.path().to_owned();
+    data.path().clone_into(&mut config.server.data);
     config.server.listen = ([127, 0, 0, 1], 0).into();
     config.server.tls_cert = PathBuf::new();
     config.server.tls_key = PathBuf::new();

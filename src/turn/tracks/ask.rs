@@ -2,6 +2,8 @@
 //!
 //! Each begins with the persona and the question, which stay, so that a repeat computes only what was said.
 
+use std::fmt::Write;
+
 use crate::archetype::Pack;
 use crate::engine::{EngineError, MAX_OPTIONS, Message, Role, Tokenizer};
 use crate::wire::{Action, Axis, Choice, EmotionLabel, Relationship};
@@ -37,8 +39,11 @@ impl Question {
     /// What the NPC does, of what the client offers: at least one action.
     pub fn action(pack: &Pack, name: &str, said: &str, actions: &[Action]) -> Self {
         let options: Vec<String> = names(actions).into_iter().map(str::to_owned).collect();
-        let described: String =
-            actions.iter().map(|action| format!("\n{}: {}", action.name, action.description)).collect();
+        let mut described = String::new();
+        for action in actions {
+            // Writing into a string does not fail.
+            let _ = write!(described, "\n{}: {}", action.name, action.description);
+        }
         let asked = "Say what you do, in one of these words";
         let systems = [
             format!("{asked}:{described}"),

@@ -123,19 +123,17 @@ impl Told {
     }
 
     fn keys(&self) -> Vec<&FaceKey> {
-        let key = |event| if let &TurnEvent::Face(ref key) = event { Some(&**key) } else { None };
+        fn key(event: &TurnEvent) -> Option<&FaceKey> {
+            if let TurnEvent::Face(key) = event { Some(key) } else { None }
+        }
         self.events.iter().filter_map(key).collect()
     }
 
     fn cancelled(&self) -> Option<(usize, &TurnCancelled)> {
-        let found = self.events.iter().enumerate();
-        found
-            .filter_map(
-                |(at, event)| {
-                    if let TurnEvent::Cancelled(frame) = event { Some((at, &**frame)) } else { None }
-                },
-            )
-            .next()
+        self.events.iter().enumerate().find_map(|(at, event)| match event {
+            TurnEvent::Cancelled(frame) => Some((at, &**frame)),
+            _ => None,
+        })
     }
 }
 
@@ -298,12 +296,12 @@ async fn a_recorded_turn_has_all_tracks_on_one_clock() {
             }
             TurnEvent::Social(it) => {
                 let delta: Vec<_> = it.delta.iter().map(|(axis, by)| format!("{axis:?} {by:+.4}")).collect();
-                format!("{} social {}", at(it.text_offset, 0.max(first)), delta.join(", "))
+                format!("{} social {}", at(it.text_offset, first), delta.join(", "))
             }
             TurnEvent::Goal(it) => {
                 let ranked: Vec<_> =
                     it.ranked.iter().map(|goal| format!("{} {:.3}", goal.id, goal.p)).collect();
-                format!("{} goal {}", at(it.text_offset, 0.max(first)), ranked.join(", "))
+                format!("{} goal {}", at(it.text_offset, first), ranked.join(", "))
             }
             TurnEvent::Done(done) => format!("turn.done {:?} {:?}", done.reason, done.text),
             other => panic!("{other:?}"),

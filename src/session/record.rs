@@ -91,12 +91,29 @@ impl Recorder {
     pub fn note_message(&self, log: &Log, from: From, message: &[u8]) {
         let frame = match log.subprotocol {
             Subprotocol::Json => serde_json::from_slice(message).ok(),
-            // Its one blob becomes an array of integers, as it is in JSON.
-            Subprotocol::Msgpack => rmp_serde::from_slice::<rmpv::Value>(message)
-                .ok()
-                .and_then(|frame| serde_json::to_value(frame).ok()),
+            Subprotocol::Msgpack => rmp_serde::from_slice(message).ok().map(in_json),
         };
         self.note(log, from, frame.unwrap_or(Value::Null));
+    }
+}
+
+/// A frame as `npc.v1.json` has it.
+fn in_json(value: rmpv::Value) -> Value {
+    match value {
+        rmpv::Value::Map(pairs) => Value::Object(
+            // Frames have no other keys.
+            pairs
+                .into_iter()
+                .filter_map(|(key, value)| Some((key.as_str()?.to_owned(), in_json(value))))
+                .collect(),
+        ),
+        rmpv::Value::Array(items) => items.into_iter().map(in_json).collect(),
+        rmpv::Value::Binary(bytes) => bytes.into_iter().map(Value::from).collect(),
+        // The shortest digits that mean this number, not those of a longer one.
+        rmpv::Value::F32(number) => {
+            number.to_string().parse().map_or(Value::Null, |number: f64| number.into())
+        }
+        other => serde_json::to_value(other).unwrap_or_default(),
     }
 }
 
@@ -107,5 +124,31 @@ fn write_all(queue: &Receiver<(PathBuf, String)>) {
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "a session's log cannot be written");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_frame_is_the_same_in_both_subprotocols() {
+        let frame = rmpv::Value::Map(vec![
+            ("op".into(), "face.key".into()),
+            ("s".into(), u64::MAX.into()),
+            ("p".into(), rmpv::Value::F32(0.326)),
+            ("w".into(), rmpv::Value::Binary(vec![0, 255])),
+            ("au".into(), rmpv::Value::Map(vec![("AU12".into(), rmpv::Value::F32(1.0))])),
+            (
+                "more".into(),
+                rmpv::Value::Array(vec![rmpv::Value::Nil, (-1).into(), true.into(), rmpv::Value::F64(0.1)]),
+            ),
+        ]);
+        let expected = json!({
+            "op": "face.key", "s": u64::MAX, "p": 0.326, "w": [0, 255], "au": {"AU12": 1.0}, "more": [null, -1, true, 0.1],
+        });
+        assert_eq!(in_json(frame), expected);
     }
 }

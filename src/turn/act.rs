@@ -10,7 +10,6 @@ use super::keep::now_ms;
 use super::tracks::{Question, goals, names};
 use super::{TurnError, Turns, mix, run};
 use crate::archetype::Task;
-use crate::engine::{Choose, Schedule};
 use crate::history::{Body, Heard, Kind, Record};
 use crate::npc::{Npc, Probs};
 use crate::wire::{Choice, EmotionLabel, ErrorCode, NpcAct, NpcActed};
@@ -52,7 +51,12 @@ impl Turns {
     /// # Errors
     /// `unknown_npc`, `bad_payload` for a task that is not asked for choices, or without choices, `duplicate_turn` while
     /// one of this id is being decided, `overloaded`, `engine_failed`, `storage_failed`.
-    pub async fn act(&self, player: &str, session: String, act: NpcAct) -> Result<NpcActed, TurnError> {
+    pub async fn act(
+        self: &Arc<Self>,
+        player: &str,
+        session: String,
+        act: NpcAct,
+    ) -> Result<NpcActed, TurnError> {
         let _task = self.tasks.token();
         let at_ms = now_ms();
         let unknown =
@@ -99,24 +103,14 @@ impl Turns {
     }
 
     async fn decide(
-        &self,
+        self: &Arc<Self>,
         player: &str,
-        npc: &Arc<Npc>,
+        npc: &Npc,
         asked: &Asked,
     ) -> Result<(String, Choice), TurnError> {
         let Asked { task, question } = asked;
-        let prompt = match self.engine.tokenizer() {
-            Some(tokenizer) => question.tokens(tokenizer, self.question_limit())?,
-            None => Vec::new(),
-        };
-        let adapter = mix::of_task(npc, None, *task);
-        let request = Choose {
-            prompt,
-            mix: adapter.into_iter().map(|(weighted, _)| weighted).collect(),
-            options: question.options.clone(),
-            schedule: Schedule { background: true, ..run::schedule(player, &npc.info.id) },
-        };
-        let choice = self.engine.choose(request).await?;
+        let adapter = mix::of_task(npc, None, *task).map(|(weighted, _)| weighted);
+        let choice = self.choose(question, adapter, run::schedule(player, &npc.info.id)).await?;
         Ok((task.to_string(), question.answer(&choice.probs)))
     }
 }

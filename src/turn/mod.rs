@@ -42,8 +42,9 @@ use self::speaking::Speaking;
 pub use self::state::Cut;
 use self::state::TurnState;
 pub use self::tracks::Missed;
+use self::tracks::{Priors, Question, calibrated};
 use crate::config::{self, BargeIn, Config, Track};
-use crate::engine::{Backend, Mix, Sampling, Schedule};
+use crate::engine::{Backend, Choice, Choose, EngineError, Mix, Sampling, Schedule, Weighted};
 use crate::face::{LookError, TableError};
 use crate::history::{Exchange, History, Recalled};
 use crate::npc::{Mind, Npc, Npcs};
@@ -131,6 +132,7 @@ pub struct Turns {
     npc: config::Npc,
     registry: Registry,
     missed: Missed,
+    priors: Priors,
     acting: act::Acting,
     speaking: Speaking,
     hook: Option<Hook>,
@@ -159,6 +161,7 @@ impl Turns {
             npc: config.npc.clone(),
             registry: Registry::default(),
             missed: Missed::default(),
+            priors: Priors::default(),
             acting: act::Acting::default(),
             speaking: Speaking::default(),
             hook: Hook::new(&config.moderation)?,
@@ -355,6 +358,52 @@ impl Turns {
         // The line alone must fit; what of the past fits beside it is settled when its turn comes.
         self.tokens(npc, say, &[], None, max_tokens)?;
         Ok((mix, used, sampling, max_tokens))
+    }
+
+    /// Asks the engine a question, in the background, with the adapter of its task. Where there is none, the base model's
+    /// preferences are taken out of the answer.
+    fn choose(
+        self: &Arc<Self>,
+        question: &Question,
+        adapter: Option<Weighted>,
+        schedule: Schedule,
+    ) -> impl Future<Output = Result<Choice, EngineError>> + Send + 'static {
+        let turns = Arc::clone(self);
+        // A script has no preferences.
+        let plain = adapter.is_none() && self.engine.tokenizer().is_some();
+        let prior = if plain { self.priors.get(question) } else { None };
+        let unknown = (plain && prior.is_none()).then(|| question.about_nothing());
+        let mix: Mix = adapter.into_iter().collect();
+        // Where there is no room for both, a line goes before what goes with one.
+        let schedule = Schedule { background: true, ..schedule };
+        let ask = |question: &Question| {
+            let limit = self.question_limit();
+            let prompt =
+                self.engine.tokenizer().map_or(Ok(Vec::new()), |tokenizer| question.tokens(tokenizer, limit));
+            let options = question.options.clone();
+            prompt.map(|prompt| Choose { prompt, mix: mix.clone(), options, schedule })
+        };
+        let (asked, nothing) = (ask(question), unknown.as_ref().map(ask).transpose());
+        let question = question.clone();
+        async move {
+            let (asked, nothing) = (asked?, nothing?);
+            let about_nothing = async {
+                match nothing {
+                    Some(nothing) => turns.engine.choose(nothing).await.map(Some),
+                    None => Ok(None),
+                }
+            };
+            let (choice, nothing) =
+                futures_util::future::try_join(turns.engine.choose(asked), about_nothing).await?;
+            let prior = match nothing {
+                Some(nothing) => Some(turns.priors.put(&question, nothing.probs)),
+                None => prior,
+            };
+            Ok(match prior {
+                Some(prior) => Choice { probs: calibrated(&choice.probs, &prior), ..choice },
+                None => choice,
+            })
+        }
     }
 
     /// Tokens that a question may have; its answers are short.

@@ -15,8 +15,7 @@ use super::{Piece, Say, TurnError, TurnEvent, Turns};
 use crate::archetype::Task;
 use crate::config::OnOverload;
 use crate::engine::{
-    Choice, Choose, EngineError, Event, FinishReason, Generate, Generation, MAX_STOPS, Mix, Sampling,
-    Schedule, Usage,
+    Choice, EngineError, Event, FinishReason, Generate, Generation, MAX_STOPS, Mix, Sampling, Schedule, Usage,
 };
 use crate::history::Recalled;
 use crate::npc::{Npc, Place};
@@ -289,18 +288,8 @@ impl Runner {
         task: Task,
         question: &Question,
     ) -> impl Future<Output = Result<Choice, EngineError>> + Send + 'static {
-        let engine = self.turns.engine.clone();
-        let limit = self.turns.question_limit();
-        let prompt = engine.tokenizer().map_or(Ok(Vec::new()), |tokenizer| question.tokens(tokenizer, limit));
-        let adapter = mix::of_task(&self.npc, self.say.mix.as_ref(), task);
-        let request = prompt.map(|prompt| Choose {
-            prompt,
-            mix: adapter.into_iter().map(|(weighted, _)| weighted).collect(),
-            options: question.options.clone(),
-            // Where there is no room for both, a line goes before what goes with one.
-            schedule: Schedule { background: true, ..self.schedule() },
-        });
-        async move { engine.choose(request?).await }
+        let adapter = mix::of_task(&self.npc, self.say.mix.as_ref(), task).map(|(weighted, _)| weighted);
+        self.turns.choose(question, adapter, self.schedule())
     }
 
     fn schedule(&self) -> Schedule {

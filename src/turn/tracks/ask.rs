@@ -18,7 +18,7 @@ const NOTHING: &str = "nothing";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// From the most to the least that the model is told; at least one.
-    systems: Vec<String>,
+    pub(super) systems: Vec<String>,
     message: String,
     /// Each once, none empty, at most [`MAX_OPTIONS`].
     pub options: Vec<String>,
@@ -68,6 +68,11 @@ impl Question {
         let systems = systems.iter().map(|asked| system(pack, name, asked)).collect();
         let options = goals.iter().take(MAX_OPTIONS).cloned().collect();
         Self { systems, message: clip(said), options }
+    }
+
+    /// The same about nothing.
+    pub fn about_nothing(&self) -> Self {
+        Self { message: "N/A".to_owned(), ..self.clone() }
     }
 
     /// What was chosen, by these probabilities of its options.

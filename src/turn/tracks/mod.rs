@@ -9,6 +9,7 @@
 mod ask;
 mod face;
 mod missed;
+mod prior;
 mod sentences;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 pub(super) use self::ask::{Question, names, shift};
 use self::face::Face;
 pub use self::missed::Missed;
+pub(super) use self::prior::{Priors, calibrated};
 pub(super) use self::sentences::Sentences;
 use super::run::Runner;
 use super::{Say, TurnEvent, prompt};

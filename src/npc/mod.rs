@@ -1,5 +1,6 @@
 //! Who the NPCs are, what becomes of them, and one mailbox for each.
 
+mod becoming;
 mod body;
 mod draw;
 mod effect;

@@ -7,15 +7,14 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, MutexGuard, RwLockReadGuard};
-use uuid::Uuid;
 
 use super::erased::Erasures;
 use super::saving::Saver;
-use super::{Happening, Mind, Npc, NpcError, check_traits, now_ms};
+use super::{Npc, NpcError, check_traits};
 use crate::archetype::{Pack, Packs};
 use crate::config;
-use crate::history::{History, JournalError, NpcRecord, NpcState};
-use crate::wire::{ErrorCode, NpcJoin, NpcJoined, Relationship};
+use crate::history::{History, NpcRecord, NpcState};
+use crate::wire::{ErrorCode, NpcJoin, NpcJoined};
 
 /// So many NPCs can be fetched or made at the same time.
 const LOCKS: usize = 64;
@@ -25,14 +24,14 @@ const LOCKS: usize = 64;
 pub struct Npcs {
     packs: Arc<Packs>,
     config: config::Npc,
-    history: Arc<History>,
+    pub(super) history: Arc<History>,
     /// Those that somebody uses, or used lately.
-    map: DashMap<String, Arc<Npc>>,
+    pub(super) map: DashMap<String, Arc<Npc>>,
     /// Held while an NPC is fetched or made, by its id: of two who make one, the first decides who it is.
     making: [Mutex<()>; LOCKS],
     clock: AtomicU64,
-    saver: Saver,
-    erasures: Erasures,
+    pub(super) saver: Saver,
+    pub(super) erasures: Erasures,
 }
 
 impl Npcs {
@@ -133,88 +132,14 @@ impl Npcs {
         }
     }
 
-    /// What an NPC that is in memory thinks of a player.
-    pub fn relationship(&self, id: &str, player: &str) -> Option<Relationship> {
-        self.map.get(id).map(|npc| npc.read(|mind| mind.relationship(player, now_ms())))
-    }
-
-    /// Changes an NPC's mind. It is stored in the background within about a second, or later if the store cannot be
-    /// written; until then it stays in memory. Call it only while something keeps the NPC there: a session that has joined,
-    /// or a line's place.
-    pub fn change<T>(&self, npc: &Arc<Npc>, change: impl FnOnce(&mut Mind) -> T) -> T {
-        let changed = change(&mut npc.mind.lock());
-        self.saver.save(npc);
-        changed
-    }
-
-    /// Something has happened to an NPC, wherever it is: what it becomes by it is stored when this returns, if it can be.
-    /// `record`: the id under which the history has it.
-    ///
-    /// # Errors
-    /// [`JournalError`]: the NPC is not in memory and cannot be read or stored.
-    pub async fn happen(&self, id: &str, record: Uuid, what: &Happening) -> Result<(), JournalError> {
-        let change = |mind: &mut Mind| {
-            // It may have been on its way while its player was erased.
-            if !self.erasures.covers(&what.player, record) {
-                mind.happen(what);
-            }
-        };
-        // Kept from being forgotten before the change is noted.
-        let here = || {
-            self.map.get(id).map(|npc| {
-                self.change(&npc, change);
-                Arc::clone(&npc)
-            })
-        };
-        if let Some(npc) = here() {
-            self.saver.save_now(&self.saver.still().await, &npc).await;
-            return Ok(());
-        }
-        let _making = self.lock(id).await;
-        let still = self.saver.still().await;
-        match here() {
-            Some(npc) => self.saver.save_now(&still, &npc).await,
-            None => self.happen_in_store(id, change).await?,
-        }
-        Ok(())
-    }
-
-    /// Changes an NPC that is not in memory.
-    async fn happen_in_store(&self, id: &str, change: impl FnOnce(&mut Mind)) -> Result<(), JournalError> {
-        match self.stored(id).await {
-            Ok(Some(npc)) => {
-                change(&mut npc.mind.lock());
-                self.history.journal().put_npc(&npc.record()).await
-            }
-            Ok(None) => Ok(()),
-            // It has been logged.
-            Err(error) => Err(JournalError::Read(error.message)),
-        }
-    }
-
-    /// A player is erased, with everything that began before this id: no NPC in memory knows them when this returns, and what
-    /// is stored from then on does not either.
-    pub async fn forget_player(&self, player: &str, before: Uuid) {
-        self.erasures.add(player, before);
-        let _alone = self.saver.alone().await;
-        for npc in &self.map {
-            npc.mind.lock().forget(player);
-        }
-    }
-
-    /// Stores what is not yet. Nothing that changes later is.
-    pub async fn close(&self) {
-        self.saver.close().await;
-    }
-
-    async fn lock(&self, id: &str) -> MutexGuard<'_, ()> {
+    pub(super) async fn lock(&self, id: &str) -> MutexGuard<'_, ()> {
         // Any digest would do.
         let lock = default_seed(id) % LOCKS as u64;
         self.making[lock as usize].lock().await
     }
 
     /// An NPC from the store.
-    async fn stored(&self, id: &str) -> Result<Option<Npc>, NpcError> {
+    pub(super) async fn stored(&self, id: &str) -> Result<Option<Npc>, NpcError> {
         let found = self.history.journal().npc(id).await.map_err(|error| NpcError::storage(id, &error))?;
         let Some(record) = found else { return Ok(None) };
         let pack = self.packs.get(&record.archetype).ok_or_else(|| {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -83,14 +84,15 @@ impl Saver {
         });
     }
 
-    /// The same at once; if it fails it is tried again in the background. `_still`: what [`Self::still`] gave.
+    /// The same at once; if it fails, or nobody waits until it is done, it is tried again in the background. `_still`: what
+    /// [`Self::still`] gave.
     pub async fn save_now(&self, _still: &RwLockReadGuard<'_, ()>, npc: &Arc<Npc>) {
-        if !npc.unsaved.load(Ordering::Acquire) {
-            return;
-        }
-        if let Err(error) = write(&self.history, npc).await {
-            tracing::warn!(npc = npc.info.id, %error, "what became of an NPC is stored later");
-            self.come_for(npc, RETRY);
+        let mut again = Again { saver: self, npc, armed: true };
+        match write(&self.history, npc).await {
+            Ok(()) => again.armed = false,
+            Err(error) => {
+                tracing::warn!(npc = npc.info.id, %error, "what became of an NPC is stored later");
+            }
         }
     }
 
@@ -99,6 +101,23 @@ impl Saver {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// Has an NPC stored in the background when it is dropped.
+struct Again<'a> {
+    saver: &'a Saver,
+    npc: &'a Arc<Npc>,
+    armed: bool,
+}
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        // Without a runtime everything ends.
+        if self.armed && Handle::try_current().is_ok() {
+            self.npc.unsaved.store(true, Ordering::Release);
+            self.saver.come_for(self.npc, RETRY);
+        }
     }
 }
 
@@ -118,13 +137,15 @@ impl Drop for InUse {
     }
 }
 
-/// Writes an NPC as it is now.
+/// Writes an NPC as it is now, unless the store has that. Waits for whoever is writing it.
 async fn write(history: &History, npc: &Arc<Npc>) -> Result<(), JournalError> {
     let _in_use = InUse::new(npc);
     // One after the other: an older state never comes to the store behind a newer one.
     let _alone = npc.writing.lock().await;
     // First: what changes from here on is not in it, perhaps.
-    npc.unsaved.store(false, Ordering::Release);
+    if !npc.unsaved.swap(false, Ordering::AcqRel) {
+        return Ok(());
+    }
     let written = history.journal().put_npc(&npc.record()).await;
     if written.is_err() {
         npc.unsaved.store(true, Ordering::Release);

@@ -11,7 +11,7 @@ use super::tracks::{Question, goals, names};
 use super::{TurnError, Turns, mix, run};
 use crate::archetype::Task;
 use crate::history::{Body, Heard, Kind, Record};
-use crate::npc::{Npc, Probs};
+use crate::npc::{Mind, Npc, Probs};
 use crate::wire::{Choice, EmotionLabel, ErrorCode, NpcAct, NpcActed};
 
 /// The acts that are being decided, by player, NPC and the client's id.
@@ -79,14 +79,16 @@ impl Turns {
             futures_util::future::try_join_all(answers).await?.into_iter().collect();
         if let Some(probs) = results.get(Task::EmotionalResponse.name()).and_then(felt) {
             let feeling = npc.feels(probs, at_ms);
-            self.npcs.change(&npc, |mind| mind.feel(feeling.label, feeling.intensity, None, at_ms));
+            self.change(&act.npc, |mind| mind.feel(feeling.label, feeling.intensity, None, at_ms));
         }
         if let Some(choice) = results.get(Task::GoalPrioritization.name()) {
             let ranking = goals(&npc, at_ms)
                 .into_iter()
                 .filter_map(|goal| Some((goal.id, *choice.probs.get(&goal.text)?)));
             let ranking = ranking.collect();
-            self.npcs.change(&npc, |mind| mind.rank(&ranking, at_ms));
+            self.change(&act.npc, |mind| {
+                mind.rank(&ranking, at_ms);
+            });
         }
         let chosen = results.get(Task::ActionPolicy.name()).map(|choice| choice.choice.as_str());
         let body = Body {
@@ -100,6 +102,13 @@ impl Turns {
         let record = Record { id, kind, npc: act.npc.clone(), player: player.to_owned(), heard, body };
         let told = self.history.tell(record).await.map_err(super::world::unstored)?;
         Ok(NpcActed { npc: act.npc, act: act.act, results: told.body.results })
+    }
+
+    /// What it decides changes an NPC that somebody has joined; one that is only in the store stays as it is.
+    fn change(&self, npc: &str, change: impl FnOnce(&mut Mind)) {
+        if let Some(npc) = self.npcs.get(npc) {
+            self.npcs.change(&npc, change);
+        }
     }
 
     async fn decide(

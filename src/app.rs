@@ -146,6 +146,11 @@ impl App {
         self.address
     }
 
+    /// What runs turns.
+    pub fn turns(&self) -> &Arc<Turns> {
+        &self.turns
+    }
+
     /// The engine, for those who watch it.
     pub fn engine(&self) -> &Backend {
         &self.engine

@@ -158,7 +158,7 @@ impl Body {
     /// As stores and the wire have it.
     pub fn to_map(&self) -> BTreeMap<String, Value> {
         match serde_json::to_value(self) {
-            Ok(Value::Object(map)) => map.into_iter().collect(),
+            Ok(Value::Object(map)) => map.into_iter().map(|(key, value)| (key, shortest(value))).collect(),
             // Nothing in it cannot be written.
             _ => BTreeMap::new(),
         }
@@ -209,4 +209,16 @@ fn named(text: &str, source: &mut Source) -> Option<(String, Option<Side>)> {
     });
     let side = if *pair { side.or_else(|| sided(true, source)) } else { None };
     Some(((*place).to_owned(), side))
+}
+/// Its numbers with the fewest digits that mean them: 0.085, and not what is nearest to it in 32 bits.
+fn shortest(value: Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let short = number.as_f64().and_then(|number| (number as f32).to_string().parse::<f64>().ok());
+            short.map_or(Value::Number(number), Value::from)
+        }
+        Value::Array(items) => items.into_iter().map(shortest).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, shortest(value))).collect(),
+        other => other,
+    }
 }

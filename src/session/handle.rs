@@ -183,8 +183,14 @@ pub fn say(
         mix,
         audience: audience.clone(),
         actions,
-        at_ms: turn::now_ms(),
+        at_ms: gateway.turns.now_ms(),
     };
+    if let Some(mut cut) = gateway.turns.barge_in(player, &npc, &turn) {
+        if cut.cancelled.player != *player {
+            cut.audience.push(cut.cancelled.player.clone());
+        }
+        relay::tell_cut(gateway, session, cut, None);
+    }
     let events = gateway.turns.say(line).map_err(|error| Box::new(error.payload(&turn, Some(&npc))))?;
     let carried = Carried {
         speaker: Arc::clone(session),
@@ -212,16 +218,16 @@ pub fn cancel(
     match (gateway.turns.cancel(player, &cancel.turn, cancel.heard_offset), relay) {
         (Ok(None), _) => Ok(()),
         (Ok(answer), Some(relay)) => {
-            relay.not_cancelling(session, answer);
+            relay.not_cancelling(gateway, session, answer);
             Ok(())
         }
         (Ok(Some(answer)), None) => {
-            relay::tell_cut(session, answer, cid);
+            relay::tell_cut(gateway, session, answer, cid);
             Ok(())
         }
         (Err(error), relay) => {
             if let Some(relay) = relay {
-                relay.not_cancelling(session, None);
+                relay.not_cancelling(gateway, session, None);
             }
             Err(Box::new(error.payload(&cancel.turn, None)))
         }

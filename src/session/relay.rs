@@ -93,7 +93,7 @@ impl Relay {
         gateway.turn_tasks.spawn(async move {
             relay.carry(&carried, &audience, cid, events, place).await;
             carried.relays.remove(&relay);
-            relay.finish();
+            relay.finish(&carried);
         });
     }
 
@@ -104,7 +104,7 @@ impl Relay {
 
     /// The `cancel` that was noted last by this session will not be answered by the turn. With an `answer` it
     /// is answered once everything of the turn was sent.
-    pub fn not_cancelling(&self, session: &Arc<Session>, answer: Option<Cut>) {
+    pub fn not_cancelling(&self, gateway: &Gateway, session: &Arc<Session>, answer: Option<Cut>) {
         let mut cancels = self.cancels.lock();
         let position = cancels.waiting.iter().rposition(|reply| Arc::ptr_eq(&reply.session, session));
         let Some(position) = position else { return };
@@ -112,7 +112,7 @@ impl Relay {
         let Some(answer) = answer else { return };
         if cancels.finished {
             drop(cancels);
-            tell_cut(&reply.session, answer, reply.cid.as_ref());
+            tell_cut(gateway, &reply.session, answer, reply.cid.as_ref());
         } else {
             cancels.late.push((reply, answer));
         }
@@ -172,11 +172,11 @@ impl Relay {
                     }
                     TurnEvent::Error(error) => frames.push(Outgoing::Frame(ServerFrame::Error(*error))),
                     TurnEvent::Cancelled(cancelled) => {
-                        self.send_all(&listeners, &mut frames, &mut cid);
+                        self.send_all(&mut listeners, &mut frames, &mut cid);
                         self.send_cancelled(&listeners, *cancelled);
                     }
                     TurnEvent::Done(done) => {
-                        self.send_all(&listeners, &mut frames, &mut cid);
+                        self.send_all(&mut listeners, &mut frames, &mut cid);
                         // Given back first: a client may answer `turn.done` with its next line.
                         place = None;
                         self.told.store(true, Ordering::Release);
@@ -184,18 +184,20 @@ impl Relay {
                     }
                 }
             }
-            self.send_all(&listeners, &mut frames, &mut cid);
+            self.send_all(&mut listeners, &mut frames, &mut cid);
         }
     }
 
     /// Sends these frames. `cid` goes with the turn's first one to the speaker.
-    fn send_all(&self, listeners: &[Arc<Session>], frames: &mut Vec<Outgoing>, cid: &mut Option<Cid>) {
+    fn send_all(&self, listeners: &mut Vec<Arc<Session>>, frames: &mut Vec<Outgoing>, cid: &mut Option<Cid>) {
         if frames.is_empty() {
             return;
         }
         let (player, turn) = (&self.speaker.player.name, &self.turn);
         self.speaker.send_all(player, turn, frames, cid.take().as_ref());
-        for session in listeners.iter().filter(|session| session.has_joined(&self.npc)) {
+        // Who has left does not hear the rest, also not after coming back: there would be a hole in it.
+        listeners.retain(|session| session.has_joined(&self.npc));
+        for session in listeners {
             session.send_all(player, turn, frames, None);
         }
         frames.clear();
@@ -216,7 +218,7 @@ impl Relay {
         }
     }
 
-    fn finish(&self) {
+    fn finish(&self, gateway: &Gateway) {
         let (late, unanswered) = {
             let mut cancels = self.cancels.lock();
             cancels.finished = true;
@@ -233,16 +235,24 @@ impl Relay {
             reply.session.send(&ServerFrame::Error(error), reply.cid.as_ref());
         }
         for (reply, answer) in late {
-            tell_cut(&reply.session, answer, reply.cid.as_ref());
+            tell_cut(gateway, &reply.session, answer, reply.cid.as_ref());
         }
     }
 }
 
-/// A turn that had ended is cut: what is taken back, and the face's way to neutral.
-pub(super) fn tell_cut(session: &Session, cut: Cut, cid: Option<&Cid>) {
-    session.send(&ServerFrame::TurnCancelled(cut.cancelled), cid);
-    if let Some(key) = cut.neutral {
-        session.send(&ServerFrame::FaceKey(key), None);
+/// A turn that had ended is cut: what is taken back, and the face's way to neutral, for who asked and for all who heard it.
+pub(super) fn tell_cut(gateway: &Gateway, session: &Arc<Session>, cut: Cut, cid: Option<&Cid>) {
+    let others = gateway.sessions.hearing(&cut.audience, &cut.npc, session);
+    let cancelled = ServerFrame::TurnCancelled(cut.cancelled);
+    let neutral = cut.neutral.map(ServerFrame::FaceKey);
+    session.send(&cancelled, cid);
+    for other in &others {
+        other.send(&cancelled, None);
+    }
+    for session in std::iter::once(session).chain(&others) {
+        if let Some(neutral) = &neutral {
+            session.send(neutral, None);
+        }
     }
 }
 

@@ -58,7 +58,7 @@ impl Turns {
         act: NpcAct,
     ) -> Result<NpcActed, TurnError> {
         let _task = self.tasks.token();
-        let at_ms = now_ms();
+        let at_ms = self.now_ms();
         let unknown =
             || TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {:?}", act.npc)).field("npc");
         let npc = self.npcs.find(&act.npc).await?.ok_or_else(unknown)?;

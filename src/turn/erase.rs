@@ -32,6 +32,7 @@ impl Turns {
         }
         self.registry.forget_player(player);
         self.outcomes.forget_player(player);
+        self.speaking.forget_player(player);
         self.npcs.forget_player(player, before).await;
         // What had just been stored when the first one began may have been remembered since.
         erased.add(self.history.erase(player, before).await?);

@@ -174,6 +174,7 @@ impl Runner {
         let record = self.record(done, recalled, &progress.became);
         let history = &self.turns.history;
         history.journal().put(&record).await?;
+        self.turns.outcomes.were_told(&self.say.npc, &self.say.player, self.outcomes);
         // A cancel or a playback may have come meanwhile: the record follows it.
         if self.state.stored() != record.heard {
             history.amend(record.id, || self.state.heard());

@@ -23,6 +23,7 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio_util::task::TaskTracker;
@@ -137,6 +138,8 @@ pub struct Turns {
     speaking: Speaking,
     hook: Option<Hook>,
     faces: Faces,
+    /// 0: it runs.
+    clock: AtomicU64,
     outcomes: Outcomes,
     /// Every turn's task, so that a shutdown can wait for them.
     tasks: TaskTracker,
@@ -154,6 +157,7 @@ impl Turns {
         Ok(Arc::new(Self {
             engine: engine.into(),
             faces: Faces::new(npcs.packs())?,
+            clock: AtomicU64::new(0),
             outcomes: Outcomes::default(),
             npcs,
             history,
@@ -215,10 +219,20 @@ impl Turns {
         let npc = self.npcs.get(&say.npc).ok_or_else(|| {
             TurnError::new(ErrorCode::UnknownNpc, format!("there is no npc {:?}", say.npc)).field("npc")
         })?;
+        // Others who hear the line may not have seen what became of it.
+        let alone = say.audience.iter().flatten().all(|listener| *listener == say.player);
+        let (context, outcomes) = if alone {
+            self.outcomes.told_in(&say.npc, &say.player, say.context.take())
+        } else {
+            (say.context.take(), 0)
+        };
+        say.context = context;
         let (mix, used, sampling, max_tokens) = self.prepare(&npc, &say)?;
         let rate = npc.pack.speech_rate.unwrap_or(self.turn.speech_rate);
         let face = self.turn.tracks.contains(&Track::Face).then(|| self.faces.neutral_ms(&npc));
-        let state = Arc::new(TurnState::new(&say.npc, &say.player, &say.turn, rate, face));
+        let state = Arc::new(
+            TurnState::new(&say.npc, &say.player, &say.turn, rate, face).heard_by(say.audience.as_ref()),
+        );
         match self.registry.start(&state) {
             Start::New => {}
             Start::Known(known) => return known_turn(&known),
@@ -233,10 +247,6 @@ impl Turns {
             self.registry.remove(&state);
             return Err(keep::unwritable());
         }
-        say.context = self.outcomes.told_in(&say.npc, &say.player, say.context);
-        if self.npc.barge_in == BargeIn::Interrupt {
-            self.speaking.interrupt(&say);
-        }
         let runner = Runner {
             turns: Arc::clone(self),
             npc,
@@ -247,11 +257,37 @@ impl Turns {
             sampling,
             max_tokens,
             may_be_stored,
+            outcomes,
         };
         let place = runner.npc.take_place(self.npc.mailbox);
         let (sender, receiver) = events::channel();
         self.tasks.spawn(runner.run(place, sender));
         Ok(receiver)
+    }
+
+    /// A player is about to say a line: with `npc.barge_in = "interrupt"` what the NPC says to them is cut off where its
+    /// speech has got to. Returns how, if that line had ended; one that runs tells it by itself. Nothing happens for an id
+    /// that may have been used: it would run nothing.
+    pub fn barge_in(&self, player: &str, npc: &str, turn: &str) -> Option<Cut> {
+        if self.npc.barge_in != BargeIn::Interrupt || self.history.may_hold(player, npc, turn) {
+            return None;
+        }
+        let (state, cut) = self.speaking.interrupt(npc, player)?;
+        self.amend(&state);
+        Some(cut)
+    }
+
+    /// The time, in milliseconds since 1970, UTC.
+    pub fn now_ms(&self) -> u64 {
+        match self.clock.load(Ordering::Relaxed) {
+            0 => now_ms(),
+            stopped => stopped,
+        }
+    }
+
+    /// Stops the clock at a time, for those who play a session again.
+    pub fn stop_clock(&self, at_ms: u64) {
+        self.clock.store(at_ms, Ordering::Relaxed);
     }
 
     /// Computes what the player's next line to the NPC will begin with, behind everything that players wait for.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use dashmap::DashMap;
 
-/// Conversations that have something to be told; past it the next one is told of nothing.
+/// Conversations that have something to be told; past it one of them is forgotten.
 const MAX_CONVERSATIONS: usize = 10_000;
 /// Outcomes of one conversation; of more the last ones count.
 const MAX_OUTCOMES: usize = 4;
@@ -18,7 +18,8 @@ impl Outcomes {
     pub fn add(&self, npc: &str, player: &str, action: &str, ok: bool, reason: Option<&str>) {
         let key = (npc.to_owned(), player.to_owned());
         if self.0.len() >= MAX_CONVERSATIONS && !self.0.contains_key(&key) {
-            return;
+            let some = self.0.iter().next().map(|entry| entry.key().clone());
+            some.and_then(|some| self.0.remove(&some));
         }
         let told = match (ok, reason.map(str::trim).filter(|reason| !reason.is_empty())) {
             (true, _) => format!("You did this: {action}."),
@@ -32,14 +33,32 @@ impl Outcomes {
         outcomes.push_back(told);
     }
 
-    /// What the NPC is to know now, and not again, before what is around.
-    pub fn told_in(&self, npc: &str, player: &str, context: Option<String>) -> Option<String> {
-        let Some((_, outcomes)) = self.0.remove(&(npc.to_owned(), player.to_owned())) else { return context };
-        let outcomes = Vec::from(outcomes).join(" ");
-        Some(match context.filter(|context| !context.trim().is_empty()) {
-            Some(context) => format!("{outcomes} {context}"),
-            None => outcomes,
-        })
+    /// What the NPC is to know now, before what is around, and how many outcomes that tells of.
+    pub fn told_in(&self, npc: &str, player: &str, context: Option<String>) -> (Option<String>, usize) {
+        let outcomes: Vec<String> = self
+            .0
+            .view(&(npc.to_owned(), player.to_owned()), |_, outcomes| outcomes.iter().cloned().collect())
+            .unwrap_or_default();
+        if outcomes.is_empty() {
+            return (context, 0);
+        }
+        let told = outcomes.join(" ");
+        let context = match context.filter(|context| !context.trim().is_empty()) {
+            Some(context) => format!("{told} {context}"),
+            None => told,
+        };
+        (Some(context), outcomes.len())
+    }
+
+    /// So many were told in a line that is stored: they are not told again.
+    pub fn were_told(&self, npc: &str, player: &str, count: usize) {
+        if count == 0 {
+            return;
+        }
+        self.0.remove_if_mut(&(npc.to_owned(), player.to_owned()), |_, outcomes| {
+            outcomes.drain(..count.min(outcomes.len()));
+            outcomes.is_empty()
+        });
     }
 
     pub fn forget_player(&self, player: &str) {
@@ -57,20 +76,26 @@ mod tests {
         outcomes.add("lucy", "anna", "bow", true, None);
         outcomes.add("lucy", "anna", "flee", false, Some("the door is shut"));
         outcomes.add("lucy", "ben", "flee", false, None);
-        let told = outcomes.told_in("lucy", "anna", Some("A hall.".into()));
         let both = "You did this: bow. You could not do this: flee (the door is shut). A hall.";
-        assert_eq!(told.as_deref(), Some(both));
-        assert_eq!(outcomes.told_in("lucy", "anna", Some("A hall.".into())).as_deref(), Some("A hall."));
-        assert_eq!(outcomes.told_in("igor", "ben", None), None);
-        assert_eq!(outcomes.told_in("lucy", "ben", None).as_deref(), Some("You could not do this: flee."));
+        let hall = || Some("A hall.".to_owned());
+        // Until a line with it is stored.
+        for _ in 0..2 {
+            assert_eq!(outcomes.told_in("lucy", "anna", hall()), (Some(both.to_owned()), 2));
+        }
+        outcomes.were_told("lucy", "anna", 2);
+        assert_eq!(outcomes.told_in("lucy", "anna", hall()), (hall(), 0));
+        assert_eq!(outcomes.told_in("igor", "ben", None), (None, 0));
+        let could_not = "You could not do this: flee.".to_owned();
+        assert_eq!(outcomes.told_in("lucy", "ben", None), (Some(could_not), 1));
         for i in 0..9 {
             outcomes.add("lucy", "anna", &format!("a{i}"), true, None);
         }
         outcomes.forget_player("ben");
-        let last = outcomes.told_in("lucy", "anna", None).unwrap();
+        let last = outcomes.told_in("lucy", "anna", None).0.unwrap();
         assert!(last.starts_with("You did this: a5.") && last.ends_with("a8."), "{last}");
-        outcomes.add("lucy", "anna", "bow", true, None);
+        outcomes.were_told("lucy", "anna", 3);
+        assert_eq!(outcomes.told_in("lucy", "anna", None).1, 1);
         outcomes.forget_player("anna");
-        assert_eq!(outcomes.told_in("lucy", "anna", None), None);
+        assert_eq!(outcomes.told_in("lucy", "anna", None), (None, 0));
     }
 }

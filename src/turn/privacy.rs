@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::engine::{Script, Tokenizer, secrets};
 use crate::history::{History, HotLimits};
 use crate::npc::Npcs;
-use crate::wire::{Event, EventKind, NpcJoin};
+use crate::wire::{Action, ActionResult, Event, EventKind, NpcJoin};
 
 const NPCS: [&str; 3] = ["lucy", "igor", "mina"];
 const PLAYERS: [&str; 4] = ["anna", "ben", "cleo", "dora"];
@@ -55,19 +55,24 @@ impl House {
 
     /// Says a line; returns its prompt. What is asked beside it shows no secret but the line's own and the answer's.
     async fn say(&self, npc: &str, player: &str, audience: &[String], text: &str) -> String {
+        self.say_as(npc, player, audience, text, &Uuid::now_v7().to_string()).await
+    }
+
+    /// The same with a turn id of the caller's.
+    async fn say_as(&self, npc: &str, player: &str, audience: &[String], text: &str, turn: &str) -> String {
         let mut events = self
             .turns
             .say(Say {
                 player: player.into(),
                 npc: npc.into(),
-                turn: Uuid::now_v7().to_string(),
+                turn: turn.into(),
                 session: None,
                 text: text.into(),
                 context: None,
                 generation: None,
                 mix: None,
                 audience: Some(audience.to_vec()),
-                actions: Vec::new(),
+                actions: vec![Action { name: "bow".into(), description: "bows".into() }],
                 at_ms: super::keep::now_ms(),
             })
             .unwrap();
@@ -158,7 +163,17 @@ async fn a_secret_reaches_no_prompt_for_somebody_else() {
             continue;
         }
         let audience = some(&mut random, &PLAYERS, if turn % 3 == 0 { 0.4 } else { 0.0 });
-        let prompt = house.say(npc, player, &audience, &text).await;
+        let id = format!("t{turn}");
+        let prompt = house.say_as(npc, player, &audience, &text, &id).await;
+        if audience.is_empty() && random.random_bool(0.3) {
+            // What became of its bow is between the two.
+            let outcome = format!("zqo{turn:04}");
+            let reason = Some(format!("because of {outcome}"));
+            let result = ActionResult { turn: id, action: "a1".into(), ok: false, reason };
+            house.turns.action_result(player, "session".into(), result).await.unwrap();
+            let (npcs, players) = (BTreeSet::from([npc.to_owned()]), BTreeSet::from([player.to_owned()]));
+            known.insert(outcome, Known::Told { npcs, players });
+        }
         let there: BTreeSet<String> = audience.iter().cloned().chain([player.to_owned()]).collect();
         for shown in secrets(&prompt).into_iter().filter(|shown| *shown != secret) {
             match known.get(&shown).unwrap_or_else(|| panic!("{shown} is from nowhere: {prompt}")) {

@@ -1,7 +1,6 @@
 //! What of the past is in a line's prompt: the window of its conversation, and what the NPC remembers for it.
 
 use super::TurnError;
-use super::keep::now_ms;
 use super::run::Runner;
 use crate::history::{Exchange, Line, Recalled, tell};
 use crate::wire::ErrorCode;
@@ -43,7 +42,7 @@ impl Runner {
             audience,
             text: &self.say.text,
             shown: window.iter().map(|exchange| &exchange.id).chain(told).copied().collect(),
-            now_ms: now_ms(),
+            now_ms: self.say.at_ms,
         };
         let memories = history.recalled(&line).await;
         tell(&memories, &line, budget, |text| match self.turns.engine.tokenizer() {

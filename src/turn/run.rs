@@ -33,6 +33,8 @@ pub(super) struct Runner {
     pub max_tokens: u32,
     /// Its id may be that of a turn in the journal.
     pub may_be_stored: bool,
+    /// Outcomes of actions that stand in the line's context.
+    pub outcomes: usize,
 }
 
 /// How a turn ended.
@@ -139,7 +141,7 @@ impl Runner {
                 () = self.state.cancelled.cancelled() => Ending::Cancelled,
                 () = events.closed() => Ending::Gone,
                 () = place.reached() => {
-                    let _speaks = self.turns.speaking.begin(&self.state, &self.say);
+                    self.turns.speaking.begin(&self.state);
                     progress.waited_ms = progress.arrived.elapsed().as_secs_f64() * 1e3;
                     self.answer(&mut progress, &events).await.into()
                 }
@@ -158,7 +160,13 @@ impl Runner {
 
     /// Generates the line and streams it.
     async fn answer(&self, progress: &mut Progress, events: &mpsc::Sender<Item>) -> Result<Ending, Gone> {
-        if !Guard::lets_in(self).await {
+        let lets_in = tokio::select! {
+            biased;
+            () = self.state.cancelled.cancelled() => return Ok(Ending::Cancelled),
+            () = events.closed() => return Err(Gone),
+            lets_in = Guard::lets_in(self) => lets_in,
+        };
+        if !lets_in {
             self.start(progress, &[], events).await?;
             return Ok(Ending::Line { reason: DoneReason::Blocked, fallback: false });
         }
@@ -258,7 +266,10 @@ impl Runner {
                 biased;
                 () = self.state.cancelled.cancelled() => return Ok(Ending::Cancelled),
                 () = events.closed() => return Err(Gone),
-                Some(answer) = tracks.next() => tracks.answered(answer),
+                Some(answer) = tracks.next() => {
+                    tracks.answered(answer);
+                    self.tell(tracks, progress, events).await?;
+                }
                 () = &mut late => break,
             }
         }
@@ -321,7 +332,12 @@ impl Runner {
                 }
                 progress.usage.generated_tokens += tokens;
                 if let Some(text) = answer.line.push(text, tokens) {
-                    let passed = answer.guard.push(text).await;
+                    let passed = tokio::select! {
+                        biased;
+                        () = self.state.cancelled.cancelled() => return Ok(Some(Ending::Cancelled)),
+                        () = events.closed() => return Err(Gone),
+                        passed = answer.guard.push(text) => passed,
+                    };
                     if self.pass(passed, answer, progress, events).await? {
                         return Ok(Some(Ending::Line { reason: DoneReason::Blocked, fallback: false }));
                     }
@@ -334,7 +350,12 @@ impl Runner {
                     first_token_ms: progress.waited_ms + usage.first_token_ms,
                     ..usage
                 };
-                let passed = answer.guard.finish().await;
+                let passed = tokio::select! {
+                    biased;
+                    () = self.state.cancelled.cancelled() => return Ok(Some(Ending::Cancelled)),
+                    () = events.closed() => return Err(Gone),
+                    passed = answer.guard.finish() => passed,
+                };
                 let blocked = self.pass(passed, answer, progress, events).await?;
                 let reason = match reason {
                     _ if blocked => DoneReason::Blocked,
@@ -403,8 +424,8 @@ impl Runner {
         progress: &Progress,
         events: &mpsc::Sender<Item>,
     ) -> Result<(), Gone> {
-        let since_start = |started| progress.now.saturating_duration_since(started).as_millis() as u64;
-        let now_ms = progress.started.map_or(0, since_start);
+        // Not when the engine had it: somebody may have looked at it since.
+        let now_ms = progress.started.map_or(0, millis);
         let Some((offset, t_ms)) = self.state.add_text(&text, now_ms) else { return Ok(()) };
         send(events, TurnEvent::Delta(Piece { text, offset, t_ms, tokens })).await
     }
@@ -453,7 +474,7 @@ impl Runner {
         if !own {
             tracing::error!(%error, npc = self.say.npc, turn = self.say.turn, "a line could not be generated");
             // A line that has begun cannot become another one.
-            if progress.usage.generated_tokens == 0 {
+            if self.state.end().text_offset == 0 {
                 return self.overloaded(error, progress, events).await;
             }
         }

@@ -1,50 +1,42 @@
-//! The lines that NPCs are speaking, so that somebody can speak in between.
+//! The lines that NPCs are speaking, so that somebody can speak in between. A line is generated long before it has been
+//! spoken.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use dashmap::DashMap;
 
-use super::Say;
-use super::state::TurnState;
+use super::state::{Cut, TurnState};
 
-/// By NPC: one answers one line at a time.
+/// Lines that are looked through for those that have been spoken.
+const MANY: usize = 10_000;
+
+/// The last line of each NPC: one answers one line at a time.
 #[derive(Debug, Default)]
-pub(super) struct Speaking(DashMap<String, Line>);
-
-#[derive(Debug)]
-struct Line {
-    state: Arc<TurnState>,
-    audience: Vec<String>,
-}
-
-/// A line that is spoken until this is dropped.
-pub(super) struct Speaks<'a> {
-    speaking: &'a Speaking,
-    state: &'a Arc<TurnState>,
-}
-
-impl Drop for Speaks<'_> {
-    fn drop(&mut self) {
-        self.speaking.0.remove_if(&self.state.npc, |_, line| Arc::ptr_eq(&line.state, self.state));
-    }
-}
+pub(super) struct Speaking(DashMap<String, Arc<TurnState>>);
 
 impl Speaking {
-    pub fn begin<'a>(&'a self, state: &'a Arc<TurnState>, say: &Say) -> Speaks<'a> {
-        let audience = say.audience.clone().unwrap_or_default();
-        self.0.insert(state.npc.clone(), Line { state: Arc::clone(state), audience });
-        Speaks { speaking: self, state }
+    /// An NPC begins to answer.
+    pub fn begin(&self, state: &Arc<TurnState>) {
+        if self.0.len() >= MANY {
+            let now = Instant::now();
+            self.0.retain(|_, line| !line.is_silent(now));
+        }
+        self.0.insert(state.npc.clone(), Arc::clone(state));
     }
 
-    /// Cuts off what the NPC says to the speaker of this line, or to somebody with the speaker in the audience. What it says
-    /// to others goes on.
-    pub fn interrupt(&self, say: &Say) {
-        let theirs = self.0.view(&say.npc, |_, line| {
-            let hears = line.state.player == say.player || line.audience.contains(&say.player);
-            hears.then(|| Arc::clone(&line.state))
-        });
-        if let Some(state) = theirs.flatten() {
-            state.interrupt();
-        }
+    /// Cuts off what the NPC says to a player, or to somebody with the player in the audience. What it says to others goes
+    /// on. Returns how a line was cut that had ended; one that runs tells it by itself.
+    pub fn interrupt(&self, npc: &str, player: &str) -> Option<(Arc<TurnState>, Cut)> {
+        let theirs = self.0.view(npc, |_, line| line.is_heard_by(player).then(|| Arc::clone(line)));
+        let state = theirs.flatten()?;
+        state.interrupt();
+        let cut = state.cut_short()?;
+        Some((state, cut))
+    }
+
+    /// Forgets the lines of a player.
+    pub fn forget_player(&self, player: &str) {
+        self.0.retain(|_, line| line.player != player);
     }
 }

@@ -28,6 +28,9 @@ pub struct Cut {
     pub cancelled: TurnCancelled,
     /// `None`: the turn's face is not told of.
     pub neutral: Option<FaceKey>,
+    /// Whose NPC it is, and which players heard it besides the speaker.
+    pub npc: String,
+    pub audience: Vec<String>,
 }
 
 /// How long after `turn.done` a turn can still be cancelled or heard.
@@ -39,6 +42,8 @@ pub struct TurnState {
     pub npc: String,
     pub player: String,
     pub turn: String,
+    /// Players who hear it besides the speaker.
+    audience: Vec<String>,
     /// Id of its record.
     pub interaction: Uuid,
     /// Cancelled by the client: the task that runs the turn ends it.
@@ -82,6 +87,7 @@ impl TurnState {
             npc: npc.to_owned(),
             player: player.to_owned(),
             turn: turn.to_owned(),
+            audience: Vec::new(),
             interaction: Uuid::now_v7(),
             cancelled: CancellationToken::new(),
             face,
@@ -96,6 +102,40 @@ impl TurnState {
                 keeping: Keeping::Open,
             }),
         }
+    }
+
+    /// The same, heard by these players too.
+    pub fn heard_by(self, audience: Option<&Vec<String>>) -> Self {
+        Self { audience: audience.cloned().unwrap_or_default(), ..self }
+    }
+
+    /// Whether a player hears it.
+    pub fn is_heard_by(&self, player: &str) -> bool {
+        self.player == player || self.audience.iter().any(|listener| listener == player)
+    }
+
+    /// If the turn has ended, and is still spoken: cuts it where its speech has got to, or at what the player said to have
+    /// heard.
+    pub fn cut_short(&self) -> Option<Cut> {
+        let mut inner = self.inner.lock();
+        if inner.done.is_none() || inner.cut.is_some() {
+            return None;
+        }
+        let now_ms = inner.began?.elapsed().as_millis() as u64;
+        if now_ms >= inner.clock.end_before(inner.clock.chars()) {
+            return None;
+        }
+        let offset = inner.heard.unwrap_or_else(|| inner.clock.spoken_at(now_ms));
+        inner.cut = Some(offset);
+        if let Some((_, done)) = &mut inner.done {
+            done.text = prefix(&done.text, offset).to_owned();
+        }
+        Some(self.cut_at(&inner, offset))
+    }
+
+    /// Whether its speech is over, or will not be.
+    pub fn is_silent(&self, now: Instant) -> bool {
+        self.has_ended() && self.spoken_at().is_none_or(|end| end <= now)
     }
 
     /// `turn.started` is sent: the turn's clock runs from here.
@@ -144,11 +184,10 @@ impl TurnState {
         Some((action, t_ms))
     }
 
-    /// The name of a proposed action; its id if there is none.
-    pub fn name_of(&self, action: &str) -> String {
+    /// The name of a proposed action.
+    pub fn name_of(&self, action: &str) -> Option<String> {
         let inner = self.inner.lock();
-        let proposed = inner.proposed.iter().find(|proposed| proposed.action == action);
-        proposed.map_or(action, |proposed| &proposed.name).to_owned()
+        inner.proposed.iter().find(|proposed| proposed.action == action).map(|proposed| proposed.name.clone())
     }
 
     /// The face's way to neutral from a point of the turn on, if its face is told of.
@@ -224,7 +263,8 @@ impl TurnState {
             retracted: later.map(|proposed| proposed.action.clone()).collect(),
         };
         // A turn that has not begun has moved no face.
-        Cut { cancelled, neutral: inner.began.and_then(|_| self.neutral(valid_through)) }
+        let neutral = inner.began.and_then(|_| self.neutral(valid_through));
+        Cut { cancelled, neutral, npc: self.npc.clone(), audience: self.audience.clone() }
     }
 
     /// Ends the turn: completes `done` with the text and, if the turn was cut, with the reason, and keeps it.
@@ -297,7 +337,8 @@ impl TurnState {
     /// What its line takes, in bytes: the text, which the stored `turn.done` has once more, and its times.
     pub fn line_bytes(&self) -> usize {
         let inner = self.inner.lock();
-        inner.text.len() * 2 + inner.clock.bytes()
+        let names: usize = self.audience.iter().map(String::len).sum();
+        inner.text.len() * 2 + inner.clock.bytes() + names
     }
 
     /// Whether the turn ended too long ago to be changed.
@@ -370,6 +411,21 @@ mod tests {
     }
 
     #[test]
+    fn who_speaks_while_the_line_is_spoken_cuts_it_short() {
+        // Ten characters a second: it is spoken for 2.4 s.
+        let state = state().heard_by(Some(&vec!["ben".into()]));
+        assert!(state.is_heard_by("ben") && state.is_heard_by("anna") && !state.is_heard_by("cleo"));
+        assert_eq!(state.cut_short(), None, "it is not over");
+        state.hear(5);
+        state.finish(done());
+        assert!(!state.is_silent(Instant::now()) && state.is_silent(Instant::now() + Duration::from_secs(9)));
+        let cut = state.cut_short().unwrap();
+        assert_eq!((cut.cancelled.valid_through.text_offset, cut.npc.as_str()), (5, "npc"));
+        assert_eq!(cut.audience, ["ben"]);
+        assert_eq!(state.cut_short(), None, "once");
+    }
+
+    #[test]
     fn what_was_not_heard_is_not_done() {
         let state = state();
         assert_eq!(state.propose("bow", 12), Some(("a1".into(), 1200)));
@@ -377,7 +433,7 @@ mod tests {
         assert_eq!(state.cut(Some(24)).0.cancelled.retracted, ["a2"]);
         assert_eq!(state.cut(Some(13)).0.cancelled.retracted, ["a2"]);
         assert_eq!(state.cut(Some(12)).0.cancelled.retracted, ["a1", "a2"]);
-        assert_eq!(state.name_of("a2"), "flee");
+        assert_eq!(state.name_of("a2").as_deref(), Some("flee"));
         assert_eq!((state.propose("bow", 3), state.time_of(3)), (None, None), "nothing more after a cut");
     }
 

@@ -38,7 +38,7 @@ impl Turns {
             event: id.clone(),
             text: text.clone(),
             importance,
-            at_ms: now_ms(),
+            at_ms: self.now_ms(),
         };
         let body = Body {
             session: Some(session),
@@ -83,7 +83,8 @@ impl Turns {
             ..Body::happened(&turn, &archetype, String::new(), now_ms())
         };
         let told = self.tell(player, state.npc.clone(), Kind::Action, body).await?;
-        if told.is_new {
+        // Of what was not proposed the NPC knows nothing.
+        if let Some(name) = name.filter(|_| told.is_new) {
             self.outcomes.add(&state.npc, player, &name, ok, reason.as_deref());
         }
         Ok(EventRecorded { event: None, interaction: told.id.to_string() })

@@ -3,8 +3,8 @@
 
 /** Digits from which on a number may be too large to be exact. */
 const LARGE = /\d{16}/;
-/** A string, or a whole number of that many digits. */
-const TOKEN = /"(?:[^"\\]|\\.)*"|-?\b\d{16,}\b(?![.eE])/g;
+/** A string, or a whole number of that many digits: not those of a fraction, or of an exponent. */
+const TOKEN = /"(?:[^"\\]|\\.)*"|(?<![.\deE+-])-?\d{16,}(?![\d.eE])/g;
 
 export function parse(text: string): unknown {
   if (!LARGE.test(text)) return JSON.parse(text);

@@ -8,9 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// Keys whose values are another one in every session: ids, tokens, what was computed before, the sequence number.
-const MASKED: [&str; 8] =
-    ["s", "session", "resume_token", "epoch", "interaction", "prompt_tokens", "cached_tokens", "at_ms"];
+/// Keys whose values are another one in every session: ids, tokens, what was computed before, the sequence number; and what
+/// only a server with players has.
+const MASKED: [&str; 10] = [
+    "s",
+    "session",
+    "resume_token",
+    "epoch",
+    "interaction",
+    "prompt_tokens",
+    "cached_tokens",
+    "at_ms",
+    "limits",
+    "scopes",
+];
 /// The one time that is not a clock's: how long a face moves.
 const KEPT: &str = "ease_ms";
 /// What is left of a cancelled turn.

@@ -5,6 +5,7 @@ mod log;
 mod socket;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -18,6 +19,7 @@ use super::serve::{self, ServeArgs};
 use crate::app::{App, Paths};
 use crate::config::{AuthMode, Config};
 use crate::session::From;
+use crate::turn::Turns;
 
 /// How long a frame may be waited for.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -68,20 +70,20 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
 /// Plays a log; returns where what comes differs from it.
 async fn play(config: Config, paths: Option<Paths>, log: &SessionLog) -> anyhow::Result<Option<String>> {
     let app = App::start(config, paths).await.map_err(serve::explain)?;
-    let address = app.address();
+    let (address, turns) = (app.address(), Arc::clone(app.turns()));
     let stop = tokio_util::sync::CancellationToken::new();
     let serving = tokio::spawn({
         let stop = stop.clone();
         async move { app.run(stop).await }
     });
-    let came = session(&format!("ws://{address}/ws"), log).await;
+    let came = session(&format!("ws://{address}/ws"), log, &turns).await;
     stop.cancel();
     let _ = serving.await;
     Ok(compare::difference(&log.server_frames(), &came?))
 }
 
 /// One session as in the log; returns the frames that came.
-async fn session(url: &str, log: &SessionLog) -> anyhow::Result<Vec<Value>> {
+async fn session(url: &str, log: &SessionLog, turns: &Turns) -> anyhow::Result<Vec<Value>> {
     let mut link = Socket::open(url, &log.player).await?;
     let mut came: Vec<Value> = vec![link.ready.clone()];
     let mut wanted = 0;
@@ -96,6 +98,8 @@ async fn session(url: &str, log: &SessionLog) -> anyhow::Result<Vec<Value>> {
                         .with_context(|| format!("frame {} of the server has not come", came.len() + 1))??;
                     came.push(next);
                 }
+                // What fades with time has faded as far as it had.
+                turns.stop_clock(logged.at_ms);
                 link.send(&logged.frame).await?;
             }
         }

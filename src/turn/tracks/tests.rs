@@ -37,6 +37,7 @@ const WORDS: [&str; 16] = [
 
 struct House {
     turns: Arc<Turns>,
+    script: Script,
     _data: tempfile::TempDir,
 }
 
@@ -65,8 +66,9 @@ impl House {
             };
             npcs.join(&join, true).await.unwrap();
         }
-        let turns = Turns::new(Script::start(&config.engine).unwrap(), npcs, history, &config).unwrap();
-        Self { turns, _data: data }
+        let script = Script::start(&config.engine).unwrap();
+        let turns = Turns::new(script.clone(), npcs, history, &config).unwrap();
+        Self { turns, script, _data: data }
     }
 
     /// Says something; after `cancel` events it is cancelled at what that tells. Returns all that was told.
@@ -361,4 +363,24 @@ async fn what_became_of_an_action_is_told_with_the_next_line() {
     };
     assert_eq!(context("t2").await, json!(format!("You could not do this: {} (too far).", action.name)));
     assert_eq!(context("t3").await, json!(null));
+}
+
+#[tokio::test]
+async fn an_engine_that_cannot_answer_leaves_no_npc_silent() {
+    let house = House::open("Never said.", &[]).await;
+    house.script.stop();
+    let told = house.say("vampire", "t1", 0, None).await;
+    check(&told);
+    let done = told.done();
+    assert!(done.fallback && done.interaction.is_some(), "{done:?}");
+    let packs = Packs::load(None).unwrap();
+    assert!(packs.get("vampire").unwrap().overload_lines.contains(&done.text), "{done:?}");
+    // Its mouth moves.
+    assert!(told.keys().iter().any(|key| key.au.contains_key("AU26")), "{told:?}");
+    // A game that wants to know is told.
+    let house = House::open("Never said.", &["npc.on_overload=error"]).await;
+    house.script.stop();
+    let told = house.say("vampire", "t1", 0, None).await;
+    let [TurnEvent::Error(error)] = &told.events[..] else { panic!("{told:?}") };
+    assert_eq!(error.code, crate::wire::ErrorCode::EngineFailed);
 }

@@ -180,3 +180,38 @@ async fn who_speaks_in_between_is_answered_at_once() {
     let frames = ben.until("turn.done").await;
     assert_ne!(frames.last().unwrap()["d"]["reason"], "cancelled", "it is not theirs to cut off");
 }
+
+/// A line is there long before it has been spoken: a cancel, or somebody who speaks in between, then comes after its end.
+#[tokio::test]
+async fn what_is_cut_while_it_is_spoken_is_cut_for_all_who_hear_it() {
+    let (_file, lines) =
+        script("It was a dark night, and the wolves were out, and nobody dared to go to the well.");
+    let tracks = r#"turn.tracks=["face","action"]"#;
+    let sets =
+        [&lines, "engine.script_tokens_per_second=0", "npc.barge_in=interrupt", "turn.speech_rate=2", tracks];
+    let server = TestServer::scripted(&sets).await;
+    let mut anna = joined(&server, Encoding::Json, "anna").await;
+    let mut ben = joined(&server, Encoding::Msgpack, "ben").await;
+    for turn in ["first", "second"] {
+        let mut line = say("lucy", turn);
+        line["audience"] = json!(["ben"]);
+        anna.send(&json!({"op": "say", "d": line})).await;
+        if turn == "second" {
+            // What the NPC was saying ends before it begins anew.
+            let before = anna.until("turn.started").await;
+            let ops = by_op(&before);
+            let (cancelled, key) = (&ops["turn.cancelled"][0], &ops["face.key"][0]);
+            assert_eq!((&cancelled["turn"], &key["turn"]), (&json!("first"), &json!("first")));
+            assert_eq!(cancelled["retracted"], json!(["a1"]));
+            assert!(cancelled["valid_through"]["text_offset"].as_u64().unwrap() < 60, "{cancelled}");
+            assert_eq!(key["t_ms"], cancelled["valid_through"]["t_ms"]);
+        }
+        anna.until("turn.done").await;
+    }
+    anna.ask("cancel", json!({"turn": "second", "heard_offset": 2})).await;
+    for turn in ["first", "second"] {
+        let heard = by_op(&ben.until("turn.cancelled").await);
+        assert_eq!(heard["turn.cancelled"][0]["turn"], turn);
+        assert_eq!(ben.recv().await["op"], "face.key", "to neutral");
+    }
+}

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 /// `[blocked]` of a `pack.toml`: words and phrases, at most 256 in each list, of at most 64 characters.
 #[derive(Debug, Default, Deserialize)]
@@ -121,6 +122,16 @@ fn words(text: &str) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     let mut joins = false;
     for (at, c) in text.char_indices() {
+        if is_mark(c) {
+            // What nobody sees by itself ends no word.
+            if let Some(word) = words.last_mut().filter(|_| joins) {
+                word.end = at + c.len_utf8();
+                if !is_ignorable(c) {
+                    word.folded.push(c);
+                }
+            }
+            continue;
+        }
         if !c.is_alphanumeric() {
             joins = false;
             continue;
@@ -136,7 +147,21 @@ fn words(text: &str) -> Vec<Word> {
         }
         joins = !alone;
     }
+    for word in &mut words {
+        // A letter and its accent are one, whether they come as one or as two.
+        word.folded = word.folded.nfkc().collect();
+    }
     words
+}
+
+/// Accents, and what is not shown at all.
+fn is_mark(c: char) -> bool {
+    is_combining_mark(c) || is_ignorable(c)
+}
+
+/// Soft hyphen, joiners and the like: what Unicode calls default-ignorable, as far as texts have it.
+fn is_ignorable(c: char) -> bool {
+    matches!(u32::from(c), 0x00AD | 0x034F | 0x061C | 0x180B..=0x180E | 0x200B..=0x200F | 0x202A..=0x202E | 0x2060..=0x206F | 0xFE00..=0xFE0F | 0xFEFF | 0xE0000..=0xE0FFF)
 }
 
 fn stands_alone(word: &str) -> bool {
@@ -164,9 +189,16 @@ mod tests {
     #[test]
     fn words_are_found_however_they_are_written() {
         let blocked = phrases(&["Silver bullet", "馬鹿", "é", "..."]);
-        for text in
-            ["a silver bullet", "SILVER, bullet!", "ｓｉｌｖｅｒ bullet", "silver\nbullet", "この馬鹿者", "É"]
-        {
+        for text in [
+            "a silver bullet",
+            "SILVER, bullet!",
+            "ｓｉｌｖｅｒ bullet",
+            "silver\nbullet",
+            "この馬鹿者",
+            "É",
+            "e\u{301}",
+            "sil\u{ad}ver bul\u{200b}let",
+        ] {
             assert!(blocked.are_in(text), "{text:?}");
         }
         for text in ["silver bullets", "silvery bullet", "bullet silver", "silver", "...", "馬 車", "été", ""]

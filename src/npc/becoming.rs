@@ -35,10 +35,18 @@ impl Npcs {
                 mind.happen(what);
             }
         };
+        self.change_anywhere(id, change).await
+    }
+
+    /// Changes an NPC's mind, wherever the NPC is; it is stored when this returns, if it can be.
+    ///
+    /// # Errors
+    /// [`JournalError`]: the NPC is not in memory and cannot be read or stored.
+    pub async fn change_anywhere(&self, id: &str, change: impl Fn(&mut Mind)) -> Result<(), JournalError> {
         // Kept from being forgotten before the change is noted.
         let here = || {
             self.map.get(id).map(|npc| {
-                self.change(&npc, change);
+                self.change(&npc, &change);
                 Arc::clone(&npc)
             })
         };
@@ -50,13 +58,13 @@ impl Npcs {
         let still = self.saver.still().await;
         match here() {
             Some(npc) => self.saver.save_now(&still, &npc).await,
-            None => self.happen_in_store(id, change).await?,
+            None => self.change_in_store(id, change).await?,
         }
         Ok(())
     }
 
     /// Changes an NPC that is not in memory.
-    async fn happen_in_store(&self, id: &str, change: impl FnOnce(&mut Mind)) -> Result<(), JournalError> {
+    async fn change_in_store(&self, id: &str, change: impl FnOnce(&mut Mind)) -> Result<(), JournalError> {
         match self.stored(id).await {
             Ok(Some(npc)) => {
                 change(&mut npc.mind.lock());

@@ -12,7 +12,7 @@ use super::{TurnError, Turns, mix, run};
 use crate::archetype::Task;
 use crate::history::{Body, Heard, Kind, Record};
 use crate::npc::{Mind, Npc, Probs};
-use crate::wire::{Choice, EmotionLabel, ErrorCode, NpcAct, NpcActed};
+use crate::wire::{Choice, EmotionLabel, ErrorCode, GoalInfo, NpcAct, NpcActed};
 
 /// The acts that are being decided, by player, NPC and the client's id.
 #[derive(Debug, Default)]
@@ -77,19 +77,12 @@ impl Turns {
         let answers = asked.iter().map(|asked| self.decide(player, &npc, asked));
         let results: BTreeMap<String, Choice> =
             futures_util::future::try_join_all(answers).await?.into_iter().collect();
-        if let Some(probs) = results.get(Task::EmotionalResponse.name()).and_then(felt) {
-            let feeling = npc.feels(probs, at_ms);
-            self.change(&act.npc, |mind| mind.feel(feeling.label, feeling.intensity, None, at_ms));
-        }
-        if let Some(choice) = results.get(Task::GoalPrioritization.name()) {
-            let ranking = goals(&npc, at_ms)
-                .into_iter()
-                .filter_map(|goal| Some((goal.id, *choice.probs.get(&goal.text)?)));
-            let ranking = ranking.collect();
-            self.change(&act.npc, |mind| {
-                mind.rank(&ranking, at_ms);
-            });
-        }
+        let feeling =
+            results.get(Task::EmotionalResponse.name()).and_then(felt).map(|probs| npc.feels(probs, at_ms));
+        let ranking = results.get(Task::GoalPrioritization.name()).map(|choice| {
+            let p = |goal: GoalInfo| Some((goal.id, *choice.probs.get(&goal.text)?));
+            goals(&npc, at_ms).into_iter().filter_map(p).collect::<BTreeMap<_, _>>()
+        });
         let chosen = results.get(Task::ActionPolicy.name()).map(|choice| choice.choice.as_str());
         let body = Body {
             session: Some(session),
@@ -101,14 +94,21 @@ impl Turns {
         let (id, kind) = (Uuid::now_v7(), Kind::Action);
         let record = Record { id, kind, npc: act.npc.clone(), player: player.to_owned(), heard, body };
         let told = self.history.tell(record).await.map_err(super::world::unstored)?;
-        Ok(NpcActed { npc: act.npc, act: act.act, results: told.body.results })
-    }
-
-    /// What it decides changes an NPC that somebody has joined; one that is only in the store stays as it is.
-    fn change(&self, npc: &str, change: impl FnOnce(&mut Mind)) {
-        if let Some(npc) = self.npcs.get(npc) {
-            self.npcs.change(&npc, change);
+        let change = |mind: &mut Mind| {
+            if let Some(feeling) = &feeling {
+                mind.feel(feeling.label, feeling.intensity, None, at_ms);
+            }
+            if let Some(ranking) = &ranking {
+                mind.rank(ranking, at_ms);
+            }
+        };
+        if (feeling.is_some() || ranking.is_some())
+            && let Err(error) = self.npcs.change_anywhere(&act.npc, change).await
+        {
+            // The act stands; what it would have made of the NPC does not.
+            tracing::error!(npc = act.npc, %error, "an act has not changed its NPC");
         }
+        Ok(NpcActed { npc: act.npc, act: act.act, results: told.body.results })
     }
 
     async fn decide(

@@ -273,6 +273,9 @@ impl Runner {
                 () = &mut late => break,
             }
         }
+        if matches!(ending, Ending::Line { reason: DoneReason::Blocked, .. }) {
+            tracks.without_action();
+        }
         tracks.finish();
         self.tell(tracks, progress, events).await?;
         Ok(ending)

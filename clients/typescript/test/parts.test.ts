@@ -90,8 +90,14 @@ test("whole numbers of 64 bits stay exact in JSON", () => {
   assert.deepEqual(parse(text), value);
   assert.equal(stringify(value), text);
   assert.deepEqual(parse('{"a":1234567890123456.5,"b":1e20}'), { a: 1234567890123456.5, b: 1e20 });
-  const fraction = '{"a":0.08500000089406967,"b":-0.09899999946355820,"c":-1234567890123456789,"d":1.0e-0000000000000001}';
-  assert.deepEqual(parse(fraction), { a: 0.08500000089406967, b: -0.0989999994635582, c: -1234567890123456789n, d: 0.1 });
+  const fraction =
+    '{"a":0.08500000089406967,"b":-0.09899999946355820,"c":-1234567890123456789,"d":1.0e-0000000000000001}';
+  assert.deepEqual(parse(fraction), {
+    a: 0.08500000089406967,
+    b: -0.0989999994635582,
+    c: -1234567890123456789n,
+    d: 0.1,
+  });
 });
 
 test("messages that are no frames are told apart", () => {

@@ -325,6 +325,11 @@ impl<'a> Tracks<'a> {
         }
     }
 
+    /// The line was blocked: it ends without what the NPC would have done.
+    pub fn without_action(&mut self) {
+        self.action = None;
+    }
+
     /// The line is over: what has not been answered by now is left out.
     pub fn finish(&mut self) {
         self.answers = FuturesUnordered::new();

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::Question;
 
 /// Questions whose prior is kept; the least recently used leave first.
+// Settled when it is compiled.
 const KEPT: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 /// Added to a prior: what is hardly ever answered is not made likely by noise.
 const FLOOR: f32 = 0.005;

@@ -68,7 +68,7 @@ impl Look {
         let mut extra: [Vec<(usize, f32)>; 8] = Default::default();
         for (label, units) in &face.extra {
             for (name, strength) in units {
-                let key = format!("face.extra.{}.{name}", super::tables::label_name(*label));
+                let key = format!("face.extra.{}.{name}", label.name());
                 extra[*label as usize].extend(find(key, name)?.map(|slot| (slot, *strength)));
             }
         }

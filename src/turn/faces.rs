@@ -50,7 +50,7 @@ impl Faces {
     }
 
     /// How long a face takes to be neutral, from wherever it is.
-    pub fn neutral_ms(&self, npc: &Npc) -> u64 {
-        self.perform(npc, "").map_or(0, |mut performance| performance.cut(0, 0).ease_ms)
+    pub fn neutral_ms(&self) -> u64 {
+        self.tables.neutral_ms()
     }
 }

@@ -19,6 +19,7 @@ mod run;
 mod speaking;
 mod state;
 mod tracks;
+mod trimmer;
 mod world;
 
 use std::collections::BTreeMap;
@@ -229,7 +230,7 @@ impl Turns {
         say.context = context;
         let (mix, used, sampling, max_tokens) = self.prepare(&npc, &say)?;
         let rate = npc.pack.speech_rate.unwrap_or(self.turn.speech_rate);
-        let face = self.turn.tracks.contains(&Track::Face).then(|| self.faces.neutral_ms(&npc));
+        let face = self.turn.tracks.contains(&Track::Face).then(|| self.faces.neutral_ms());
         let state = Arc::new(
             TurnState::new(&say.npc, &say.player, &say.turn, rate, face).heard_by(say.audience.as_ref()),
         );

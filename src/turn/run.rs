@@ -11,6 +11,7 @@ use super::guard::{Guard, Passed};
 use super::mix;
 use super::state::TurnState;
 use super::tracks::{Became, Question, Tracks};
+use super::trimmer::Trimmer;
 use super::{Piece, Say, TurnError, TurnEvent, Turns};
 use crate::archetype::Task;
 use crate::config::OnOverload;
@@ -505,43 +506,6 @@ pub(super) async fn send(events: &mpsc::Sender<Item>, event: TurnEvent) -> Resul
 
 pub(super) fn millis(since: Instant) -> u64 {
     since.elapsed().as_millis() as u64
-}
-
-/// Takes the white space off both ends of a line while it streams.
-#[derive(Default)]
-struct Trimmer {
-    began: bool,
-    held: String,
-    tokens: u32,
-}
-
-impl Trimmer {
-    /// Adds text; returns what is sure to stay.
-    fn push(&mut self, text: String, tokens: u32) -> Option<String> {
-        self.tokens += tokens;
-        if self.began && self.held.is_empty() && !text.ends_with(char::is_whitespace) {
-            // Most text: nothing is taken off.
-            return (!text.is_empty()).then_some(text);
-        }
-        self.held.push_str(&text);
-        if !self.began {
-            self.held.drain(..self.held.len() - self.held.trim_start().len());
-        }
-        let end = self.held.trim_end().len();
-        if end == 0 {
-            // White space inside a line is a few characters; a model that writes nothing else is not
-            // kept in memory.
-            self.held.truncate(self.held.char_indices().nth(256).map_or(self.held.len(), |(i, _)| i));
-            return None;
-        }
-        self.began = true;
-        let rest = self.held.split_off(end);
-        Some(std::mem::replace(&mut self.held, rest))
-    }
-
-    fn take_tokens(&mut self) -> u32 {
-        std::mem::take(&mut self.tokens)
-    }
 }
 
 #[cfg(test)]

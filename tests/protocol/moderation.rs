@@ -9,16 +9,9 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, Encoding};
 use crate::server::TestServer;
+use crate::tracks::script;
 
 const LINES: &str = "The sun is a lie. Drink this silver bullet, my friend. Good night.";
-
-/// A script of these lines.
-fn script(lines: &str) -> (tempfile::NamedTempFile, String) {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), lines).unwrap();
-    let setting = format!("engine.script_file={}", file.path().display());
-    (file, setting)
-}
 
 /// A pack with lists of what is blocked.
 fn pack(blocked: &str) -> (tempfile::TempDir, String) {

@@ -8,7 +8,7 @@ use crate::client::{BOTH, Client, Encoding};
 use crate::server::TestServer;
 
 /// A script of these lines.
-fn script(lines: &str) -> (tempfile::NamedTempFile, String) {
+pub fn script(lines: &str) -> (tempfile::NamedTempFile, String) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), lines).unwrap();
     let setting = format!("engine.script_file={}", file.path().display());

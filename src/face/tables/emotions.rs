@@ -58,15 +58,15 @@ pub struct Emotions {
 impl Emotions {
     pub fn read(text: &str, units: &Units) -> Result<Self, TableError> {
         let (source, file): (_, BTreeMap<String, Row>) = Source::parse(FILE, text)?;
-        if let Some(name) = file.keys().find(|name| SHOWN.iter().all(|label| label_name(*label) != *name)) {
-            let all = SHOWN.map(label_name).join(", ");
+        if let Some(name) = file.keys().find(|name| SHOWN.iter().all(|label| label.name() != *name)) {
+            let all = SHOWN.map(EmotionLabel::name).join(", ");
             return Err(
                 source.error(name, format!("a face shows {all}; neutral is all zero and has no entry"))
             );
         }
         let mut by_label = BTreeMap::new();
         for label in SHOWN {
-            let name = label_name(label);
+            let name = label.name();
             let row = file.get(name).ok_or_else(|| source.error(name, "it is missing"))?;
             if row.published.trim().is_empty() {
                 return Err(source.error(format!("{name}.published"), "it is empty"));
@@ -107,18 +107,4 @@ pub fn strengths(
         Ok((units.unit(name).ok_or_else(missing)?, *strength))
     };
     table.iter().map(find).collect()
-}
-
-/// The name of a label in files and on the wire.
-pub fn label_name(label: EmotionLabel) -> &'static str {
-    match label {
-        EmotionLabel::Neutral => "neutral",
-        EmotionLabel::Joy => "joy",
-        EmotionLabel::Sadness => "sadness",
-        EmotionLabel::Anger => "anger",
-        EmotionLabel::Fear => "fear",
-        EmotionLabel::Disgust => "disgust",
-        EmotionLabel::Surprise => "surprise",
-        EmotionLabel::Contempt => "contempt",
-    }
 }

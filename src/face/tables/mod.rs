@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub use error::TableError;
 
 pub(super) use arkit::Units;
-pub(super) use emotions::{Emotion, Emotions, label_name};
+pub(super) use emotions::{Emotion, Emotions};
 pub(super) use motion::Motion;
 pub(super) use visemes::{Speech, Viseme};
 
@@ -63,6 +63,11 @@ impl Tables {
     /// The rig's name, as `npc.joined` tells it: `arkit52`.
     pub fn rig(&self) -> &str {
         self.units.rig()
+    }
+
+    /// How long a face takes to be neutral from wherever it is, in milliseconds.
+    pub fn neutral_ms(&self) -> u64 {
+        self.motion.end.neutral_ms
     }
 
     /// The names of the 52 shapes, in the order of the weights.

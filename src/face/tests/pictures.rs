@@ -20,12 +20,12 @@ fn pictures() -> BTreeMap<String, String> {
     let plain = plain(&tables);
     draw("neutral", &plain, EmotionLabel::Neutral);
     for label in EMOTIONS {
-        draw(super::super::tables::label_name(label), &plain, label);
+        draw(label.name(), &plain, label);
     }
     let packs = Packs::load(None).unwrap();
     for (name, label) in [("lich", EmotionLabel::Joy), ("werewolf", EmotionLabel::Anger)] {
         let look = Look::new(&tables, &packs.get(name).unwrap().face).unwrap();
-        let name = format!("{name}-{}", super::super::tables::label_name(label));
+        let name = format!("{name}-{}", label.name());
         draw(&name, &Style::new(&Arc::new(look), 1.0, 0.0, 1), label);
     }
     // In the middle of a word.

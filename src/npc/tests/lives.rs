@@ -45,16 +45,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         EventKind::Witness,
         EventKind::Custom,
     ]);
-    let labels = prop::sample::select(vec![
-        EmotionLabel::Neutral,
-        EmotionLabel::Joy,
-        EmotionLabel::Sadness,
-        EmotionLabel::Anger,
-        EmotionLabel::Fear,
-        EmotionLabel::Disgust,
-        EmotionLabel::Surprise,
-        EmotionLabel::Contempt,
-    ]);
+    let labels = prop::sample::select(EmotionLabel::ALL.to_vec());
     let strange = || prop_oneof![8 => -2.0_f32..=2.0, 1 => Just(f32::NAN), 1 => Just(f32::INFINITY)];
     let turn = prop_oneof![
         4 => (kinds, 0_usize..4, strange()).prop_map(|(kind, player, size)| Turn::Event(kind, player, size)),

@@ -77,9 +77,7 @@ impl Question {
 
     /// What was chosen, by these probabilities of its options.
     pub fn answer(&self, probs: &[f32]) -> Choice {
-        // The first of those that are as likely.
-        let likelier = |best: (usize, f32), (at, p): (usize, &f32)| if *p > best.1 { (at, *p) } else { best };
-        let (at, _) = probs.iter().enumerate().fold((0, 0.0), likelier);
+        let (at, _) = likeliest(probs);
         Choice {
             choice: self.options.get(at).cloned().unwrap_or_default(),
             probs: self.options.iter().cloned().zip(probs.iter().copied()).collect(),
@@ -138,6 +136,12 @@ pub fn shift(probs: &[f32]) -> Relationship {
         *value += REACH * sign * p;
     }
     change
+}
+
+/// The place of the likeliest, the first of those that are as likely, and how likely it is.
+pub fn likeliest(probs: &[f32]) -> (usize, f32) {
+    let likelier = |best: (usize, f32), (at, p): (usize, &f32)| if *p > best.1 { (at, *p) } else { best };
+    probs.iter().enumerate().fold((0, 0.0), likelier)
 }
 
 /// The names of actions, each once, as many as can be asked for.

@@ -254,9 +254,7 @@ impl<'a> Tracks<'a> {
 
     /// The likeliest action, if it is likely enough.
     fn chosen(&self, probs: &[f32]) -> Option<(String, f32)> {
-        // The first of those that are as likely.
-        let likelier = |best: (usize, f32), (at, p): (usize, &f32)| if *p > best.1 { (at, *p) } else { best };
-        let (at, p) = probs.iter().enumerate().fold((0, 0.0), likelier);
+        let (at, p) = ask::likeliest(probs);
         let hesitance = self.runner.npc.read(|mind| mind.personality().action_threshold());
         let floor = (self.runner.turns.turn.action_floor * hesitance).min(1.0);
         let name = *names(&self.runner.say.actions).get(at).filter(|_| p >= floor)?;

@@ -14,5 +14,6 @@ pub mod http;
 pub mod npc;
 pub mod pull;
 pub mod session;
+pub mod training;
 pub mod turn;
 pub mod wire;

@@ -9,6 +9,7 @@
 //! proto        ONNX's file format
 //! export       all of it into a folder, whole or not at all
 //! model_file   the folder's description
+//! served       a folder's weights, read back as plain numbers
 //! ```
 
 mod checkpoint;
@@ -24,6 +25,7 @@ mod proto;
 mod quant;
 mod rope;
 mod safetensors_dir;
+mod served;
 #[cfg(test)]
 mod testing;
 mod tokenizer_export;
@@ -35,3 +37,4 @@ pub use export::{NATIVE_GRAPH_FILE, Progress, import};
 pub use graph::{NATIVE_DOMAIN, NATIVE_WEIGHTS_FILE};
 pub use graph_info::{AdapterGroup, GraphInfo, Projection};
 pub use model_file::{FORMAT_VERSION, ModelFile, Precision};
+pub use served::ServedWeights;

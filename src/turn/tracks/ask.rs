@@ -115,6 +115,11 @@ const SHIFTS: [(&str, Option<(Axis, f32)>); 9] = [
     (NOTHING, None),
 ];
 
+/// The words that stand for what may grow in an NPC, and for nothing.
+pub fn shifts() -> impl Iterator<Item = &'static str> {
+    SHIFTS.iter().map(|(word, _)| *word)
+}
+
 /// How far a line can shift an axis.
 const REACH: f32 = 0.15;
 /// How much better the two know each other after a line.

@@ -21,10 +21,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-pub(super) use self::ask::{Question, names, shift};
+pub(super) use self::ask::{names, shift};
+pub(crate) use self::ask::{Question, shifts};
 use self::face::Face;
 pub use self::missed::Missed;
-pub(super) use self::prior::{Priors, calibrated};
+pub(super) use self::prior::Priors;
+pub(crate) use self::prior::calibrated;
 pub(super) use self::sentences::Sentences;
 use super::run::Runner;
 use super::{Say, TurnEvent, prompt};

@@ -56,7 +56,7 @@ fn key(question: &Question) -> Key {
 }
 
 /// What is answered, beside what is answered to nothing: pᵢ / (priorᵢ + 0.005), made to sum to 1.
-pub(in crate::turn) fn calibrated(probs: &[f32], prior: &[f32]) -> Vec<f32> {
+pub fn calibrated(probs: &[f32], prior: &[f32]) -> Vec<f32> {
     let weight = |(p, prior): (&f32, &f32)| p / (prior + FLOOR);
     let weights: Vec<f32> = probs.iter().zip(prior).map(weight).collect();
     let sum: f32 = weights.iter().sum();

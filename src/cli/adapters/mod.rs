@@ -1,4 +1,7 @@
-//! `adapters`: what adapters the packs have, and whether a PEFT folder fits the model.
+//! `adapters`: what adapters the packs have, whether a PEFT folder fits the model, training and measuring.
+
+mod eval;
+mod train;
 
 use std::path::{Path, PathBuf};
 
@@ -32,12 +35,10 @@ enum Command {
         #[arg(long)]
         model: Option<PathBuf>,
     },
-    /// Trains an adapter (not in this version).
-    #[command(hide = true)]
-    Train(super::Later),
-    /// Measures an adapter (not in this version).
-    #[command(hide = true)]
-    Eval(super::Later),
+    /// Trains adapters on the lines of packs.
+    Train(train::TrainArgs),
+    /// Measures the adapters of packs on lines that they were not trained on, and writes a page about it.
+    Eval(eval::EvalArgs),
     /// Makes a version of an adapter the one in use (not in this version).
     #[command(hide = true)]
     Promote(super::Later),
@@ -47,11 +48,12 @@ enum Command {
 }
 
 pub(super) fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
+    let packs = args.packs.as_deref();
     match &args.command {
-        Command::List => list(args.packs.as_deref()),
+        Command::List => list(packs),
         Command::Check { dir, model } => super::tool(|| check(dir, model.as_deref())),
-        Command::Train(_) => Err(Usage::later("adapters train")),
-        Command::Eval(_) => Err(Usage::later("adapters eval")),
+        Command::Train(args) => train::run(args, packs),
+        Command::Eval(args) => eval::run(args, packs),
         Command::Promote(_) => Err(Usage::later("adapters promote")),
         Command::Rollback(_) => Err(Usage::later("adapters rollback")),
     }
@@ -73,12 +75,7 @@ fn list(packs: Option<&Path>) -> anyhow::Result<()> {
 
 fn check(dir: &Path, model: Option<&Path>) -> anyhow::Result<()> {
     let (cache, report) = (Cache::from_env()?, Reporter::new());
-    let config = Config::load(None, env_vars(), &[])?;
-    let source = match model {
-        Some(model) => model.to_owned(),
-        None if !config.model.path.as_os_str().is_empty() => config.model.path,
-        None => ensure(&cache, &PullOptions::from_env(false), report)?.model_gguf,
-    };
+    let source = default_model(model, &cache, report)?;
     let model = ModelFile::read(&model_folder(&cache, &source, Precision::Int8, report)?)?;
     let adapter = Adapter::load("check", dir, &model.graph, model.model.layers)?;
     println!(
@@ -89,6 +86,16 @@ fn check(dir: &Path, model: Option<&Path>) -> anyhow::Result<()> {
         adapter.info.bytes as f64 / f64::from(1 << 20)
     );
     Ok(())
+}
+
+/// The model that was named, else that of the settings, else the default model, fetched if need be.
+fn default_model(named: Option<&Path>, cache: &Cache, report: Reporter) -> anyhow::Result<PathBuf> {
+    let config = Config::load(None, env_vars(), &[])?;
+    Ok(match named {
+        Some(model) => model.to_owned(),
+        None if !config.model.path.as_os_str().is_empty() => config.model.path,
+        None => ensure(cache, &PullOptions::from_env(false), report)?.model_gguf,
+    })
 }
 
 /// The environment's variables that are text; a setting can be no other.

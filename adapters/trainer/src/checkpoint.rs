@@ -1,0 +1,115 @@
+//! Where a training is, in one file that is whole or not there.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{Tensor, safetensors as tensors};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use safetensors::SafeTensors;
+use sha2::{Digest, Sha256};
+
+use crate::training::State;
+use crate::{Base, Example, Lora, LoraConfig, Settings, TrainError};
+
+const FILE: &str = "checkpoint.safetensors";
+
+/// Largest checkpoint that is read.
+const MAX_BYTES: u64 = 4 << 30;
+
+/// A checkpoint that was read.
+pub(crate) struct Stored {
+    pub state: State,
+    pub lora: Lora,
+    pub best: Lora,
+    /// Of the optimizer, in the order of [`Lora::vars`].
+    pub moments: Vec<(Tensor, Tensor)>,
+}
+
+/// What a training is made of; another one's checkpoint is not gone on with.
+pub(crate) fn identity(
+    base: &Base,
+    config: &LoraConfig,
+    settings: &Settings,
+    examples: &[Example],
+    held_out: &[Example],
+) -> String {
+    let mut digest = Sha256::new();
+    let text = format!("{:?} {config:?} {settings:?} {}", base.identity(), examples.len());
+    digest.update(text);
+    for example in examples.iter().chain(held_out) {
+        digest.update((example.tokens.len() as u64).to_le_bytes());
+        digest.update((example.group as u64).to_le_bytes());
+        for (token, learned) in example.tokens.iter().zip(&example.learned) {
+            digest.update(token.to_le_bytes());
+            digest.update([u8::from(*learned)]);
+        }
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn save(
+    folder: &Path,
+    identity: &str,
+    state: &State,
+    lora: &Lora,
+    best: &Lora,
+    moments: &[(Tensor, Tensor)],
+) -> Result<(), TrainError> {
+    let mut named: Vec<(String, Tensor)> = Vec::new();
+    for (kind, lora) in [("lora", lora), ("best", best)] {
+        let vars = lora.vars().into_iter().enumerate();
+        named.extend(vars.map(|(at, var)| (format!("{kind}.{at}"), var.as_tensor().clone())));
+    }
+    for (at, (mean, square)) in moments.iter().enumerate() {
+        named.push((format!("mean.{at}"), mean.clone()));
+        named.push((format!("square.{at}"), square.clone()));
+    }
+    let state = serde_json::to_string(state).map_err(|error| TrainError::Bad(error.to_string()))?;
+    let notes = HashMap::from([("identity".to_owned(), identity.to_owned()), ("state".to_owned(), state)]);
+    let bytes = safetensors::serialize(named, Some(notes)).map_err(|error| TrainError::Bad(error.to_string()))?;
+    let (path, new) = (folder.join(FILE), folder.join(format!("{FILE}.new")));
+    std::fs::write(&new, bytes).map_err(TrainError::io(&new))?;
+    std::fs::File::open(&new).and_then(|file| file.sync_all()).map_err(TrainError::io(&new))?;
+    std::fs::rename(&new, &path).map_err(TrainError::io(&path))
+}
+
+/// `None`: there is none, or it is another training's.
+pub(crate) fn load(
+    folder: &Path,
+    wanted: &str,
+    base: &Base,
+    config: &LoraConfig,
+) -> Result<Option<Stored>, TrainError> {
+    let path = folder.join(FILE);
+    let bytes = match std::fs::metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Ok(meta) if meta.len() > MAX_BYTES => {
+            return Err(TrainError::Invalid { reason: format!("has {} bytes", meta.len()), path });
+        }
+        _ => std::fs::read(&path).map_err(TrainError::io(&path))?,
+    };
+    let invalid = |reason: String| TrainError::Invalid { path: path.clone(), reason };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let notes = header.metadata().clone().unwrap_or_default();
+    if notes.get("identity").is_none_or(|identity| identity != wanted) {
+        return Ok(None);
+    }
+    let state = notes.get("state").ok_or_else(|| invalid("says no state".into()))?;
+    let state = serde_json::from_str(state).map_err(|error| invalid(error.to_string()))?;
+    let stored = tensors::load_buffer(&bytes, &base.device)?;
+    let tensor = |name: String| stored.get(&name).ok_or_else(|| invalid(format!("tensor {name} is missing")));
+    let read = |kind: &str| -> Result<Lora, TrainError> {
+        // What is drawn is overwritten.
+        let lora = Lora::new(base, config.clone(), &mut ChaCha8Rng::seed_from_u64(0))?;
+        for (at, var) in lora.vars().iter().enumerate() {
+            var.set(tensor(format!("{kind}.{at}"))?)?;
+        }
+        Ok(lora)
+    };
+    let (lora, best) = (read("lora")?, read("best")?);
+    let moments = (0..lora.vars().len())
+        .map(|at| Ok((tensor(format!("mean.{at}"))?.clone(), tensor(format!("square.{at}"))?.clone())))
+        .collect::<Result<_, TrainError>>()?;
+    Ok(Some(Stored { state, lora, best, moments }))
+}

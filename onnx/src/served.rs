@@ -1,0 +1,197 @@
+//! A model folder's weights as plain numbers: what the portable decoder computes with, read back for a trainer.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use memmap2::Mmap;
+use prost::Message;
+use rayon::prelude::*;
+
+use crate::graph::WEIGHTS_FILE;
+use crate::proto::{self, DataType, Tensor};
+use crate::quant::BLOCK;
+use crate::{ImportError, ModelFile};
+
+/// Largest `decoder.onnx` that is read; the names and small tensors of the largest models have a few megabytes.
+const MAX_GRAPH: u64 = 256 << 20;
+
+/// Eight-bit weights count from here.
+const ZERO: f32 = 128.0;
+
+/// The weights of a model folder, read on demand.
+#[derive(Debug)]
+pub struct ServedWeights {
+    path: PathBuf,
+    file: ModelFile,
+    tensors: HashMap<String, Tensor>,
+    bytes: Mmap,
+}
+
+impl ServedWeights {
+    /// Opens the folder that [`crate::import`] wrote. No weight is read yet.
+    ///
+    /// # Errors
+    /// [`ImportError::Io`] and [`ImportError::Invalid`], with the file.
+    pub fn open(dir: &Path) -> Result<Self, ImportError> {
+        let file = ModelFile::read(dir)?;
+        let graph = dir.join("decoder.onnx");
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ImportError::Io { path, source }
+        };
+        let invalid = |reason: String| ImportError::Invalid { path: graph.clone(), reason };
+        let length = std::fs::metadata(&graph).map_err(io(&graph))?.len();
+        if length > MAX_GRAPH {
+            return Err(invalid(format!("has {length} bytes, and at most {MAX_GRAPH} are read")));
+        }
+        let bytes = std::fs::read(&graph).map_err(io(&graph))?;
+        let model = proto::Model::decode(&*bytes).map_err(|error| invalid(error.to_string()))?;
+        let initializers = model.graph.map(|graph| graph.initializer).unwrap_or_default();
+        let named = |tensor: Tensor| Some((tensor.name.clone()?, tensor));
+        let tensors = initializers.into_iter().filter_map(named).collect();
+        let path = dir.join(WEIGHTS_FILE);
+        let weights = File::open(&path).map_err(io(&path))?;
+        // SAFETY: the file is only read, and whoever writes to a published model folder breaks the server, too.
+        let bytes = unsafe { Mmap::map(&weights) }.map_err(io(&path))?;
+        Ok(Self { path: graph, file, tensors, bytes })
+    }
+
+    /// The folder's description.
+    pub fn file(&self) -> &ModelFile {
+        &self.file
+    }
+
+    /// The fused linear layer `group` (`qkv`, `o`, `gate_up`, `down`) of a decoder layer: `outputs · inputs` numbers, a
+    /// row for each output.
+    ///
+    /// # Errors
+    /// [`ImportError::Invalid`]: it is not there, or its size is not the model's.
+    pub fn linear(&self, layer: usize, group: &str) -> Result<Vec<f32>, ImportError> {
+        let name = format!("{layer}.{group}");
+        let Some(spec) = self.file.graph.groups.iter().find(|spec| spec.name == group) else {
+            return Err(self.invalid(format!("the model has no linear layer {group:?}")));
+        };
+        self.matrix(&name, spec.outputs, spec.inputs, true)
+    }
+
+    /// The bias of a fused linear layer, where it has one.
+    ///
+    /// # Errors
+    /// As [`Self::linear`].
+    pub fn bias(&self, layer: usize, group: &str) -> Result<Option<Vec<f32>>, ImportError> {
+        self.optional(&format!("{layer}.{group}.bias"))
+    }
+
+    /// The token embedding, `vocab · hidden` numbers, a row for each token.
+    ///
+    /// # Errors
+    /// As [`Self::linear`].
+    pub fn embedding(&self) -> Result<Vec<f32>, ImportError> {
+        self.matrix("embed", self.file.model.vocab_size, self.file.model.hidden_size, false)
+    }
+
+    /// The output layer, `vocab · hidden` numbers, a row for each token.
+    ///
+    /// # Errors
+    /// As [`Self::linear`].
+    pub fn head(&self) -> Result<Vec<f32>, ImportError> {
+        self.matrix("head", self.file.model.vocab_size, self.file.model.hidden_size, false)
+    }
+
+    /// A norm's weight: `final_norm`, or `{layer}.input_norm`, `{layer}.post_norm`.
+    ///
+    /// # Errors
+    /// As [`Self::linear`].
+    pub fn norm(&self, name: &str) -> Result<Vec<f32>, ImportError> {
+        self.optional(name)?.ok_or_else(|| self.invalid(format!("tensor {name} is missing")))
+    }
+
+    /// The norms of each head of q and of k, where the model has them.
+    ///
+    /// # Errors
+    /// As [`Self::linear`].
+    pub fn head_norms(&self, layer: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>, ImportError> {
+        let q = self.optional(&format!("{layer}.q_norm"))?;
+        let k = self.optional(&format!("{layer}.k_norm"))?;
+        Ok(q.zip(k))
+    }
+
+    /// Cosines and sines of the rotary embedding, `max_position · head_dim / 2` each, a row for each position.
+    ///
+    /// # Errors
+    /// As [`Self::linear`].
+    pub fn rope(&self) -> Result<(Vec<f32>, Vec<f32>), ImportError> {
+        Ok((self.norm("rope.cos")?, self.norm("rope.sin")?))
+    }
+
+    fn optional(&self, name: &str) -> Result<Option<Vec<f32>>, ImportError> {
+        let Some(tensor) = self.tensors.get(name) else { return Ok(None) };
+        self.floats(tensor).map(Some)
+    }
+
+    /// A matrix of this many rows. `turned`: where it is in floats, it lies as `[inputs, outputs]`.
+    fn matrix(&self, name: &str, rows: usize, columns: usize, turned: bool) -> Result<Vec<f32>, ImportError> {
+        let weight = format!("{name}.weight");
+        let missing = || self.invalid(format!("tensor {weight} is missing"));
+        let tensor = self.tensors.get(&weight).ok_or_else(missing)?;
+        let scales = self.optional(&format!("{name}.scales"))?;
+        let values = if let Some(scales) = scales {
+            let codes = self.raw(tensor)?;
+            let whole = codes.len() == rows * columns && scales.len() * BLOCK == codes.len();
+            if !whole {
+                return Err(self.invalid(format!("{weight} is not {rows} rows of {columns} codes")));
+            }
+            let blocks = codes.par_chunks_exact(BLOCK).zip(&scales);
+            blocks.flat_map_iter(|(codes, scale)| codes.iter().map(move |c| (f32::from(*c) - ZERO) * scale)).collect()
+        } else {
+            self.floats(tensor)?
+        };
+        if values.len() != rows * columns {
+            let count = values.len();
+            return Err(self.invalid(format!("{weight} has {count} numbers, not {rows} times {columns}")));
+        }
+        if turned && self.tensors.get(&format!("{name}.scales")).is_none() {
+            let turn = |row: usize| (0..columns).map(|column| values[column * rows + row]).collect::<Vec<_>>();
+            return Ok((0..rows).into_par_iter().flat_map_iter(turn).collect());
+        }
+        Ok(values)
+    }
+
+    fn floats(&self, tensor: &Tensor) -> Result<Vec<f32>, ImportError> {
+        let bytes = self.raw(tensor)?;
+        match tensor.data_type {
+            Some(t) if t == DataType::Float as i32 => {
+                Ok(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
+            }
+            Some(t) if t == DataType::Float16 as i32 => {
+                Ok(bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect())
+            }
+            other => {
+                let name = tensor.name.as_deref().unwrap_or_default();
+                Err(self.invalid(format!("tensor {name} has type {other:?}, which is no float")))
+            }
+        }
+    }
+
+    /// The bytes of a tensor, in the graph or in the weights' file.
+    fn raw<'a>(&'a self, tensor: &'a Tensor) -> Result<&'a [u8], ImportError> {
+        if let Some(raw) = &tensor.raw_data {
+            return Ok(raw);
+        }
+        let entry = |key: &str| {
+            let found = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(key));
+            found.and_then(|entry| entry.value.as_deref()?.parse::<usize>().ok())
+        };
+        let range = entry("offset").zip(entry("length")).and_then(|(at, length)| Some(at..at.checked_add(length)?));
+        range.and_then(|range| self.bytes.get(range)).ok_or_else(|| {
+            let name = tensor.name.as_deref().unwrap_or_default();
+            self.invalid(format!("tensor {name} does not lie in {WEIGHTS_FILE}"))
+        })
+    }
+
+    fn invalid(&self, reason: String) -> ImportError {
+        ImportError::Invalid { path: self.path.clone(), reason }
+    }
+}

@@ -1,0 +1,192 @@
+//! `adapters train`: the adapters of packs, from their lines.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use npc_onnx::Precision;
+use npc_trainer::{Base, Device, LoraConfig};
+use serde_json::json;
+
+use super::super::{Usage, tool};
+use super::default_model;
+use crate::archetype::{Pack, Packs, Task};
+use crate::engine::Tokenizer;
+use crate::pull::{Cache, Reporter, model_folder};
+use crate::training::{Plan, TrainingError, train};
+
+/// Versions of an adapter that are looked through for the next free one.
+const MAX_VERSION: u32 = 999_999;
+
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    /// The archetype; several may be named [default: all that have lines].
+    #[arg(long)]
+    archetype: Vec<String>,
+    /// The task; several may be named [default: all seven].
+    #[arg(long)]
+    task: Vec<Task>,
+    /// Where the adapters are written, as DIR/TASK [default: the next version in the pack's own folder].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Times that each line is learned from, at most [default: 3 for what is spoken, 6 for what is chosen].
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// The inner dimension of the adapters.
+    #[arg(long, default_value_t = 8)]
+    rank: usize,
+    /// Layers that are adapted, from the top [default: a third].
+    #[arg(long)]
+    layers: Option<usize>,
+    /// What is drawn comes from it alone.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Goes on with what was begun, and leaves what is finished. With --out only.
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// How progress is shown; json: an object a line on standard output.
+    #[arg(long, value_enum, default_value_t = Shown::Bar)]
+    progress: Shown,
+    /// The model folder or checkpoint to train on [default: setting model.path, else the default model].
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Ends when standard input ends: whoever started it is gone.
+    #[arg(long, hide = true)]
+    with_parent: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shown {
+    Bar,
+    Json,
+}
+
+pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> {
+    if args.with_parent {
+        std::thread::spawn(|| {
+            // Reads until whoever holds the other end is gone.
+            drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+            std::process::exit(1);
+        });
+    }
+    tool(|| {
+        let folder = packs.unwrap_or(Path::new("adapters"));
+        let all = Packs::load(Some(folder)).map_err(|error| Usage(error.to_string()))?;
+        let chosen = chosen(args, folder, &all)?;
+        let (cache, report) = (Cache::from_env()?, Reporter::new());
+        let source = default_model(args.model.as_deref(), &cache, report)?;
+        let model = model_folder(&cache, &source, Precision::Int8, report)?;
+        let base = Base::load(&model, &device()?)?;
+        let tokenizer = Tokenizer::load(&model, base.config())?;
+        let mut lora = LoraConfig::for_base(&base);
+        (lora.rank, lora.alpha) = (args.rank, 2.0 * args.rank as f64);
+        if let Some(layers) = args.layers {
+            lora.first_layer = base.config().layers.saturating_sub(layers);
+        }
+        let tasks = if args.task.is_empty() { Task::ALL.to_vec() } else { args.task.clone() };
+        for pack in chosen {
+            for task in &tasks {
+                let plan = Plan {
+                    base: &base,
+                    tokenizer: &tokenizer,
+                    packs: folder,
+                    pack,
+                    task: *task,
+                    lora: lora.clone(),
+                    epochs: args.epochs,
+                    seed: args.seed,
+                };
+                one(&plan, args).map_err(|error| match error.downcast::<TrainingError>() {
+                    Ok(error) if error.is_bad_input() => Usage(error.to_string()).into(),
+                    Ok(error) => error.into(),
+                    Err(error) => error,
+                })?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The packs that were named, or those that have lines.
+fn chosen<'a>(args: &TrainArgs, folder: &Path, packs: &'a Packs) -> anyhow::Result<Vec<&'a Pack>> {
+    if args.archetype.is_empty() {
+        let with_lines = |pack: &&Pack| folder.join(&pack.name).join("lines").is_dir();
+        let found: Vec<&Pack> = packs.iter().map(AsRef::as_ref).filter(with_lines).collect();
+        if found.is_empty() {
+            let path = folder.display();
+            return Err(Usage(format!("{path}: no pack has a folder `lines` to learn from")).into());
+        }
+        if found.len() > 1 && args.out.is_some() {
+            return Err(Usage("--out: name one --archetype, whose adapters it will hold".into()).into());
+        }
+        return Ok(found);
+    }
+    if args.archetype.len() > 1 && args.out.is_some() {
+        return Err(Usage("--out: name one --archetype, whose adapters it will hold".into()).into());
+    }
+    let find = |name: &String| {
+        let missing = || Usage(format!("--archetype: there is no pack {name:?} in {}", folder.display()));
+        packs.get(name).map(AsRef::as_ref).ok_or_else(missing)
+    };
+    Ok(args.archetype.iter().map(find).collect::<Result<_, _>>()?)
+}
+
+fn one(plan: &Plan<'_>, args: &TrainArgs) -> anyhow::Result<()> {
+    let (name, task) = (&plan.pack.name, plan.task);
+    let what = format!("{name}.{task}");
+    let bar = indicatif::ProgressBar::new(0).with_style(
+        // A constant, seen to be right.
+        indicatif::ProgressStyle::with_template("{msg:32!} [{bar:30}] {pos:>4}/{len:4} {prefix} {eta:>4}")
+            .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),
+    );
+    bar.set_message(what.clone());
+    let mut progress = |told: &npc_trainer::Progress| {
+        if args.progress == Shown::Json {
+            let line = json!({
+                "task": task, "step": told.step, "steps": told.steps, "loss": told.loss,
+                "held_out": told.held_out, "eta_s": told.eta_s,
+            });
+            // Whoever reads it may be gone; what is trained is of use all the same.
+            let mut out = std::io::stdout().lock();
+            drop(writeln!(out, "{line}").and_then(|()| out.flush()));
+        } else {
+            bar.set_length(told.steps as u64);
+            bar.set_prefix(format!("loss {:.2}", told.loss));
+            bar.set_position(told.step as u64);
+        }
+        true
+    };
+    let metrics = if let Some(out) = &args.out {
+        train(plan, out, args.resume, &mut progress)?
+    } else {
+        publish(plan, &mut progress)?
+    };
+    bar.finish_and_clear();
+    eprintln!(
+        "{what}: {} examples, {} epochs; of {} held out: {:.3} nats a token, the base {:.3}",
+        metrics.examples, metrics.epochs, metrics.held_out, metrics.loss, metrics.base_loss
+    );
+    Ok(())
+}
+
+/// Trains beside the pack's versions and gives the result the next one's name when it is whole.
+fn publish(
+    plan: &Plan<'_>,
+    progress: &mut dyn FnMut(&npc_trainer::Progress) -> bool,
+) -> anyhow::Result<crate::training::Metrics> {
+    let folder = plan.packs.join(&plan.pack.name);
+    let work = tempfile::Builder::new().prefix(".training-").tempdir_in(&folder)?;
+    let metrics = train(plan, work.path(), false, progress)?;
+    let versions = folder.join(plan.task.name());
+    std::fs::create_dir_all(&versions)?;
+    let free = |version: &u32| !versions.join(format!("v{version}")).exists();
+    let version = (1..=MAX_VERSION).find(free).context("there is no free version")?;
+    std::fs::rename(work.path().join(plan.task.name()), versions.join(format!("v{version}")))?;
+    Ok(metrics)
+}
+
+/// The GPU, where this was built for one and there is one.
+fn device() -> anyhow::Result<Device> {
+    if cfg!(feature = "cuda-training") { Ok(Device::cuda_if_available(0)?) } else { Ok(Device::Cpu) }
+}

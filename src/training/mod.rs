@@ -1,0 +1,21 @@
+//! From a designer's lines to adapters: what the lines are as prompts, and how good the adapters are.
+//!
+//! ```text
+//! lines      LINES/TASK.jsonl, checked
+//! examples   the very prompts that the server makes of them, as tokens
+//! train      one task's adapter
+//! eval       the adapters beside the base, and beside each other
+//! report     what came out, as a page
+//! ```
+
+mod eval;
+mod examples;
+mod lines;
+mod report;
+mod train;
+
+pub use self::eval::{Accuracy, Crossed, Evaluation, Evaluator, Mixed, Perplexities, Score};
+pub use self::examples::{Items, Question};
+pub use self::lines::{Line, LineError, Lines};
+pub use self::report::page;
+pub use self::train::{Metrics, Plan, TrainingError, train};

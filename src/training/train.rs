@@ -1,0 +1,159 @@
+//! One task's adapter, from its lines to a folder that can be served.
+
+use std::path::{Path, PathBuf};
+
+use npc_trainer::{Base, LoraConfig, Outcome, Progress, Settings, TrainError, Training};
+use serde::{Deserialize, Serialize};
+
+use super::examples::{Item, Items, examples};
+use super::lines::{LineError, Lines};
+use crate::archetype::{Pack, Task};
+use crate::engine::{EngineError, Tokenizer};
+
+/// Epochs at most: what is spoken is learned soon, what is chosen later.
+const SPOKEN_EPOCHS: usize = 3;
+const CHOSEN_EPOCHS: usize = 6;
+
+/// What an adapter was trained on, and how good it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    pub task: Task,
+    /// The base's SHA-256.
+    pub base: String,
+    /// Answers that were learned from, and held out.
+    pub examples: usize,
+    pub held_out: usize,
+    /// Nats a token of what was held out: of the base, and with the adapter.
+    pub base_loss: f64,
+    pub loss: f64,
+    pub epochs: usize,
+    pub best_epoch: usize,
+    pub seed: u64,
+    pub learning_rate: f64,
+}
+
+/// Why there is no adapter.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainingError {
+    #[error(transparent)]
+    Lines(#[from] LineError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error("{path}: {source}", path = path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    /// It would be served beside a base that is better alone.
+    #[error("the adapter is not better than the base: {loss:.3} against {base_loss:.3} nats a token")]
+    Worse { base_loss: f64, loss: f64 },
+}
+
+impl TrainingError {
+    /// Whether the lines or the settings are to blame.
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Self::Lines(_) | Self::Train(TrainError::Bad(_)))
+    }
+}
+
+/// What is trained, and on what.
+#[derive(Debug, Clone)]
+pub struct Plan<'a> {
+    pub base: &'a Base,
+    pub tokenizer: &'a Tokenizer,
+    /// The folder of packs.
+    pub packs: &'a Path,
+    pub pack: &'a Pack,
+    pub task: Task,
+    pub lora: LoraConfig,
+    /// Of the task, where it is `None`.
+    pub epochs: Option<usize>,
+    pub seed: u64,
+}
+
+impl Plan<'_> {
+    /// The lines that the task learns from: its own, and for what is spoken those of how the character speaks.
+    pub fn items(&self) -> Result<Items, TrainingError> {
+        let context = self.base.config().max_position;
+        let read = |task| -> Result<Vec<Item>, TrainingError> {
+            let lines = Lines::read(self.packs, self.pack, task)?;
+            Ok(Items::new(&lines, self.pack, self.tokenizer, context)?.0)
+        };
+        let mut items = read(self.task)?;
+        if matches!(self.task, Task::Personality | Task::WorldKnowledge) {
+            items.extend(read(Task::DialogueStyle)?);
+        }
+        Ok(Items(items))
+    }
+
+    /// How it is trained.
+    pub fn settings(&self) -> Settings {
+        let usual = if Task::SPOKEN.contains(&self.task) { SPOKEN_EPOCHS } else { CHOSEN_EPOCHS };
+        Settings { epochs: self.epochs.unwrap_or(usual), seed: self.seed, ..Settings::default() }
+    }
+}
+
+/// Trains and writes `OUT/TASK/`: PEFT's two files and, last, `metrics.json`. With `resume` what is finished stays, and
+/// what was begun goes on from its last epoch.
+///
+/// # Errors
+/// [`TrainingError`].
+pub fn train(
+    plan: &Plan<'_>,
+    out: &Path,
+    resume: bool,
+    progress: &mut dyn FnMut(&Progress) -> bool,
+) -> Result<Metrics, TrainingError> {
+    let folder = out.join(plan.task.name());
+    let done = folder.join("metrics.json");
+    if resume && let Some(metrics) = read_metrics(&done) {
+        return Ok(metrics);
+    }
+    // What is wrong with the lines is said before anything is computed.
+    let items = plan.items()?;
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TrainingError::Io { path, source }
+    };
+    let work = folder.join("work");
+    if !resume && folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(io(&folder))?;
+    }
+    std::fs::create_dir_all(&work).map_err(io(&work))?;
+    let (learned, held_out) = items.split();
+    let (learned, held_out) = (examples(learned), examples(held_out));
+    let (count, held_out_count) = (learned.len(), held_out.len());
+    let settings = plan.settings();
+    let (seed, learning_rate) = (settings.seed, settings.learning_rate);
+    let mut training = Training::new(plan.base, plan.lora.clone(), settings, learned, held_out)?;
+    let (lora, outcome) = training.run(Some(&work), progress)?;
+    let Outcome { epochs, best_epoch, base_loss, loss, .. } = outcome;
+    if held_out_count > 0 && loss >= base_loss {
+        return Err(TrainingError::Worse { base_loss, loss });
+    }
+    lora.save(plan.base, &folder)?;
+    let metrics = Metrics {
+        task: plan.task,
+        base: plan.base.identity().1.to_owned(),
+        examples: count,
+        held_out: held_out_count,
+        base_loss,
+        loss,
+        epochs,
+        best_epoch,
+        seed,
+        learning_rate,
+    };
+    // Its numbers are finite, and its keys are texts.
+    let text = serde_json::to_string_pretty(&metrics).unwrap_or_default();
+    let new = folder.join("metrics.json.new");
+    std::fs::write(&new, text + "\n").map_err(io(&new))?;
+    std::fs::rename(&new, &done).map_err(io(&done))?;
+    std::fs::remove_dir_all(&work).map_err(io(&work))?;
+    Ok(metrics)
+}
+
+/// The metrics of a finished adapter.
+fn read_metrics(path: &Path) -> Option<Metrics> {
+    let text = std::fs::read_to_string(path).ok()?;
+    serde_json::from_str(&text).ok()
+}

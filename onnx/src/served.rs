@@ -112,10 +112,10 @@ impl ServedWeights {
     ///
     /// # Errors
     /// As [`Self::linear`].
-    pub fn head_norms(&self, layer: usize) -> Result<Option<(Vec<f32>, Vec<f32>)>, ImportError> {
+    pub fn head_norms(&self, layer: usize) -> Result<Option<[Vec<f32>; 2]>, ImportError> {
         let q = self.optional(&format!("{layer}.q_norm"))?;
         let k = self.optional(&format!("{layer}.k_norm"))?;
-        Ok(q.zip(k))
+        Ok(q.zip(k).map(|(q, k)| [q, k]))
     }
 
     /// Cosines and sines of the rotary embedding, `max_position · head_dim / 2` each, a row for each position.
@@ -144,7 +144,9 @@ impl ServedWeights {
                 return Err(self.invalid(format!("{weight} is not {rows} rows of {columns} codes")));
             }
             let blocks = codes.par_chunks_exact(BLOCK).zip(&scales);
-            blocks.flat_map_iter(|(codes, scale)| codes.iter().map(move |c| (f32::from(*c) - ZERO) * scale)).collect()
+            blocks
+                .flat_map_iter(|(codes, scale)| codes.iter().map(move |c| (f32::from(*c) - ZERO) * scale))
+                .collect()
         } else {
             self.floats(tensor)?
         };
@@ -152,8 +154,9 @@ impl ServedWeights {
             let count = values.len();
             return Err(self.invalid(format!("{weight} has {count} numbers, not {rows} times {columns}")));
         }
-        if turned && self.tensors.get(&format!("{name}.scales")).is_none() {
-            let turn = |row: usize| (0..columns).map(|column| values[column * rows + row]).collect::<Vec<_>>();
+        if turned && !self.tensors.contains_key(&format!("{name}.scales")) {
+            let turn =
+                |row: usize| (0..columns).map(|column| values[column * rows + row]).collect::<Vec<_>>();
             return Ok((0..rows).into_par_iter().flat_map_iter(turn).collect());
         }
         Ok(values)
@@ -184,7 +187,8 @@ impl ServedWeights {
             let found = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(key));
             found.and_then(|entry| entry.value.as_deref()?.parse::<usize>().ok())
         };
-        let range = entry("offset").zip(entry("length")).and_then(|(at, length)| Some(at..at.checked_add(length)?));
+        let range =
+            entry("offset").zip(entry("length")).and_then(|(at, length)| Some(at..at.checked_add(length)?));
         range.and_then(|range| self.bytes.get(range)).ok_or_else(|| {
             let name = tensor.name.as_deref().unwrap_or_default();
             self.invalid(format!("tensor {name} does not lie in {WEIGHTS_FILE}"))
@@ -193,5 +197,77 @@ impl ServedWeights {
 
     fn invalid(&self, reason: String) -> ImportError {
         ImportError::Invalid { path: self.path.clone(), reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Draft, HIDDEN, INNER, LAYERS};
+    use crate::{Checkpoint, Precision, import};
+
+    /// Imports a tiny checkpoint; what is read back, and the checkpoint.
+    fn imported(precision: Precision) -> (ServedWeights, Checkpoint, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let gguf = dir.path().join("tiny.gguf");
+        std::fs::write(&gguf, Draft::new().bytes()).unwrap();
+        let out = dir.path().join("model");
+        import(&gguf, &out, precision, &mut |_| {}).unwrap();
+        (ServedWeights::open(&out).unwrap(), Checkpoint::open(&gguf).unwrap(), dir)
+    }
+
+    /// The largest difference between what is served and the checkpoint's tensors one below another.
+    fn difference(served: &[f32], checkpoint: &Checkpoint, names: &[String]) -> f32 {
+        let wanted: Vec<f32> = names.iter().flat_map(|name| checkpoint.tensor(name).unwrap().data).collect();
+        assert_eq!(served.len(), wanted.len());
+        served.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn what_is_read_back_is_the_checkpoint() {
+        for (precision, most) in [(Precision::Fp32, 0.0), (Precision::Fp16, 2e-3), (Precision::Int8, 0.02)] {
+            let (weights, checkpoint, _dir) = imported(precision);
+            for layer in 0..LAYERS {
+                let at = |name: &str| format!("model.layers.{layer}.{name}.weight");
+                let qkv = ["q_proj", "k_proj", "v_proj"].map(|name| at(&format!("self_attn.{name}")));
+                let mlp = ["gate_proj", "up_proj"].map(|name| at(&format!("mlp.{name}")));
+                let read = |group| weights.linear(layer, group).unwrap();
+                for (group, names) in [
+                    ("qkv", qkv.to_vec()),
+                    ("o", vec![at("self_attn.o_proj")]),
+                    ("gate_up", mlp.to_vec()),
+                    ("down", vec![at("mlp.down_proj")]),
+                ] {
+                    let found = difference(&read(group), &checkpoint, &names);
+                    assert!(found <= most, "{precision}, {group}: {found}");
+                }
+                let norm = weights.norm(&format!("{layer}.input_norm")).unwrap();
+                assert!(difference(&norm, &checkpoint, &[at("input_layernorm")]) <= 2e-3);
+                assert_eq!(weights.bias(layer, "qkv").unwrap(), None);
+                assert_eq!(weights.head_norms(layer).unwrap(), None);
+            }
+            let embedding = ["model.embed_tokens.weight".to_owned()];
+            assert!(difference(&weights.embedding().unwrap(), &checkpoint, &embedding) <= most);
+            assert_eq!(weights.head().unwrap(), weights.embedding().unwrap());
+            let (cos, _) = weights.rope().unwrap();
+            assert!((cos[0] - 1.0).abs() < 1e-3);
+            assert_eq!(weights.norm("final_norm").unwrap().len(), HIDDEN);
+            assert!(weights.linear(LAYERS, "down").unwrap_err().to_string().contains("missing"));
+            assert!(weights.linear(0, "experts").is_err());
+            assert_eq!(weights.linear(0, "down").unwrap().len(), HIDDEN * INNER);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_whole_is_refused() {
+        let (weights, _, dir) = imported(Precision::Int8);
+        drop(weights);
+        let model = dir.path().join("model");
+        let bytes = std::fs::read(model.join(WEIGHTS_FILE)).unwrap();
+        std::fs::write(model.join(WEIGHTS_FILE), &bytes[..bytes.len() / 2]).unwrap();
+        let cut = ServedWeights::open(&model).unwrap();
+        assert!((0..LAYERS).any(|layer| cut.linear(layer, "down").is_err()));
+        std::fs::write(model.join("decoder.onnx"), b"no graph").unwrap();
+        assert!(ServedWeights::open(&model).is_err());
     }
 }

@@ -153,7 +153,8 @@ impl Evaluator<'_> {
             loras.extend(self.lora(pack, task)?);
         }
         let archetypes = packs.iter().map(|pack| pack.name.clone()).collect();
-        let mut table = Perplexities { task, archetypes, sizes: Vec::new(), base: Vec::new(), under: Vec::new() };
+        let mut table =
+            Perplexities { task, archetypes, sizes: Vec::new(), base: Vec::new(), under: Vec::new() };
         for pack in &packs {
             let lines = self.held_out(pack, task)?;
             table.sizes.push((lines.len(), lines.iter().map(Example::targets).sum()));
@@ -214,8 +215,13 @@ impl Evaluator<'_> {
         let (mut answers, mut majorities) = (Vec::new(), Score::default());
         for fold in 0..self.folds {
             let (learned, asked) = items.fold(fold, self.folds);
-            let mut training =
-                Training::new(self.base, plan.lora.clone(), plan.settings(), examples(learned.clone()), Vec::new())?;
+            let mut training = Training::new(
+                self.base,
+                plan.lora.clone(),
+                plan.settings(),
+                examples(learned.clone()),
+                Vec::new(),
+            )?;
             let (lora, _) = training.run(None, &mut |_| true)?;
             let io = |source| TrainingError::Io { path: std::env::temp_dir(), source };
             let folder = tempfile::tempdir().map_err(io)?;
@@ -241,7 +247,10 @@ impl Evaluator<'_> {
         let divided: Vec<Answer> = plain
             .iter()
             .zip(&priors)
-            .map(|(plain, prior)| Answer { probs: calibrated(&plain.probs, &prior.probs), right: plain.right })
+            .map(|(plain, prior)| Answer {
+                probs: calibrated(&plain.probs, &prior.probs),
+                right: plain.right,
+            })
             .collect();
         let (plain, divided) = (Score::new(&plain), Score::new(&divided));
         Ok(if divided.right >= plain.right { divided } else { plain })
@@ -254,9 +263,11 @@ impl Evaluator<'_> {
     async fn answers(&self, items: &[&Item], adapter: Option<&str>) -> Result<Vec<Answer>, TrainingError> {
         let questions: Vec<&Question> = items.iter().filter_map(|item| item.question.as_ref()).collect();
         let ask = |question: &Question| {
-            let mix: Mix = adapter.iter().map(|id| Weighted { adapter: Arc::from(*id), weight: 1.0 }).collect();
+            let mix: Mix =
+                adapter.iter().map(|id| Weighted { adapter: Arc::from(*id), weight: 1.0 }).collect();
             let (prompt, options) = (question.prompt.clone(), question.options.clone());
-            let (request, right) = (Choose { prompt, mix, options, schedule: Schedule::default() }, question.answer);
+            let (request, right) =
+                (Choose { prompt, mix, options, schedule: Schedule::default() }, question.answer);
             async move { Ok(Answer { probs: self.engine.choose(request).await?.probs, right }) }
         };
         let asked: Vec<_> = questions.into_iter().map(ask).collect();

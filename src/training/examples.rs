@@ -52,7 +52,12 @@ pub struct Items(pub Vec<Item>);
 impl Items {
     /// # Errors
     /// Of the chat template; a line that is longer than the model reads.
-    pub fn new(lines: &Lines, pack: &Pack, tokenizer: &Tokenizer, context: usize) -> Result<Self, EngineError> {
+    pub fn new(
+        lines: &Lines,
+        pack: &Pack,
+        tokenizer: &Tokenizer,
+        context: usize,
+    ) -> Result<Self, EngineError> {
         let item = |line: &Line| item(line, lines.task, pack, tokenizer, context);
         Ok(Self(lines.lines.iter().map(item).collect::<Result<_, _>>()?))
     }
@@ -73,7 +78,13 @@ pub(super) fn examples<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<Exa
     items.into_iter().flat_map(|item| item.examples.clone()).collect()
 }
 
-fn item(line: &Line, task: Task, pack: &Pack, tokenizer: &Tokenizer, context: usize) -> Result<Item, EngineError> {
+fn item(
+    line: &Line,
+    task: Task,
+    pack: &Pack,
+    tokenizer: &Tokenizer,
+    context: usize,
+) -> Result<Item, EngineError> {
     let hash = hash(line);
     let group = (hash % pack.names.len().clamp(1, NAMES) as u64) as usize;
     let name = pack.names.get(group).map_or("", String::as_str);
@@ -97,7 +108,13 @@ fn item(line: &Line, task: Task, pack: &Pack, tokenizer: &Tokenizer, context: us
 }
 
 /// An example for each answer, behind all that was said before it.
-fn spoken(line: &Line, pack: &Pack, name: &str, tokenizer: &Tokenizer, group: usize) -> Result<Vec<Example>, EngineError> {
+fn spoken(
+    line: &Line,
+    pack: &Pack,
+    name: &str,
+    tokenizer: &Tokenizer,
+    group: usize,
+) -> Result<Vec<Example>, EngineError> {
     let mut messages = vec![Message::new(Role::System, turn::system_message(pack, name, None))];
     let mut examples = Vec::new();
     for said in &line.messages {
@@ -110,7 +127,10 @@ fn spoken(line: &Line, pack: &Pack, name: &str, tokenizer: &Tokenizer, group: us
                 let whole = tokenizer.render_chat(&whole, false)?;
                 // The answer, and the mark behind it that ends it.
                 let answer = whole.strip_prefix(&*prompt).map(|answer| {
-                    let end = answer.iter().position(|token| tokenizer.is_end(*token)).map_or(answer.len(), |at| at + 1);
+                    let end = answer
+                        .iter()
+                        .position(|token| tokenizer.is_end(*token))
+                        .map_or(answer.len(), |at| at + 1);
                     &answer[..end]
                 });
                 let Some(answer) = answer.filter(|answer| !answer.is_empty()) else {

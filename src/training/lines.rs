@@ -153,7 +153,9 @@ fn parse(text: &str, pack: &Pack, task: Task) -> Result<Line, String> {
 fn check(line: &Line, pack: &Pack, task: Task) -> Result<(), String> {
     let count = line.messages.len();
     if count == 0 || count > MAX_MESSAGES || count % 2 == 1 {
-        return Err(format!("messages: there are {count}; wanted: pairs of user and assistant, at most {MAX_MESSAGES}"));
+        return Err(format!(
+            "messages: there are {count}; wanted: pairs of user and assistant, at most {MAX_MESSAGES}"
+        ));
     }
     for (at, said) in line.messages.iter().enumerate() {
         let wanted = if at % 2 == 0 { Speaker::User } else { Speaker::Assistant };
@@ -217,7 +219,9 @@ pub(super) fn goals(line: &Line, pack: &Pack) -> Vec<String> {
 fn text(key: &str, text: &str) -> Result<(), String> {
     let chars = text.chars().count();
     if text.trim().is_empty() || chars > MAX_CHARS {
-        return Err(format!("{key}: has {chars} characters, and must have 1 to {MAX_CHARS} and not be blank"));
+        return Err(format!(
+            "{key}: has {chars} characters, and must have 1 to {MAX_CHARS} and not be blank"
+        ));
     }
     Ok(())
 }
@@ -242,15 +246,23 @@ mod tests {
     #[test]
     fn an_error_names_the_line_and_the_key() {
         let exchange = |user: &str, answer: &str, more: &str| {
-            format!(r#"{{"messages":[{{"role":"user","content":"{user}"}},{{"role":"assistant","content":"{answer}"}}]{more}}}"#)
+            format!(
+                r#"{{"messages":[{{"role":"user","content":"{user}"}},{{"role":"assistant","content":"{answer}"}}]{more}}}"#
+            )
         };
         let emotion = Task::EmotionalResponse;
-        assert!(refused(emotion, &exchange("Ho", "rage", "")).starts_with("messages[1].content: \"rage\" is none of neutral"));
+        assert!(
+            refused(emotion, &exchange("Ho", "rage", ""))
+                .starts_with("messages[1].content: \"rage\" is none of neutral")
+        );
         assert!(refused(emotion, &exchange(" ", "fear", "")).starts_with("messages[0].content"));
         assert!(refused(emotion, &exchange("Hi", "fear", "")).contains("twice"));
         assert!(refused(emotion, &exchange("Ho", "fear", r#","goals":["a"]"#)).starts_with("goals"));
         assert!(refused(emotion, &exchange("Ho", "fear", r#","mood":1"#)).contains("mood"));
-        assert!(refused(emotion, r#"{"messages":[{"role":"narrator","content":"x"}]}"#).starts_with("messages[0].role"));
+        assert!(
+            refused(emotion, r#"{"messages":[{"role":"narrator","content":"x"}]}"#)
+                .starts_with("messages[0].role")
+        );
         assert!(refused(emotion, r#"{"messages":[]}"#).contains("pairs"));
         assert!(refused(emotion, "no json").contains("expected"));
         assert!(refused(Task::DialogueStyle, &exchange("Ho", &"x".repeat(2001), "")).contains("2001"));

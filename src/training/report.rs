@@ -30,12 +30,16 @@ fn spoken(evaluation: &Evaluation) -> String {
 }
 
 fn perplexities(table: &Perplexities) -> String {
-    let mut text = format!("| lines | answers | tokens | base | {} | its own below the base |\n", table.archetypes.join(" | "));
+    let mut text = format!(
+        "| lines | answers | tokens | base | {} | its own below the base |\n",
+        table.archetypes.join(" | ")
+    );
     let _ = writeln!(text, "|{}", "---|".repeat(table.archetypes.len() + 5));
     for (at, name) in table.archetypes.iter().enumerate() {
         let (row, base, (answers, tokens)) = (&table.under[at], table.base[at], table.sizes[at]);
         let lowest = row.iter().copied().fold(base, f64::min);
-        let cell = |value: f64| if value == lowest { format!("**{value:.2}**") } else { format!("{value:.2}") };
+        let cell =
+            |value: f64| if value == lowest { format!("**{value:.2}**") } else { format!("{value:.2}") };
         let cells: Vec<String> = row.iter().map(|value| cell(*value)).collect();
         let below = 100.0 * (1.0 - row[at] / base);
         let _ = writeln!(
@@ -156,7 +160,12 @@ mod tests {
                 base: score(5, 13),
                 majority: score(2, 13),
                 others: [("zombie".to_owned(), score(7, 13))].into_iter().collect(),
-                crossed: Some(Crossed { folds: 5, own: score(100, 140), base: score(60, 140), majority: score(20, 140) }),
+                crossed: Some(Crossed {
+                    folds: 5,
+                    own: score(100, 140),
+                    base: score(60, 140),
+                    majority: score(20, 140),
+                }),
             }],
         };
         insta::assert_snapshot!(page(&evaluation, "npc-gateway adapters eval"));

@@ -43,9 +43,6 @@ pub enum TrainingError {
     Train(#[from] TrainError),
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
-    /// It would be served beside a base that is better alone.
-    #[error("the adapter is not better than the base: {loss:.3} against {base_loss:.3} nats a token")]
-    Worse { base_loss: f64, loss: f64 },
 }
 
 impl TrainingError {
@@ -127,9 +124,6 @@ pub fn train(
     let mut training = Training::new(plan.base, plan.lora.clone(), settings, learned, held_out)?;
     let (lora, outcome) = training.run(Some(&work), progress)?;
     let Outcome { epochs, best_epoch, base_loss, loss, .. } = outcome;
-    if held_out_count > 0 && loss >= base_loss {
-        return Err(TrainingError::Worse { base_loss, loss });
-    }
     lora.save(plan.base, &folder)?;
     let metrics = Metrics {
         task: plan.task,

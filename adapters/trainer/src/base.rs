@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use npc_onnx::{ModelConfig, ModelFile, ServedWeights};
+use npc_onnx::{ModelConfig, ServedWeights};
 
 use crate::TrainError;
 use crate::ops::Frozen;
@@ -39,7 +39,10 @@ pub(crate) const PROJECTIONS: [(&str, &str); 7] = [
 /// The weights that a server with this model folder computes with, in 32-bit floats. They do not change.
 #[derive(Debug, Clone)]
 pub struct Base {
-    pub(crate) file: ModelFile,
+    pub(crate) config: ModelConfig,
+    /// What people call the model, and the SHA-256 of its checkpoint.
+    pub(crate) name: String,
+    pub(crate) sha256: String,
     pub(crate) device: Device,
     /// `[vocab, hidden]`.
     pub(crate) embedding: Tensor,
@@ -60,9 +63,8 @@ impl Base {
         let weights = ServedWeights::open(dir)?;
         let file = weights.file().clone();
         let config = &file.model;
-        let matrix = |values: Vec<f32>, rows: usize, columns: usize| {
-            Tensor::from_vec(values, (rows, columns), device)
-        };
+        let matrix =
+            |values: Vec<f32>, rows: usize, columns: usize| Tensor::from_vec(values, (rows, columns), device);
         let vector = |values: Vec<f32>| {
             let length = values.len();
             Tensor::from_vec(values, length, device)
@@ -87,7 +89,7 @@ impl Base {
                 }
             }
             let head_norms = match weights.head_norms(i)? {
-                Some((q, k)) => Some((vector(q)?, vector(k)?)),
+                Some([q, k]) => Some((vector(q)?, vector(k)?)),
                 None => None,
             };
             layers.push(Layer {
@@ -103,17 +105,19 @@ impl Base {
         let (cos, sin) = (matrix(cos, positions, half)?, matrix(sin, positions, half)?);
         let final_norm = vector(weights.norm("final_norm")?)?;
         let head = Frozen::new(head);
-        Ok(Self { device: device.clone(), embedding, layers, final_norm, head, cos, sin, file })
+        let (config, name, sha256) = (file.model, file.name, file.source_sha256);
+        let device = device.clone();
+        Ok(Self { config, name, sha256, device, embedding, layers, final_norm, head, cos, sin })
     }
 
     /// The model's sizes.
     pub fn config(&self) -> &ModelConfig {
-        &self.file.model
+        &self.config
     }
 
     /// The model's name, and what tells it from others.
     pub fn identity(&self) -> (&str, &str) {
-        (&self.file.name, &self.file.source_sha256)
+        (&self.name, &self.sha256)
     }
 
     /// Inputs and outputs of a projection.
@@ -121,8 +125,14 @@ impl Base {
         let config = self.config();
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
-        [(hidden, q), (hidden, kv), (hidden, kv), (q, hidden), (hidden, inner), (hidden, inner), (inner, hidden)]
-            [projection]
+        [
+            (hidden, q),
+            (hidden, kv),
+            (hidden, kv),
+            (q, hidden),
+            (hidden, inner),
+            (hidden, inner),
+            (inner, hidden),
+        ][projection]
     }
-
 }

@@ -37,7 +37,8 @@ pub(crate) struct Batch {
 impl Batch {
     /// `prefix`: tokens that all begin with. `window`: tokens that a position may look back, itself included.
     pub fn new(examples: &[&Example], prefix: usize, window: Option<usize>, device: &Device) -> Result<Self> {
-        let mut tokens: Vec<u32> = examples.first().map(|first| first.tokens[..prefix].to_vec()).unwrap_or_default();
+        let mut tokens: Vec<u32> =
+            examples.first().map(|first| first.tokens[..prefix].to_vec()).unwrap_or_default();
         let mut positions: Vec<u32> = (0..prefix as u32).collect();
         let mut owner: Vec<usize> = vec![usize::MAX; prefix];
         let (mut rows, mut targets, mut owners) = (Vec::new(), Vec::new(), Vec::new());
@@ -57,7 +58,8 @@ impl Batch {
         }
         let n = tokens.len();
         let sees = |row: usize, column: usize| {
-            let near = window.is_none_or(|window| positions[column] as usize + window > positions[row] as usize);
+            let near =
+                window.is_none_or(|window| positions[column] as usize + window > positions[row] as usize);
             column <= row && near && (owner[column] == usize::MAX || owner[column] == owner[row])
         };
         let mask = (0..n * n).map(|at| if sees(at / n, at % n) { 0.0 } else { f32::NEG_INFINITY }).collect();

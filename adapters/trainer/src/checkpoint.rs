@@ -1,6 +1,7 @@
 //! Where a training is, in one file that is whole or not there.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::path::Path;
 
 use candle_core::{Tensor, safetensors as tensors};
@@ -45,7 +46,12 @@ pub(crate) fn identity(
             digest.update([u8::from(*learned)]);
         }
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hex = String::new();
+    for byte in digest.finalize() {
+        // Writing into a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }
 
 pub(crate) fn save(
@@ -67,7 +73,8 @@ pub(crate) fn save(
     }
     let state = serde_json::to_string(state).map_err(|error| TrainError::Bad(error.to_string()))?;
     let notes = HashMap::from([("identity".to_owned(), identity.to_owned()), ("state".to_owned(), state)]);
-    let bytes = safetensors::serialize(named, Some(notes)).map_err(|error| TrainError::Bad(error.to_string()))?;
+    let bytes =
+        safetensors::serialize(named, Some(notes)).map_err(|error| TrainError::Bad(error.to_string()))?;
     let (path, new) = (folder.join(FILE), folder.join(format!("{FILE}.new")));
     std::fs::write(&new, bytes).map_err(TrainError::io(&new))?;
     std::fs::File::open(&new).and_then(|file| file.sync_all()).map_err(TrainError::io(&new))?;

@@ -29,7 +29,10 @@ impl Example {
             return bad("an example must say of each token but the first whether it is learned".into());
         }
         if self.tokens.len() > context {
-            return bad(format!("an example has {} tokens, and the model reads {context}", self.tokens.len()));
+            return bad(format!(
+                "an example has {} tokens, and the model reads {context}",
+                self.tokens.len()
+            ));
         }
         if let Some(token) = self.tokens.iter().find(|token| **token as usize >= vocab) {
             return bad(format!("an example holds token {token}, and the vocabulary ends at {}", vocab - 1));

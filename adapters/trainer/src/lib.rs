@@ -25,6 +25,10 @@ mod ops;
 mod optimizer;
 mod peft;
 mod schedule;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod training;
 
 pub use base::Base;

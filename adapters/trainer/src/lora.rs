@@ -92,7 +92,11 @@ impl Lora {
     ///
     /// # Errors
     /// [`TrainError::Bad`] names the setting.
-    pub fn new(base: &Base, config: LoraConfig, rng: &mut ChaCha8Rng) -> std::result::Result<Self, TrainError> {
+    pub fn new(
+        base: &Base,
+        config: LoraConfig,
+        rng: &mut ChaCha8Rng,
+    ) -> std::result::Result<Self, TrainError> {
         config.check(base)?;
         let mut layers = Vec::with_capacity(base.config().layers);
         for layer in 0..base.config().layers {

@@ -47,7 +47,11 @@ impl<'a> Model<'a> {
     ///
     /// # Errors
     /// [`TrainError::Bad`] if an example does not fit the model.
-    pub fn measure(&self, mix: Mix<'_>, examples: &[Example]) -> std::result::Result<Vec<Measured>, TrainError> {
+    pub fn measure(
+        self,
+        mix: Mix<'_>,
+        examples: &[Example],
+    ) -> std::result::Result<Vec<Measured>, TrainError> {
         let mut measured: Vec<Measured> =
             examples.iter().map(|e| Measured { log_prob: 0.0, tokens: e.targets() }).collect();
         for chunk in self.chunks(examples)? {
@@ -63,12 +67,12 @@ impl<'a> Model<'a> {
         Ok(measured)
     }
 
-    pub(crate) fn batch(&self, members: &[&Example], prefix: usize) -> Result<Batch> {
+    pub(crate) fn batch(self, members: &[&Example], prefix: usize) -> Result<Batch> {
         Batch::new(members, prefix, self.base.config().sliding_window, &self.base.device)
     }
 
     /// Checks the examples and cuts them, in their order, into chunks that are computed at once.
-    pub(crate) fn chunks(&self, examples: &[Example]) -> std::result::Result<Vec<Chunk>, TrainError> {
+    pub(crate) fn chunks(self, examples: &[Example]) -> std::result::Result<Vec<Chunk>, TrainError> {
         let config = self.base.config();
         for example in examples {
             example.check(config.vocab_size, config.max_position)?;
@@ -77,25 +81,31 @@ impl<'a> Model<'a> {
         Ok(chunks(examples, &all, usize::MAX))
     }
 
-    pub(crate) fn context<'b>(&self, batch: &'b Batch) -> Result<Context<'b>> {
+    pub(crate) fn context(self, batch: &Batch) -> Result<Context<'_>> {
         let cos = self.base.cos.index_select(&batch.positions, 0)?;
         let sin = self.base.sin.index_select(&batch.positions, 0)?;
         Ok(Context { batch, cos, sin })
     }
 
-    pub(crate) fn embed(&self, batch: &Batch) -> Result<Tensor> {
+    pub(crate) fn embed(self, batch: &Batch) -> Result<Tensor> {
         self.base.embedding.index_select(&batch.tokens, 0)
     }
 
     /// ln p of each target.
-    pub(crate) fn log_probs(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+    pub(crate) fn log_probs(self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let picked = hidden.index_select(&batch.rows, 0)?;
         let normed = rms_norm(&picked, &self.base.final_norm, self.base.config().rms_norm_eps)?;
         log_probs(&self.base.head.product(&normed)?, &batch.targets)
     }
 
     /// The residual stream behind these layers; `hidden`: before them, `[n, hidden]`.
-    pub(crate) fn layers(&self, hidden: &Tensor, context: &Context<'_>, range: Range<usize>, mix: Mix<'_>) -> Result<Tensor> {
+    pub(crate) fn layers(
+        self,
+        hidden: &Tensor,
+        context: &Context<'_>,
+        range: Range<usize>,
+        mix: Mix<'_>,
+    ) -> Result<Tensor> {
         let mut hidden = hidden.clone();
         for at in range {
             hidden = self.layer(at, &hidden, context, mix)?;
@@ -103,7 +113,7 @@ impl<'a> Model<'a> {
         Ok(hidden)
     }
 
-    fn layer(&self, at: usize, x: &Tensor, context: &Context<'_>, mix: Mix<'_>) -> Result<Tensor> {
+    fn layer(self, at: usize, x: &Tensor, context: &Context<'_>, mix: Mix<'_>) -> Result<Tensor> {
         let layer = &self.base.layers[at];
         let epsilon = self.base.config().rms_norm_eps;
         let linear = |projection: usize, x: &Tensor| linear(layer, at, projection, x, mix);
@@ -116,7 +126,14 @@ impl<'a> Model<'a> {
         x + linear(6, &activated)?
     }
 
-    fn attention(&self, layer: &Layer, q: &Tensor, k: &Tensor, v: &Tensor, context: &Context<'_>) -> Result<Tensor> {
+    fn attention(
+        self,
+        layer: &Layer,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        context: &Context<'_>,
+    ) -> Result<Tensor> {
         let config = self.base.config();
         let (n, dim, shared) = (q.dim(0)?, config.head_dim, config.heads / config.kv_heads);
         let heads = |x: &Tensor, count: usize| x.reshape((n, count, dim))?.transpose(0, 1)?.contiguous();

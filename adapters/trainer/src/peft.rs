@@ -34,12 +34,18 @@ impl Lora {
         for (layer, adapted) in self.layers.iter().enumerate() {
             for (projection, factors) in adapted.iter().enumerate() {
                 let Some(Factors { a, b, .. }) = factors else { continue };
-                let path = format!("base_model.model.model.layers.{layer}.{}.{}", module(projection), PROJECTIONS[projection].0);
+                let path = format!(
+                    "base_model.model.model.layers.{layer}.{}.{}",
+                    module(projection),
+                    PROJECTIONS[projection].0
+                );
                 for (name, var) in [("lora_A", a), ("lora_B", b)] {
                     let values = var.flatten_all()?.to_vec1::<f32>()?;
                     let halves: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
                     if halves.iter().any(|half| !half.is_finite()) {
-                        return Err(TrainError::Bad(format!("{path}.{name} holds a number that is not finite")));
+                        return Err(TrainError::Bad(format!(
+                            "{path}.{name} holds a number that is not finite"
+                        )));
                     }
                     let bytes: Vec<u8> = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
                     tensors.push((format!("{path}.{name}.weight"), var.dims().to_vec(), bytes));
@@ -53,7 +59,8 @@ impl Lora {
         }
         let format = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
         let file = dir.join("adapter_model.safetensors");
-        let bytes = safetensors::serialize(views, Some(format)).map_err(|error| TrainError::Bad(error.to_string()))?;
+        let bytes = safetensors::serialize(views, Some(format))
+            .map_err(|error| TrainError::Bad(error.to_string()))?;
         std::fs::write(&file, bytes).map_err(TrainError::io(&file))?;
         let file = dir.join("adapter_config.json");
         let text = format!("{:#}\n", self.peft_config(base));

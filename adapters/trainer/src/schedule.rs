@@ -16,7 +16,9 @@ mod tests {
     #[test]
     fn it_rises_and_falls() {
         let rates: Vec<f64> = (0..100).map(|step| rate(step, 100, 10, 0.1)).collect();
-        assert!((rates[0] - 0.1).abs() < 1e-9 && (rates[9] - 1.0).abs() < 1e-9 && (rates[10] - 1.0).abs() < 1e-9);
+        assert!(
+            (rates[0] - 0.1).abs() < 1e-9 && (rates[9] - 1.0).abs() < 1e-9 && (rates[10] - 1.0).abs() < 1e-9
+        );
         assert!(rates[..10].is_sorted() && rates[10..].is_sorted_by(|a, b| a >= b));
         assert!(rates[99] > 0.1 && rates[99] < 0.102);
         assert!((rate(5, 0, 0, 0.1) - 0.1).abs() < 1e-9);

@@ -1,5 +1,7 @@
 //! Epochs over the examples, with what the frozen layers make of them computed once.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -115,7 +117,7 @@ pub struct Training<'a> {
     optimizer: AdamW,
     /// Of what the frozen layers below make of each example, behind what its group shares; and of that.
     hidden: Vec<Tensor>,
-    shared: std::collections::BTreeMap<usize, (usize, Tensor)>,
+    shared: BTreeMap<usize, (usize, Tensor)>,
     state: State,
 }
 
@@ -151,8 +153,9 @@ impl<'a> Training<'a> {
         let optimizer = AdamW::new(lora.vars())?;
         let base_loss = mean_loss(&model.measure(&[], &held_out)?);
         let state = State { epoch: 0, best_epoch: 0, best_loss: base_loss, base_loss, optimizer_steps: 0 };
-        let (hidden, shared) = (Vec::new(), std::collections::BTreeMap::new());
-        let mut training = Self { model, settings, examples, held_out, lora, optimizer, hidden, shared, state };
+        let (hidden, shared) = (Vec::new(), BTreeMap::new());
+        let mut training =
+            Self { model, settings, examples, held_out, lora, optimizer, hidden, shared, state };
         training.prepare()?;
         Ok(training)
     }
@@ -174,9 +177,8 @@ impl<'a> Training<'a> {
                 at += own;
             }
             let group = members.first().map_or(0, |first| first.group);
-            if !self.shared.contains_key(&group) {
-                let shared = values.narrow(0, 0, chunk.prefix)?.copy()?.detach();
-                self.shared.insert(group, (chunk.prefix, shared));
+            if let Entry::Vacant(entry) = self.shared.entry(group) {
+                entry.insert((chunk.prefix, values.narrow(0, 0, chunk.prefix)?.copy()?.detach()));
             }
         }
         self.hidden = hidden.into_iter().flatten().collect();
@@ -293,7 +295,13 @@ impl<'a> Training<'a> {
 
     /// What a checkpoint must have been made with.
     fn identity(&self) -> String {
-        checkpoint::identity(self.model.base, &self.lora.config, &self.settings, &self.examples, &self.held_out)
+        checkpoint::identity(
+            self.model.base,
+            &self.lora.config,
+            &self.settings,
+            &self.examples,
+            &self.held_out,
+        )
     }
 }
 

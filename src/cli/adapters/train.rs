@@ -51,9 +51,6 @@ pub(super) struct TrainArgs {
     /// The model folder or checkpoint to train on [default: setting model.path, else the default model].
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Ends when standard input ends: whoever started it is gone.
-    #[arg(long, hide = true)]
-    with_parent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,13 +60,6 @@ enum Shown {
 }
 
 pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> {
-    if args.with_parent {
-        std::thread::spawn(|| {
-            // Reads until whoever holds the other end is gone.
-            drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
-            std::process::exit(1);
-        });
-    }
     tool(|| {
         let folder = packs.unwrap_or(Path::new("adapters"));
         let all = Packs::load(Some(folder)).map_err(|error| Usage(error.to_string()))?;
@@ -167,6 +157,9 @@ fn one(plan: &Plan<'_>, args: &TrainArgs) -> anyhow::Result<()> {
         "{what}: {} examples, {} epochs; of {} held out: {:.3} nats a token, the base {:.3}",
         metrics.examples, metrics.epochs, metrics.held_out, metrics.loss, metrics.base_loss
     );
+    if metrics.held_out > 0 && metrics.loss >= metrics.base_loss {
+        eprintln!("{what}: the base is better alone; more lines, or other ones, may help");
+    }
     Ok(())
 }
 

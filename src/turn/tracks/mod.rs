@@ -21,8 +21,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-pub(super) use self::ask::{names, shift};
 pub(crate) use self::ask::{Question, shifts};
+pub(super) use self::ask::{names, shift};
 use self::face::Face;
 pub use self::missed::Missed;
 pub(super) use self::prior::Priors;

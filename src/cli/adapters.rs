@@ -1,5 +1,6 @@
 //! `adapters`: what adapters the packs have, and whether a PEFT folder fits the model.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -38,12 +39,10 @@ enum Command {
     /// Measures an adapter (not in this version).
     #[command(hide = true)]
     Eval(super::Later),
-    /// Makes a version of an adapter the one in use (not in this version).
-    #[command(hide = true)]
-    Promote(super::Later),
-    /// Goes back to the version before (not in this version).
-    #[command(hide = true)]
-    Rollback(super::Later),
+    /// Makes a version of an adapter the one that a running server uses; turns that run end with theirs.
+    Promote(super::promote::PromoteArgs),
+    /// Ends the trial of a version on a running server, or goes back to the version before.
+    Rollback(super::promote::RollbackArgs),
 }
 
 pub(super) fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
@@ -52,19 +51,19 @@ pub(super) fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
         Command::Check { dir, model } => super::tool(|| check(dir, model.as_deref())),
         Command::Train(_) => Err(Usage::later("adapters train")),
         Command::Eval(_) => Err(Usage::later("adapters eval")),
-        Command::Promote(_) => Err(Usage::later("adapters promote")),
-        Command::Rollback(_) => Err(Usage::later("adapters rollback")),
+        Command::Promote(args) => super::runtime()?.block_on(super::promote::promote(args)),
+        Command::Rollback(args) => super::runtime()?.block_on(super::promote::rollback(args)),
     }
 }
 
 fn list(packs: Option<&Path>) -> anyhow::Result<()> {
-    let default = Path::new("adapters");
+    let default = Path::new(super::serve::PACKS);
     let packs = Packs::load(packs.or_else(|| default.is_dir().then_some(default)))?;
     for pack in packs.iter() {
-        if pack.adapters.is_empty() {
+        if pack.versions.is_empty() {
             println!("{:<12} no adapters: runs on the base model alone", pack.name);
         }
-        for adapter in pack.adapters.values() {
+        for adapter in pack.versions.values().flat_map(BTreeMap::values) {
             println!("{:<12} {:<32} {:<4} {}", pack.name, adapter.id, adapter.version, adapter.dir.display());
         }
     }

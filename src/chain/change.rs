@@ -106,7 +106,7 @@ impl Chains {
             let pinned = archetype.pack.pinned(*task).is_some();
             let version = self.loaded(changing, &adapter, *number, pinned).await?;
             let link = chain.links.entry(*task).or_default();
-            let now = link.promoted.as_ref().map(|promoted| promoted.number);
+            let now = link.number();
             let kept = promoted(&mut state, name, *task, now);
             match wanted {
                 Use::Promote => {
@@ -133,13 +133,21 @@ impl Chains {
     /// # Errors
     /// [`ChainError::NothingBefore`], or as [`Self::promote`]: the version before may be gone.
     pub async fn rollback(&self, archetype: &str, task: Task) -> Result<(), ChainError> {
+        self.rollback_all(archetype, &[task]).await
+    }
+
+    /// The same with several tasks: turns see all of them go back or none.
+    ///
+    /// # Errors
+    /// As [`Self::rollback`]: none has gone back then.
+    pub async fn rollback_all(&self, archetype: &str, tasks: &[Task]) -> Result<(), ChainError> {
         if self.setup.engine.is_none() {
             return Err(ChainError::Scripted);
         }
         let archetype = self.known(archetype)?;
         self.refresh(&archetype).await?;
         let mut changing = self.changing.lock().await;
-        let result = self.back(&mut changing, &archetype, task).await;
+        let result = self.back(&mut changing, &archetype, tasks).await;
         self.sweep(&mut changing);
         result
     }
@@ -148,29 +156,30 @@ impl Chains {
         &self,
         changing: &mut Changing,
         archetype: &Archetype,
-        task: Task,
+        tasks: &[Task],
     ) -> Result<(), ChainError> {
         let name = &archetype.pack.name;
-        let nothing = || ChainError::NothingBefore { archetype: name.clone(), task };
-        if let Some(version) = archetype.pack.pinned(task) {
-            return Err(ChainError::Pinned { archetype: name.clone(), task, version });
-        }
         let mut chain = Chain::clone(&archetype.chain());
         let mut state = changing.state.clone();
-        let link = chain.links.get_mut(&task).ok_or_else(nothing)?;
-        let now = link.promoted.as_ref().map(|promoted| promoted.number);
-        let kept = promoted(&mut state, name, task, now);
-        if link.canary.take().is_some() {
-            kept.canary = None;
-        } else {
-            let before = kept.earlier.pop().ok_or_else(nothing)?;
-            let adapter = self.version(archetype, task, before).await?;
-            link.promoted = Some(self.loaded(changing, &adapter, before, false).await?);
-            kept.version = Some(before);
+        for &task in tasks {
+            let nothing = || ChainError::NothingBefore { archetype: name.clone(), task };
+            if let Some(version) = archetype.pack.pinned(task) {
+                return Err(ChainError::Pinned { archetype: name.clone(), task, version });
+            }
+            let link = chain.links.get_mut(&task).ok_or_else(nothing)?;
+            let kept = promoted(&mut state, name, task, link.number());
+            if link.canary.take().is_some() {
+                kept.canary = None;
+            } else {
+                let before = kept.earlier.pop().ok_or_else(nothing)?;
+                let adapter = self.version(archetype, task, before).await?;
+                link.promoted = Some(self.loaded(changing, &adapter, before, false).await?);
+                kept.version = Some(before);
+            }
         }
-        let version = link.promoted.as_ref().map(|version| version.number);
+        let now: Vec<_> = tasks.iter().map(|task| (*task, chain.links.get(task).and_then(Link::number))).collect();
         self.put_chain(changing, archetype, chain, state).await?;
-        tracing::info!(archetype = name, %task, version, "a version was taken back");
+        tracing::info!(archetype = name, ?now, "versions were taken back");
         Ok(())
     }
 

@@ -40,6 +40,11 @@ pub struct Link {
 }
 
 impl Link {
+    /// The version that was promoted.
+    pub fn number(&self) -> Option<u32> {
+        self.promoted.as_ref().map(|version| version.number)
+    }
+
     fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
         self.promoted.iter().chain(self.canary.iter().map(|canary| &canary.version))
     }

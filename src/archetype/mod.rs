@@ -129,7 +129,8 @@ pub fn read_version(
 /// # Errors
 /// [`PackError`].
 pub fn pack_names(dir: &Path) -> Result<Vec<String>, PackError> {
-    let names = pack_folders(dir)?.into_iter().filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
+    let names =
+        pack_folders(dir)?.into_iter().filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
     Ok(names.take(limits::PACKS).collect())
 }
 

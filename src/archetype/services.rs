@@ -63,18 +63,25 @@ impl ServiceFile {
         check_url(&self.url).map_err(|reason| (at("url"), reason))?;
         if self.parameters.len() > PARAMETERS {
             let count = self.parameters.len();
-            return Err((at("parameters"), format!("it has {count} entries, at most {PARAMETERS} are allowed")));
+            return Err((
+                at("parameters"),
+                format!("it has {count} entries, at most {PARAMETERS} are allowed"),
+            ));
         }
         let mut parameters = BTreeMap::new();
         for (key, value) in self.parameters {
             let known = VOICE.iter().find(|(of, ..)| name == "voice" && *of == key);
-            let value = parameter(&key, &value, known).map_err(|reason| (at(&format!("parameters.{key}")), reason))?;
+            let value = parameter(&key, &value, known)
+                .map_err(|reason| (at(&format!("parameters.{key}")), reason))?;
             parameters.insert(key, value);
         }
         if let Some((missing, _, _, wanted)) = VOICE.iter().find(|(of, ..)| !parameters.contains_key(*of))
             && name == "voice"
         {
-            return Err((at(&format!("parameters.{missing}")), format!("it is missing; it must be {wanted}")));
+            return Err((
+                at(&format!("parameters.{missing}")),
+                format!("it is missing; it must be {wanted}"),
+            ));
         }
         Ok(ServiceInfo { url: self.url, parameters })
     }
@@ -88,7 +95,9 @@ fn check_url(url: &str) -> Result<(), String> {
         return Err(format!("it has {chars} characters, at most {URL_CHARS} are allowed"));
     }
     let uri: Uri = url.parse().map_err(|_| format!("it is no address; wanted: {WANTED}"))?;
-    if !matches!(uri.scheme_str(), Some("http" | "https" | "ws" | "wss")) || uri.host().is_none_or(str::is_empty) {
+    if !matches!(uri.scheme_str(), Some("http" | "https" | "ws" | "wss"))
+        || uri.host().is_none_or(str::is_empty)
+    {
         return Err(format!("wanted: {WANTED}"));
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
@@ -103,7 +112,9 @@ fn parameter(
     known: Option<&(&str, f64, f64, &str)>,
 ) -> Result<serde_json::Value, String> {
     if !(1..=NAME_CHARS).contains(&key.chars().count()) || key.chars().any(char::is_control) {
-        return Err(format!("its name must be 1 to {NAME_CHARS} characters, none of them a control character"));
+        return Err(format!(
+            "its name must be 1 to {NAME_CHARS} characters, none of them a control character"
+        ));
     }
     let number = match value {
         toml::Value::Integer(whole) => Some(*whole as f64),
@@ -111,14 +122,18 @@ fn parameter(
         _ => None,
     };
     match (known, value, number) {
-        (Some((_, least, most, wanted)), _, number) => match number.filter(|n| (*least..=*most).contains(n)) {
-            Some(number) => Ok(number.into()),
-            None => Err(format!("it is {value}, but must be {wanted}")),
-        },
+        (Some((_, least, most, wanted)), _, number) => {
+            match number.filter(|n| (*least..=*most).contains(n)) {
+                Some(number) => Ok(number.into()),
+                None => Err(format!("it is {value}, but must be {wanted}")),
+            }
+        }
         (None, toml::Value::Integer(whole), Some(number)) if number.abs() <= LARGEST => Ok((*whole).into()),
         (None, toml::Value::Float(_), Some(number)) if number.abs() <= LARGEST => Ok(number.into()),
         (None, toml::Value::Boolean(yes), _) => Ok((*yes).into()),
-        (None, toml::Value::String(text), _) if text.chars().count() <= TEXT_CHARS => Ok(text.as_str().into()),
+        (None, toml::Value::String(text), _) if text.chars().count() <= TEXT_CHARS => {
+            Ok(text.as_str().into())
+        }
         (None, ..) => Err(format!(
             "it must be a number up to {LARGEST:e}, true, false, or a text of at most {TEXT_CHARS} characters"
         )),

@@ -112,7 +112,8 @@ fn versions_that_come_later_are_found_when_they_are_complete() {
         ("imp/personality/v1/adapter_model.safetensors", "x"),
     ]);
     let pack = read_pack(dir.path(), "imp").unwrap().unwrap();
-    let numbers = || read_versions(dir.path(), &pack).unwrap()[&Task::Personality].keys().copied().collect::<Vec<_>>();
+    let numbers =
+        || read_versions(dir.path(), &pack).unwrap()[&Task::Personality].keys().copied().collect::<Vec<_>>();
     let v2 = dir.path().join("imp/personality/v2");
     fs::create_dir(&v2).unwrap();
     fs::write(v2.join(FILES[0]), "x").unwrap();
@@ -121,7 +122,10 @@ fn versions_that_come_later_are_found_when_they_are_complete() {
     assert!(error.contains("adapter_model.safetensors: this file of the personality adapter"), "{error}");
     fs::write(v2.join("adapter_model.bin"), "x").unwrap();
     let error = read_version(dir.path(), &pack, Task::Personality, 2).unwrap_err().to_string();
-    assert!(error.contains("adapter_model.bin is a pickle, which may run anything, and is not read"), "{error}");
+    assert!(
+        error.contains("adapter_model.bin is a pickle, which may run anything, and is not read"),
+        "{error}"
+    );
     fs::write(v2.join(FILES[1]), "x").unwrap();
     assert_eq!(numbers(), [1, 2]);
     assert_eq!(read_version(dir.path(), &pack, Task::Personality, 3).unwrap(), None);
@@ -189,7 +193,12 @@ fn no_link_leads_out_of_a_packs_folder() {
 
 /// A version in a folder of its own.
 fn version(dir: &Path) -> PackAdapter {
-    PackAdapter { id: "imp.personality".into(), task: Task::Personality, version: "v1".into(), dir: dir.to_owned() }
+    PackAdapter {
+        id: "imp.personality".into(),
+        task: Task::Personality,
+        version: "v1".into(),
+        dir: dir.to_owned(),
+    }
 }
 
 #[test]
@@ -198,7 +207,11 @@ fn what_the_files_of_a_version_say_is_told() {
         "base_model_name_or_path": "some/base"}"#;
     let metrics = r#"{"task": "personality", "examples": 60, "held_out": 6, "base_loss": 3.5, "loss": 2.25,
         "accuracy": null, "base_accuracy": null, "majority": null}"#;
-    let dir = folder(&[("adapter_config.json", config), ("adapter_model.safetensors", "abc"), ("metrics.json", metrics)]);
+    let dir = folder(&[
+        ("adapter_config.json", config),
+        ("adapter_model.safetensors", "abc"),
+        ("metrics.json", metrics),
+    ]);
     let files = VersionFiles::read(&version(dir.path())).unwrap();
     assert_eq!((files.bytes, files.rank, files.trained_on.as_deref()), (3, 16, Some("some/base")));
     assert_eq!(files.targets, ["q_proj", "v_proj"]);
@@ -234,9 +247,13 @@ fn a_version_is_worse_if_its_measure_says_so() {
 
 #[test]
 fn files_that_are_too_large_are_not_read() {
-    let dir = folder(&[("adapter_config.json", "{}"), ("adapter_model.safetensors", ""), ("metrics.json", "{}")]);
-    for (name, bytes) in [("metrics.json", 65_537), ("adapter_config.json", 1_048_577), ("adapter_model.safetensors", 10 << 30)]
-    {
+    let dir =
+        folder(&[("adapter_config.json", "{}"), ("adapter_model.safetensors", ""), ("metrics.json", "{}")]);
+    for (name, bytes) in [
+        ("metrics.json", 65_537),
+        ("adapter_config.json", 1_048_577),
+        ("adapter_model.safetensors", 10 << 30),
+    ] {
         // It has a hole, and takes no space.
         fs::OpenOptions::new().write(true).open(dir.path().join(name)).unwrap().set_len(bytes).unwrap();
         let error = VersionFiles::read(&version(dir.path())).unwrap_err();
@@ -268,7 +285,10 @@ url = "http://10.0.0.7:9000/body"
         "language": "en"});
     assert_eq!(parameters, expected);
     let body = told.body.unwrap();
-    assert_eq!((body.url.as_str(), body.parameters.len(), told.facial), ("http://10.0.0.7:9000/body", 0, None));
+    assert_eq!(
+        (body.url.as_str(), body.parameters.len(), told.facial),
+        ("http://10.0.0.7:9000/body", 0, None)
+    );
 
     let voice = |from: &str, to: &str| {
         assert!(services.contains(from), "{from}");
@@ -276,22 +296,43 @@ url = "http://10.0.0.7:9000/body"
     };
     let long = "x".repeat(500);
     let cases = [
-        (voice("roughness = 0.4", ""), "services.voice.parameters.roughness: it is missing; it must be a share"),
-        (voice("= 70", "= 7"), "services.voice.parameters.pitch: it is 7, but must be hertz, from 20 to 1000"),
-        (voice("21.5", "nan"), "services.voice.parameters.vocal_tract_length: it is nan, but must be centimetres"),
-        (voice("breath = 0", "breath = \"much\""), "services.voice.parameters.breath: it is \"much\", but must be"),
+        (
+            voice("roughness = 0.4", ""),
+            "services.voice.parameters.roughness: it is missing; it must be a share",
+        ),
+        (
+            voice("= 70", "= 7"),
+            "services.voice.parameters.pitch: it is 7, but must be hertz, from 20 to 1000",
+        ),
+        (
+            voice("21.5", "nan"),
+            "services.voice.parameters.vocal_tract_length: it is nan, but must be centimetres",
+        ),
+        (
+            voice("breath = 0", "breath = \"much\""),
+            "services.voice.parameters.breath: it is \"much\", but must be",
+        ),
         (voice("\"en\"", "[1]"), "services.voice.parameters.language: it must be a number"),
         (voice("\"en\"", "inf"), "services.voice.parameters.language: it must be a number"),
         (voice("wss://", "ftp://"), "services.voice.url: wanted: http://"),
         (voice("wss://voice.example", ""), "services.voice.url: wanted: http://"),
-        (voice("voice.example", "me:secret@voice.example"), "services.voice.url: it holds a user or a password"),
+        (
+            voice("voice.example", "me:secret@voice.example"),
+            "services.voice.url: it holds a user or a password",
+        ),
         (voice("/speak", &format!("/{long}")), "services.voice.url: it has 528 characters, at most 512"),
         (voice("wss://voice.example", "wss://voice example"), "services.voice.url: it is no address"),
         (voice("[services.body]", "[services.legs]"), "services.legs: unknown field `legs`"),
-        (voice("\"http://10.0.0.7:9000/body\"", "\"http://h/\"\nport = 1"), "services.body.port: unknown field"),
+        (
+            voice("\"http://10.0.0.7:9000/body\"", "\"http://h/\"\nport = 1"),
+            "services.body.port: unknown field",
+        ),
     ];
     for (error, expected) in cases {
-        assert!(error.starts_with(&format!("imp/pack.toml: {expected}")), "expected {expected:?}\n     got {error:?}");
+        assert!(
+            error.starts_with(&format!("imp/pack.toml: {expected}")),
+            "expected {expected:?}\n     got {error:?}"
+        );
     }
 }
 

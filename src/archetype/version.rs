@@ -151,7 +151,8 @@ fn bounded(dir: &Path, name: &str, limit: u64) -> Result<Vec<u8>, String> {
 fn checksum(dir: &Path) -> Result<(u64, String), String> {
     let (file, _) = open(dir, WEIGHTS, WEIGHTS_BYTES)?;
     let mut digest = Sha256::new();
-    let bytes = io::copy(&mut file.take(WEIGHTS_BYTES), &mut digest).map_err(|e| format!("{WEIGHTS}: {e}"))?;
+    let bytes =
+        io::copy(&mut file.take(WEIGHTS_BYTES), &mut digest).map_err(|e| format!("{WEIGHTS}: {e}"))?;
     Ok((bytes, format!("{:x}", digest.finalize())))
 }
 

@@ -80,7 +80,11 @@ impl Chains {
         let pack = &archetype.pack;
         for (task, version) in versions {
             if let Some(pinned) = pack.pinned(*task).filter(|pinned| pinned != version) {
-                return Err(ChainError::Pinned { archetype: pack.name.clone(), task: *task, version: pinned });
+                return Err(ChainError::Pinned {
+                    archetype: pack.name.clone(),
+                    task: *task,
+                    version: pinned,
+                });
             }
         }
         // A version that has come since the folder was looked through.
@@ -177,7 +181,8 @@ impl Chains {
                 kept.version = Some(before);
             }
         }
-        let now: Vec<_> = tasks.iter().map(|task| (*task, chain.links.get(task).and_then(Link::number))).collect();
+        let now: Vec<_> =
+            tasks.iter().map(|task| (*task, chain.links.get(task).and_then(Link::number))).collect();
         self.put_chain(changing, archetype, chain, state).await?;
         tracing::info!(archetype = name, ?now, "versions were taken back");
         Ok(())
@@ -212,7 +217,12 @@ impl Chains {
     }
 
     /// A version as it lies in the folder.
-    async fn version(&self, archetype: &Archetype, task: Task, number: u32) -> Result<PackAdapter, ChainError> {
+    async fn version(
+        &self,
+        archetype: &Archetype,
+        task: Task,
+        number: u32,
+    ) -> Result<PackAdapter, ChainError> {
         let pack = Arc::clone(&archetype.pack);
         let found = match self.setup.folder.clone() {
             Some(folder) => {
@@ -255,7 +265,8 @@ impl Chains {
         }
         let bad = |reason: String| ChainError::Bad { key: key.to_string(), reason };
         let described = adapter.clone();
-        let files = tokio::task::spawn_blocking(move || VersionFiles::read(&described)).await?.map_err(bad)?;
+        let files =
+            tokio::task::spawn_blocking(move || VersionFiles::read(&described)).await?.map_err(bad)?;
         if let Some(reason) = files.metrics.as_ref().and_then(Metrics::worse) {
             if !pinned {
                 return Err(ChainError::Worse { key: key.to_string(), reason });

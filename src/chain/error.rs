@@ -10,7 +10,9 @@ pub enum ChainError {
     UnknownArchetype { archetype: String },
     #[error("{id:?} is no adapter: wanted is ARCHETYPE.TASK, for example \"vampire.dialogue_style\"")]
     UnknownAdapter { id: String },
-    #[error("the {task} adapter of {archetype:?} has no version v{version} that is complete; it has: {there}")]
+    #[error(
+        "the {task} adapter of {archetype:?} has no version v{version} that is complete; it has: {there}"
+    )]
     UnknownVersion { archetype: String, task: Task, version: u32, there: String },
     #[error("pack.toml of {archetype:?} pins the {task} adapter to v{version}")]
     Pinned { archetype: String, task: Task, version: u32 },

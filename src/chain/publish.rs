@@ -76,7 +76,8 @@ impl Publisher {
         }
         let client = redis_client(config)?;
         let (connection, closed) = (Arc::default(), CancellationToken::new());
-        let work = Work { chains: Arc::clone(chains), connection: Arc::clone(&connection), closed: closed.clone() };
+        let work =
+            Work { chains: Arc::clone(chains), connection: Arc::clone(&connection), closed: closed.clone() };
         let task = Mutex::new(Some(tokio::spawn(work.run(client))));
         Ok(Some(Self { connection, closed, task }))
     }
@@ -129,7 +130,8 @@ async fn read(connection: &mut MultiplexedConnection) -> Result<BTreeMap<String,
         Some(Hosted { server, chain })
     };
     let each = names.into_iter().zip(entries);
-    let hosts = each.map(|(name, of)| (name, of.into_iter().take(MOST).filter_map(hosted).collect::<Vec<_>>()));
+    let hosts =
+        each.map(|(name, of)| (name, of.into_iter().take(MOST).filter_map(hosted).collect::<Vec<_>>()));
     Ok(hosts.filter(|(_, hosts)| !hosts.is_empty()).collect())
 }
 

@@ -22,7 +22,11 @@ impl Reasons {
 }
 
 /// Why a turn that uses the adapters of `used`, of the tasks that it `wants`, is answered with them, or with none.
-pub fn reason(routes: &Routes, wants: impl Iterator<Item = Task>, used: impl Iterator<Item = Task>) -> RouteReason {
+pub fn reason(
+    routes: &Routes,
+    wants: impl Iterator<Item = Task>,
+    used: impl Iterator<Item = Task>,
+) -> RouteReason {
     let mut used = used.peekable();
     if used.peek().is_some() {
         let on_trial = used.any(|task| routes.is_canary(task));

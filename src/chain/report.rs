@@ -175,10 +175,11 @@ impl Chains {
             let version = link.promoted.as_ref().map(|version| version.adapter.version.clone());
             tasks.insert(*task, TaskReport { adapter: format!("{}.{task}", pack.name), version, canary });
             let pinned = pack.pinned(*task).is_some();
-            adapters.extend(link.promoted.iter().map(|version| AdapterReport {
-                pinned,
-                ..used(version, &pack.name, InUse::Promoted)
-            }));
+            adapters.extend(
+                link.promoted
+                    .iter()
+                    .map(|version| AdapterReport { pinned, ..used(version, &pack.name, InUse::Promoted) }),
+            );
             adapters.extend(link.canary.iter().map(|canary| AdapterReport {
                 share: Some(canary.share),
                 ..used(&canary.version, &pack.name, InUse::Canary)

@@ -103,7 +103,9 @@ impl Store {
         }
         let written: Written = serde_json::from_slice(&text).map_err(|error| self.error(&error))?;
         if written.format != FORMAT {
-            return Err(self.error(&format!("its format is {}, and this version reads {FORMAT}", written.format)));
+            return Err(
+                self.error(&format!("its format is {}, and this version reads {FORMAT}", written.format))
+            );
         }
         Ok(written.archetypes)
     }
@@ -213,7 +215,10 @@ mod tests {
         for version in 1..=40 {
             promoted.follow(version, promoted.version);
         }
-        assert_eq!((promoted.version, promoted.earlier.len(), promoted.earlier.last()), (Some(40), EARLIER, Some(&39)));
+        assert_eq!(
+            (promoted.version, promoted.earlier.len(), promoted.earlier.last()),
+            (Some(40), EARLIER, Some(&39))
+        );
         promoted.follow(40, Some(40));
         assert_eq!(promoted.earlier.last(), Some(&39));
     }

@@ -94,7 +94,10 @@ async fn a_broken_pack_is_refused_with_its_reason_and_harms_nobody() {
     put(folder.path(), "ogre", &format!("{}[face.gains]\nAU99 = 1.0\n", pack("ogre")));
     put(folder.path(), "dryad", &pack("dryad"));
     let error = chains.find("troll").await.unwrap_err().to_string();
-    assert!(error.contains("pack \"troll\" cannot be used") && error.contains("names: it has 0 entries"), "{error}");
+    assert!(
+        error.contains("pack \"troll\" cannot be used") && error.contains("names: it has 0 entries"),
+        "{error}"
+    );
     chains.rescan().await;
     assert_eq!(chains.names(), ["dryad", "imp"]);
     let refused = chains.refused();
@@ -206,7 +209,10 @@ async fn redis_knows_who_hosts_what_until_they_go() {
     let life: i64 = redis.command(&["PTTL", "archetype_chain:imp"])[1..].parse().unwrap();
     assert!((3_000_000..=3_600_000).contains(&life), "{life}");
     let entry = chains.hosts().await.unwrap().remove("imp").unwrap().remove(0).chain;
-    assert_eq!((&entry["name"], &entry["server"], &entry["generic"]), (&"imp".into(), &"server-1".into(), &true.into()));
+    assert_eq!(
+        (&entry["name"], &entry["server"], &entry["generic"]),
+        (&"imp".into(), &"server-1".into(), &true.into())
+    );
 
     // Another server with the same packs, and one of its own.
     put(folder.path(), "dryad", &pack("dryad"));

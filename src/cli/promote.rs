@@ -109,9 +109,10 @@ async fn ask(server: &ServerArgs, id: &str, what: &str, wanted: &Value) -> anyho
     let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let answer = async {
-        let response = client.request(request).await.with_context(|| {
-            format!("{base} cannot be asked; is `npc-gateway serve` running there?")
-        })?;
+        let response = client
+            .request(request)
+            .await
+            .with_context(|| format!("{base} cannot be asked; is `npc-gateway serve` running there?"))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|error| anyhow!("the answer of {base} cannot be read: {error}"))?.to_bytes();
@@ -123,7 +124,8 @@ async fn ask(server: &ServerArgs, id: &str, what: &str, wanted: &Value) -> anyho
     if status == StatusCode::OK {
         return Ok(answer);
     }
-    let reason = answer["error"].as_str().map_or_else(|| "it is no npc-gateway, or an older one".into(), clean);
+    let reason =
+        answer["error"].as_str().map_or_else(|| "it is no npc-gateway, or an older one".into(), clean);
     if status == StatusCode::NOT_FOUND {
         return Err(Usage(reason).into());
     }

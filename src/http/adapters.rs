@@ -122,15 +122,13 @@ where
         Ok((report, versions))
     });
     match changing.await {
-        Ok(Ok((Some(report), versions))) => {
-            Json(json!({
-                "id": report.adapter,
-                "version": report.version,
-                "canary": report.canary,
-                "versions": versions,
-            }))
-            .into_response()
-        }
+        Ok(Ok((Some(report), versions))) => Json(json!({
+            "id": report.adapter,
+            "version": report.version,
+            "canary": report.canary,
+            "versions": versions,
+        }))
+        .into_response(),
         // Its trial has ended, and nothing else is in use.
         Ok(Ok((None, versions))) => {
             Json(json!({ "id": id, "version": null, "canary": null, "versions": versions })).into_response()

@@ -43,7 +43,8 @@ impl House {
         let limits = HotLimits { conversations: 100, window_min: 1, window_max: 3 };
         let history = History::open(data, &config.history, limits).unwrap();
         let packs = Packs::load(None).unwrap();
-        let npcs = Arc::new(Npcs::new(Chains::generic(&packs).unwrap(), config.npc.clone(), Arc::clone(&history)));
+        let npcs =
+            Arc::new(Npcs::new(Chains::generic(&packs).unwrap(), config.npc.clone(), Arc::clone(&history)));
         for npc in NPCS {
             let archetype = Some("vampire".to_owned());
             let join = NpcJoin { npc: npc.into(), archetype, name: None, seed: None, personality: None };

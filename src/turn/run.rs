@@ -306,7 +306,8 @@ impl Runner {
         task: Task,
         question: &Question,
     ) -> impl Future<Output = Result<Choice, EngineError>> + Send + 'static {
-        let adapter = mix::of_task(&self.npc, &self.routes, self.say.mix.as_ref(), task).map(|(weighted, _)| weighted);
+        let adapter =
+            mix::of_task(&self.npc, &self.routes, self.say.mix.as_ref(), task).map(|(weighted, _)| weighted);
         self.turns.choose(question, adapter, self.schedule())
     }
 
@@ -557,7 +558,8 @@ mod tests {
         let limits = HotLimits { conversations: 10, window_min: 5, window_max: 10 };
         let history = History::open(data.path(), &config.history, limits).unwrap();
         let packs = Packs::load(None).unwrap();
-        let npcs = Arc::new(Npcs::new(Chains::generic(&packs).unwrap(), config.npc.clone(), Arc::clone(&history)));
+        let npcs =
+            Arc::new(Npcs::new(Chains::generic(&packs).unwrap(), config.npc.clone(), Arc::clone(&history)));
         let archetype = Some("vampire".to_owned());
         let join = NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality: None };
         npcs.join(&join, true).await.unwrap();

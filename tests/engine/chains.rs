@@ -75,7 +75,10 @@ async fn versions_are_checked_promoted_and_taken_back_and_it_is_remembered() {
 
     // What fails its checks is never promoted, and nothing changes.
     let error = chains.promote("imp", TASK, 3).await.unwrap_err().to_string();
-    assert!(error.starts_with("imp.personality@v3 cannot be used: ") && error.contains("has shape"), "{error}");
+    assert!(
+        error.starts_with("imp.personality@v3 cannot be used: ") && error.contains("has shape"),
+        "{error}"
+    );
     let error = chains.promote("imp", TASK, 4).await.unwrap_err().to_string();
     assert!(error.contains("its loss is 3.5, that of the base model alone 3"), "{error}");
     let error = chains.canary("imp", TASK, 4, 0.5).await.unwrap_err();
@@ -169,7 +172,11 @@ async fn several_tasks_change_together_and_a_version_stays_as_long_as_a_turn_has
     drop(turn);
     chains.rescan().await;
     let left = ["dialogue_style@v2", "dialogue_style@v3", "personality@v2", "personality@v3"];
-    assert_eq!(known(&engine), left.map(|key| format!("imp.{key}")), "nobody can get to v1 but by a promotion");
+    assert_eq!(
+        known(&engine),
+        left.map(|key| format!("imp.{key}")),
+        "nobody can get to v1 but by a promotion"
+    );
     chains.rollback_all("imp", &BOTH).await.unwrap();
     assert_eq!((in_use(&chains, BOTH[0]).0, in_use(&chains, BOTH[1]).0), (Some(2), Some(2)));
 
@@ -182,7 +189,10 @@ async fn several_tasks_change_together_and_a_version_stays_as_long_as_a_turn_has
     fs::remove_dir_all(data.path()).unwrap();
     fs::write(data.path(), "no folder").unwrap();
     let error = chains.promote_all("imp", &all(3)).await.unwrap_err().to_string();
-    assert!(error.starts_with("what is promoted cannot be kept: ") && error.contains("adapters.json"), "{error}");
+    assert!(
+        error.starts_with("what is promoted cannot be kept: ") && error.contains("adapters.json"),
+        "{error}"
+    );
     assert_eq!(in_use(&chains, BOTH[0]).0, Some(2));
     fs::remove_file(data.path()).unwrap();
     fs::create_dir(data.path()).unwrap();
@@ -210,7 +220,11 @@ async fn what_has_no_room_together_is_not_promoted() {
     drop(chains);
     // A server that starts with it leaves out what speaks.
     let other = Engine::start(&model_dir(), &library(), &config()).unwrap();
-    let tight = Setup { memory: bytes * 3 / 2, engine: Some(other.clone()), ..setup(packs.path(), data.path(), &other) };
+    let tight = Setup {
+        memory: bytes * 3 / 2,
+        engine: Some(other.clone()),
+        ..setup(packs.path(), data.path(), &other)
+    };
     let chains: Arc<Chains> = Chains::open(tight).await.unwrap();
     assert_eq!(in_use(&chains, Task::Personality).0, None);
     assert_eq!(in_use(&chains, Task::EmotionalResponse).0, Some(1));

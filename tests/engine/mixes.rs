@@ -279,7 +279,9 @@ fn a_batch_of_mixes_equals_merged_weights() {
         let mut merged = base.clone();
         for (i, g) in *mix {
             for factor in &sources[*i].tensors {
-                merged.merge(&factor.module, &factor.a, &factor.b, sources[*i].scale(&factor.module, *g)).unwrap();
+                merged
+                    .merge(&factor.module, &factor.a, &factor.b, sources[*i].scale(&factor.module, *g))
+                    .unwrap();
             }
         }
         let mut reference = merged.run().unwrap();

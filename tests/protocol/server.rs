@@ -182,13 +182,7 @@ impl TestServer {
         (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body:?}")))
     }
 
-    async fn request(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> (u16, String) {
+    async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let mut request = format!("{method} {path} HTTP/1.1\r\n");
         if !body.is_empty() {

@@ -31,12 +31,15 @@ fn write_adapter(dir: &Path, seed: u64) {
     fs::create_dir_all(dir).unwrap();
     fs::write(dir.join("adapter_config.json"), r#"{"peft_type":"LORA","r":4,"lora_alpha":8}"#).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| rng.random_range(-0.2..0.2)).collect() };
-    let factors = [("q_proj", 576), ("v_proj", 192)].map(|(name, out)| (name, out, numbers(4 * 576), numbers(out * 4)));
+    let mut numbers =
+        |count: usize| -> Vec<f32> { (0..count).map(|_| rng.random_range(-0.2..0.2)).collect() };
+    let factors =
+        [("q_proj", 576), ("v_proj", 192)].map(|(name, out)| (name, out, numbers(4 * 576), numbers(out * 4)));
     let mut tensors = HashMap::new();
     for layer in 0..30 {
         for (module, out, a, b) in &factors {
-            let name = |f| format!("base_model.model.model.layers.{layer}.self_attn.{module}.lora_{f}.weight");
+            let name =
+                |f| format!("base_model.model.model.layers.{layer}.self_attn.{module}.lora_{f}.weight");
             let view = |data, shape| TensorView::new(Dtype::F32, shape, data).unwrap();
             tensors.insert(name("A"), view(bytemuck::cast_slice(a), vec![4, 576]));
             tensors.insert(name("B"), view(bytemuck::cast_slice(b), vec![*out, 4]));
@@ -107,7 +110,10 @@ async fn talk(client: &mut Client, npc: &str) -> Turn {
         versions: adapters.iter().map(|used| (text(&used["task"]), text(&used["version"]))).collect(),
         reason: text(&started["d"]["reason"]),
         text: text(&done["text"]),
-        felt: frames.iter().find(|frame| frame["op"] == "emotion").map_or(Value::Null, |frame| frame["d"]["probs"].clone()),
+        felt: frames
+            .iter()
+            .find(|frame| frame["op"] == "emotion")
+            .map_or(Value::Null, |frame| frame["d"]["probs"].clone()),
     }
 }
 
@@ -120,7 +126,8 @@ fn only_version(turn: &Turn) -> &str {
 
 async fn server(folder: &TempDir) -> TestServer {
     // Answers of this decoder do not depend on who else is answered: texts can be compared.
-    let sets = [setting(folder), "engine.decoder=native".into(), r#"turn.tracks=["emotion","social"]"#.into()];
+    let sets =
+        [setting(folder), "engine.decoder=native".into(), r#"turn.tracks=["emotion","social"]"#.into()];
     let more = ["session.max_npcs=10000", "turn.tracks_timeout_ms=600000", "packs.rescan_ms=86400000"];
     TestServer::with_own_engine(&sets.iter().map(String::as_str).chain(more).collect::<Vec<_>>()).await
 }
@@ -162,7 +169,11 @@ async fn no_turn_mixes_two_versions_and_none_fails() {
                 meet(&mut client, &npc, "imp").await;
                 let turn = talk(&mut client, &npc).await;
                 let version = only_version(&turn).to_owned();
-                assert_eq!((&turn.text, &turn.felt), (&expected[&version].0, &expected[&version].1), "{turn:?}");
+                assert_eq!(
+                    (&turn.text, &turn.felt),
+                    (&expected[&version].0, &expected[&version].1),
+                    "{turn:?}"
+                );
                 turns.fetch_add(1, Ordering::AcqRel);
                 *seen.entry(version).or_default() += 1;
             }
@@ -191,7 +202,9 @@ async fn no_turn_mixes_two_versions_and_none_fails() {
             let before = turns.load(Ordering::Acquire);
             let start = Instant::now();
             while turns.load(Ordering::Acquire) == before {
-                assert!(start.elapsed() < PATIENCE && !players.iter().any(tokio::task::JoinHandle::is_finished));
+                assert!(
+                    start.elapsed() < PATIENCE && !players.iter().any(tokio::task::JoinHandle::is_finished)
+                );
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
@@ -231,19 +244,38 @@ async fn the_api_promotes_tries_and_takes_back() {
         items.iter().find(|item| item["id"] == id && item["version"] == version).unwrap().clone()
     };
     let one = item(&list, "imp.dialogue_style", "v2");
-    assert_eq!((&one["state"], &one["task"], &one["archetype"]), (&json!("promoted"), &json!("dialogue_style"), &json!("imp")));
+    assert_eq!(
+        (&one["state"], &one["task"], &one["archetype"]),
+        (&json!("promoted"), &json!("dialogue_style"), &json!("imp"))
+    );
     assert_eq!((&one["rank"], &one["targets"]), (&json!(4), &json!(["q_proj", "v_proj"])));
-    assert!(one["memory_bytes"].as_u64().unwrap() > 0 && one["sha256"].as_str().unwrap().len() == 64, "{one}");
+    assert!(
+        one["memory_bytes"].as_u64().unwrap() > 0 && one["sha256"].as_str().unwrap().len() == 64,
+        "{one}"
+    );
     let refused = item(&list, "imp.personality", "v2");
-    assert_eq!((&refused["state"], &refused["metrics"]["loss"]), (&json!("refused"), &json!(9.0)), "{refused}");
+    assert_eq!(
+        (&refused["state"], &refused["metrics"]["loss"]),
+        (&json!("refused"), &json!(9.0)),
+        "{refused}"
+    );
     assert_eq!(item(&list, "imp.personality", "v1")["state"], "promoted");
 
     let id = "imp.dialogue_style";
-    let promote = async |id: &str, body: Value| server.api(&format!("adapters/{id}/promote"), Some(&body)).await;
+    let promote =
+        async |id: &str, body: Value| server.api(&format!("adapters/{id}/promote"), Some(&body)).await;
     let (status, answer) = promote(id, json!({"version": "v1"})).await;
-    assert_eq!((status, &answer["version"], &answer["canary"]), (200, &json!("v1"), &json!(null)), "{answer}");
+    assert_eq!(
+        (status, &answer["version"], &answer["canary"]),
+        (200, &json!("v1"), &json!(null)),
+        "{answer}"
+    );
     let (_, chain) = server.api("archetypes/imp", None).await;
-    assert_eq!((&chain["tasks"]["dialogue_style"]["version"], &chain["generic"]), (&json!("v1"), &json!(false)), "{chain}");
+    assert_eq!(
+        (&chain["tasks"]["dialogue_style"]["version"], &chain["generic"]),
+        (&json!("v1"), &json!(false)),
+        "{chain}"
+    );
     assert_eq!(item(&chain, id, "v2")["state"], "available");
     for (id, body, status, wanted) in [
         (id, json!({"version": "v7"}), 404, "no version v7"),
@@ -279,7 +311,11 @@ async fn the_api_promotes_tries_and_takes_back() {
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     let rollback = async || server.api(&format!("adapters/{id}/rollback"), Some(&json!({}))).await;
     let (_, answer) = rollback().await;
-    assert_eq!((&answer["version"], &answer["canary"]), (&json!("v1"), &json!(null)), "the trial has ended: {answer}");
+    assert_eq!(
+        (&answer["version"], &answer["canary"]),
+        (&json!("v1"), &json!(null)),
+        "the trial has ended: {answer}"
+    );
     assert_eq!(rollback().await.1["version"], "v2");
     let (status, answer) = rollback().await;
     assert_eq!(status, 409, "{answer}");
@@ -305,7 +341,10 @@ async fn a_pack_that_is_dropped_in_is_played_at_once_and_gets_its_adapters_later
     let joined = meet(&mut client, "b", "banshee").await;
     assert_eq!(joined["chain"]["generic"], true, "{joined}");
     let voice = &joined["chain"]["services"]["voice"];
-    assert_eq!((&voice["url"], &voice["parameters"]["pitch"]), (&json!("wss://voice.example/v1"), &json!(300.0)));
+    assert_eq!(
+        (&voice["url"], &voice["parameters"]["pitch"]),
+        (&json!("wss://voice.example/v1"), &json!(300.0))
+    );
     let turn = talk(&mut client, "b").await;
     assert_eq!((turn.reason.as_str(), turn.versions.len()), ("no_chain", 0));
     // Its adapters are trained: the next turn of the same NPC uses them, in the same session.
@@ -314,7 +353,10 @@ async fn a_pack_that_is_dropped_in_is_played_at_once_and_gets_its_adapters_later
     server.chains.promote("banshee", Task::DialogueStyle, 1).await.unwrap();
     let npc = "b2";
     let joined = meet(&mut client, npc, "banshee").await;
-    assert_eq!(joined["chain"]["tasks"]["dialogue_style"], json!({"adapter": "banshee.dialogue_style", "version": "v1"}));
+    assert_eq!(
+        joined["chain"]["tasks"]["dialogue_style"],
+        json!({"adapter": "banshee.dialogue_style", "version": "v1"})
+    );
     let say = json!({"npc": "b", "turn": "t2", "text": "And now?", "generation": {"max_tokens": 4}});
     client.send(&json!({"op": "say", "d": say})).await;
     let frames = client.until("turn.done").await;

@@ -224,7 +224,10 @@ fn a_pickle_is_not_read() {
     std::fs::write(dir.path().join("adapter_config.json"), CONFIG).unwrap();
     std::fs::write(dir.path().join("adapter_model.bin"), b"\x80\x02c__builtin__\nexit\n").unwrap();
     let error = Adapter::load("a", dir.path(), &graph(), 2).map(|a| a.info).unwrap_err().to_string();
-    assert!(error.contains("adapter_model.bin is a pickle, which may run anything, and is not read"), "{error}");
+    assert!(
+        error.contains("adapter_model.bin is a pickle, which may run anything, and is not read"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -241,17 +244,13 @@ fn a_header_that_promises_more_than_there_is_is_refused() {
     let error = with(&[&TEN_GB.to_le_bytes()[..], b"{}"].concat());
     assert!(error.contains("damaged"), "{error}");
     let name = &tensors()[0].0;
-    let header = format!(
-        r#"{{"{name}":{{"dtype":"F32","shape":[{},4],"data_offsets":[0,{TEN_GB}]}}}}"#,
-        TEN_GB / 16
-    );
+    let header =
+        format!(r#"{{"{name}":{{"dtype":"F32","shape":[{},4],"data_offsets":[0,{TEN_GB}]}}}}"#, TEN_GB / 16);
     let error = with(&[&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 64]].concat());
     assert!(error.contains("damaged"), "{error}");
     // More numbers than can be counted.
-    let header = format!(
-        r#"{{"{name}":{{"dtype":"F32","shape":[{0},{0},4],"data_offsets":[0,16]}}}}"#,
-        u64::MAX / 2
-    );
+    let header =
+        format!(r#"{{"{name}":{{"dtype":"F32","shape":[{0},{0},4],"data_offsets":[0,16]}}}}"#, u64::MAX / 2);
     let error = with(&[&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 16]].concat());
     assert!(error.contains("damaged"), "{error}");
     // A file that has as many, of which none is written.
@@ -266,7 +265,8 @@ fn a_number_that_is_none_is_refused_wherever_it_stands() {
     write(dir.path(), CONFIG, &tensors());
     let weights = dir.path().join("adapter_model.safetensors");
     let whole = std::fs::read(&weights).unwrap();
-    let data = whole.len() - tensors().iter().map(|(_, shape)| shape.iter().product::<usize>() * 4).sum::<usize>();
+    let data =
+        whole.len() - tensors().iter().map(|(_, shape)| shape.iter().product::<usize>() * 4).sum::<usize>();
     for at in (data..whole.len()).step_by(4) {
         let mut wrong = whole.clone();
         wrong[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());

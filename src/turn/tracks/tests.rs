@@ -56,7 +56,8 @@ impl House {
         let limits = HotLimits { conversations: 100, window_min: 5, window_max: 10 };
         let history = History::open(data.path(), &config.history, limits).unwrap();
         let packs = Packs::load(None).unwrap();
-        let npcs = Arc::new(Npcs::new(Chains::generic(&packs).unwrap(), config.npc.clone(), Arc::clone(&history)));
+        let npcs =
+            Arc::new(Npcs::new(Chains::generic(&packs).unwrap(), config.npc.clone(), Arc::clone(&history)));
         for archetype in packs.names() {
             let join = NpcJoin {
                 npc: archetype.into(),

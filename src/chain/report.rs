@@ -45,6 +45,9 @@ pub struct AdapterReport {
     /// In memory, as the decoder holds them; absent: the engine does not know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    /// When it was checked and loaded, in milliseconds since 1970, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loaded_ms: Option<u64>,
     /// The largest of any projection.
     pub rank: u64,
     pub targets: Vec<String>,
@@ -239,9 +242,10 @@ fn stamp(dir: &Path) -> Vec<Option<(u64, SystemTime)>> {
 }
 
 fn used(version: &Version, archetype: &str, state: InUse) -> AdapterReport {
-    let Version { adapter, info, files, .. } = version;
+    let Version { adapter, info, files, loaded_ms, .. } = version;
     AdapterReport {
         memory_bytes: Some(info.bytes as u64),
+        loaded_ms: Some(*loaded_ms),
         rank: info.rank as u64,
         targets: info.targets.clone(),
         state,
@@ -261,6 +265,7 @@ fn unused(adapter: &PackAdapter, archetype: &str, files: Result<VersionFiles, St
         path: adapter.dir.clone(),
         bytes: 0,
         memory_bytes: None,
+        loaded_ms: None,
         rank: 0,
         targets: Vec::new(),
         trained_on: None,

@@ -141,7 +141,7 @@ fn adapters_that_claim_to_be_huge_are_refused_in_little_memory() {
     let model = needed("NPC_GATEWAY_TEST_MODEL");
     let check = || {
         let command = format!(
-            "ulimit -v 524288; exec {} adapters check {} --model {}",
+            "ulimit -v 1048576; exec {} adapters check {} --model {}",
             env!("CARGO_BIN_EXE_npc-gateway"),
             place.path().display(),
             model.display()

@@ -7,6 +7,7 @@
 
 mod change;
 mod error;
+mod loading;
 mod packs;
 mod publish;
 mod reasons;

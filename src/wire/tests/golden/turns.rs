@@ -8,7 +8,7 @@ pub fn cases() -> Vec<ServerCase> {
         player: "mina".into(),
         text: "Grüße 🦇".into(),
         generic: false,
-        reason: None,
+        reason: Some(RouteReason::Promoted),
         adapters: vec![AdapterUse {
             id: "vampire.personality".into(),
             task: "personality".into(),
@@ -51,7 +51,7 @@ pub fn cases() -> Vec<ServerCase> {
             ServerFrame::TurnStarted(TurnStarted {
                 text: String::new(),
                 generic: true,
-                reason: Some(RouteReason::NoChain),
+                reason: None,
                 adapters: vec![],
                 cached_tokens: 0,
                 ..started

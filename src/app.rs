@@ -1,6 +1,5 @@
 //! Wires everything once.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::archetype::{PackAdapter, PackError, Packs};
+use crate::chain::{ChainError, Chains, Setup};
 use crate::config::{self, AuthMode, Config};
 use crate::engine::{Backend, Engine, EngineError, Script};
 use crate::history::{Archive, ArchiveError, History, HistoryError, HotLimits, JournalError, WarmError};
@@ -47,8 +46,9 @@ pub struct Paths {
 pub enum StartError {
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Of the packs and what is promoted of their adapters.
     #[error(transparent)]
-    Packs(#[from] PackError),
+    Chains(#[from] ChainError),
     /// Of `auth.keys`.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -122,20 +122,24 @@ impl App {
         let listener = http::bind(address).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let history = open_history(&config).await?;
-        let folder = &config.packs.path;
-        let packs = Packs::load((!folder.as_os_str().is_empty()).then_some(folder))?;
-        let (engine, kind, packs) = if let Some(paths) = paths {
+        let mut setup = Setup {
+            folder: Some(config.packs.path.clone()).filter(|folder| !folder.as_os_str().is_empty()),
+            engine: None,
+            memory: config.engine.adapter_memory_mb << 20,
+            data: Some(config.server.data.clone()),
+            server: history.journal().identity().to_string(),
+        };
+        let (engine, kind) = if let Some(paths) = paths {
             let engine = start_engine(paths, config.engine.clone()).await?;
-            let memory = config.engine.adapter_memory_mb << 20;
-            let packs = load_adapters(&engine, &packs, memory).await;
-            (Backend::Model(engine), EngineKind::Model, packs)
+            setup.engine = Some(engine.clone());
+            (Backend::Model(engine), EngineKind::Model)
         } else {
             // Adapters take no part in a script, and no client is told that they did.
-            let script = Script::start(&config.engine)?;
-            (Backend::Scripted(script), EngineKind::Scripted, packs.with_adapters(|_| false))
+            (Backend::Scripted(Script::start(&config.engine)?), EngineKind::Scripted)
         };
-        let packs = Arc::new(packs);
-        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&history)));
+        let chains = Chains::open(setup).await?;
+        chains.publish(&config.history)?;
+        let npcs = Arc::new(Npcs::new(chains, config.npc.clone(), Arc::clone(&history)));
         let turns = Turns::new(engine.clone(), Arc::clone(&npcs), history, &config)?;
         let gateway = Gateway::new(Arc::new(config), auth, Arc::clone(&turns), npcs, kind);
         Ok(Self { door: Door::new(listener, tls), address, gateway, turns, engine })
@@ -190,6 +194,7 @@ impl App {
         if tokio::time::timeout(LAST_CHANGES, turns.npcs().close()).await.is_err() {
             tracing::warn!("what became of NPCs in the last seconds was not stored");
         }
+        turns.npcs().chains().close().await;
         if tokio::time::timeout(LAST_MEMORIES, turns.history().warm().flush()).await.is_err() {
             tracing::warn!("the last memories were not written to Redis");
         }
@@ -220,33 +225,4 @@ async fn start_engine(paths: Paths, config: config::Engine) -> Result<Engine, St
     let start = move || Engine::start(&paths.model, &paths.library, &config);
     let started = tokio::task::spawn_blocking(start).await;
     Ok(started.map_err(|error| StartError::Loader(error.to_string()))??)
-}
-
-/// Loads the adapters of all packs. Those that cannot be loaded are logged and left out of their packs; so are the
-/// spoken ones of a pack if together they take more than `memory` bytes, for every line would be refused.
-async fn load_adapters(engine: &Engine, packs: &Packs, memory: usize) -> Packs {
-    let mut loaded = HashMap::new();
-    for adapter in packs.iter().flat_map(|pack| pack.adapters.values()) {
-        let key = adapter.key();
-        match engine.load_adapter(&key, &adapter.dir).await {
-            Ok(info) => {
-                tracing::info!(adapter = key, rank = info.rank, bytes = info.bytes, "adapter loaded");
-                loaded.insert(key, info.bytes);
-            }
-            Err(error) => tracing::error!(adapter = key, %error, "adapter left out"),
-        }
-    }
-    let bytes_of = |adapter: &PackAdapter| loaded.get(&adapter.key()).copied().unwrap_or(0);
-    for (pack, bytes) in packs.crowded(bytes_of, memory) {
-        tracing::error!(
-            archetype = pack.name,
-            bytes,
-            memory,
-            "the adapters of a line left out: together they take more than engine.adapter_memory_mb allows"
-        );
-        for adapter in pack.spoken() {
-            loaded.remove(&adapter.key());
-        }
-    }
-    packs.with_adapters(|adapter| loaded.contains_key(&adapter.key()))
 }

@@ -22,6 +22,7 @@ const ROOMS: [&str; 16] = [
     "training",
     "turn",
     "npc",
+    "chain",
     "face",
     "archetype",
     "history",

@@ -23,5 +23,7 @@ pub(super) const PHRASES: usize = 256;
 pub(super) const PHRASE_CHARS: usize = 64;
 /// Size of a weight in `[mix]`.
 pub(super) const WEIGHT: f32 = 2.0;
+/// Versions of one adapter that are told and can be promoted, the newest.
+pub(super) const VERSIONS: usize = 32;
 /// Highest version number of an adapter.
 pub(super) const VERSION: u32 = 999_999;

@@ -11,25 +11,34 @@ mod error;
 mod face;
 mod limits;
 mod pack;
+mod services;
 mod tables;
 mod task;
 mod traits;
+mod version;
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub use blocked::{Found, Phrases};
 pub use cause::{Cause, UnknownCause};
+pub use discover::Versions;
 pub use error::PackError;
 pub use face::FaceOverrides;
-pub use pack::{Pack, PackAdapter};
+pub use pack::{Pack, PackAdapter, version_number};
 pub use tables::{
     AXES, BodyTable, Factor, GoalDef, GrowthTable, Mark, PersonalityTable, RelationshipTable, Span, Tables,
 };
 pub use task::{Task, UnknownTask};
 pub use traits::{Trait, Traits, UnknownTrait};
+pub use version::{Metrics, VersionFiles};
 
 /// The packs built into the binary: name and `pack.toml`.
 const BUILT_IN: [(&str, &str); 5] = [
@@ -40,7 +49,7 @@ const BUILT_IN: [(&str, &str); 5] = [
     ("zombie", include_str!("../../adapters/zombie/pack.toml")),
 ];
 
-/// All packs of a server. They do not change while it runs.
+/// The packs of a folder, as they are when it is read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Packs {
     by_name: BTreeMap<String, Arc<Pack>>,
@@ -78,50 +87,90 @@ impl Packs {
     }
 }
 
-impl Packs {
-    /// The packs whose spoken adapters together take more than `most` bytes, and how many.
-    pub fn crowded(&self, bytes: impl Fn(&PackAdapter) -> usize, most: usize) -> Vec<(Arc<Pack>, usize)> {
-        let together = |pack: &Arc<Pack>| (Arc::clone(pack), pack.spoken().map(&bytes).sum::<usize>());
-        self.by_name.values().map(together).filter(|(_, bytes)| *bytes > most).collect()
+/// Reads one pack of a folder; `None`: there is none of that name.
+///
+/// # Errors
+/// [`PackError`].
+pub fn read_pack(dir: &Path, name: &str) -> Result<Option<Pack>, PackError> {
+    // A name is never a path.
+    if !pack::is_name(name) || !dir.join(name).join("pack.toml").is_file() {
+        return Ok(None);
     }
+    read_one(&dir.join(name)).map(Some)
+}
 
-    /// The packs without the adapters for which `keep` is false.
-    #[must_use]
-    pub fn with_adapters(&self, keep: impl Fn(&PackAdapter) -> bool) -> Self {
-        let filtered = |pack: &Arc<Pack>| {
-            let mut pack = Pack::clone(pack);
-            pack.adapters.retain(|_, adapter| keep(adapter));
-            Arc::new(pack)
-        };
-        Self { by_name: self.by_name.iter().map(|(name, pack)| (name.clone(), filtered(pack))).collect() }
+/// Finds the versions of a known pack's adapters anew. One that is not complete may still be on its way.
+///
+/// # Errors
+/// [`PackError`].
+pub fn read_versions(dir: &Path, pack: &Pack) -> Result<Versions, PackError> {
+    discover::versions(&dir.join(&pack.name), pack, false)
+}
+
+/// One version of a known pack's adapter; `None`: there is no such folder.
+///
+/// # Errors
+/// [`PackError`] if it is not complete, or leads out of the pack's folder.
+pub fn read_version(
+    dir: &Path,
+    pack: &Pack,
+    task: Task,
+    version: u32,
+) -> Result<Option<PackAdapter>, PackError> {
+    let folder = dir.join(&pack.name);
+    if !folder.join(task.name()).join(format!("v{version}")).is_dir() {
+        return Ok(None);
     }
+    discover::version(&folder, pack, task, version).map(Some)
+}
+
+/// Names of the packs of a folder, whether they can be read or not, at most as many as a server has.
+///
+/// # Errors
+/// [`PackError`].
+pub fn pack_names(dir: &Path) -> Result<Vec<String>, PackError> {
+    let names =
+        pack_folders(dir)?.into_iter().filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
+    Ok(names.take(limits::PACKS).collect())
+}
+
+/// Whether a folder holds a pack.
+pub fn holds_packs(dir: &Path) -> bool {
+    pack_folders(dir).is_ok_and(|folders| !folders.is_empty())
+}
+
+/// The folders in a folder that have a `pack.toml`, sorted.
+fn pack_folders(dir: &Path) -> Result<Vec<PathBuf>, PackError> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| PackError::io(dir, &e))? {
+        let folder = entry.map_err(|e| PackError::io(dir, &e))?.path();
+        if folder.join("pack.toml").is_file() {
+            folders.push(folder);
+        }
+    }
+    folders.sort();
+    Ok(folders)
 }
 
 fn read_folder(dir: &Path) -> Result<Vec<Pack>, PackError> {
-    let mut packs = Vec::new();
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(dir).map_err(|e| PackError::io(dir, &e))? {
-        folders.push(entry.map_err(|e| PackError::io(dir, &e))?.path());
+    let folders = pack_folders(dir)?;
+    if folders.len() > limits::PACKS {
+        return Err(PackError::new(dir, format!("it holds more than {} packs", limits::PACKS)));
     }
-    folders.sort();
-    for folder in folders {
-        let file = folder.join("pack.toml");
-        if !file.is_file() {
-            continue;
-        }
-        if packs.len() == limits::PACKS {
-            return Err(PackError::new(dir, format!("it holds more than {} packs", limits::PACKS)));
-        }
-        let text = read_bounded(&file)?;
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut pack = Pack::parse(&text, &name, &file)?;
-        pack.adapters = discover::adapters(&folder, &pack)?;
-        packs.push(pack);
-    }
-    if packs.is_empty() {
+    if folders.is_empty() {
         return Err(PackError::new(dir, "it holds no pack: a pack is a folder with a pack.toml".to_owned()));
     }
-    Ok(packs)
+    folders.iter().map(|folder| read_one(folder)).collect()
+}
+
+fn read_one(folder: &Path) -> Result<Pack, PackError> {
+    let file = folder.join("pack.toml");
+    discover::stays_inside(folder, &file)?;
+    let text = read_bounded(&file)?;
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut pack = Pack::parse(&text, &name, &file)?;
+    pack.versions = discover::versions(folder, &pack, true)?;
+    Ok(pack)
 }
 
 fn read_bounded(file: &Path) -> Result<String, PackError> {

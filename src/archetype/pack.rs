@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::blocked::{self, Phrases};
 use super::tables::{self, Tables};
-use super::{FaceOverrides, PackError, Task, UnknownTask, limits};
+use super::{FaceOverrides, PackError, Task, UnknownTask, Versions, limits, services};
+use crate::wire::ChainServices;
 
 /// An archetype: who its characters are, how they speak, what they know, and its adapters.
 ///
@@ -40,9 +41,11 @@ pub struct Pack {
     pub face: FaceOverrides,
     /// What makes one of its characters differ from the next.
     pub tables: Tables,
-    /// The adapter of each task that has one. Empty: the character runs on the base model alone.
-    pub adapters: BTreeMap<Task, PackAdapter>,
-    /// Versions that the file asks for; for the other tasks the highest is used.
+    /// What runs elsewhere for its characters.
+    pub services: Option<ChainServices>,
+    /// The versions of each task's adapter that lie in its folder, by number.
+    pub versions: Versions,
+    /// Versions that the file asks for.
     pub(super) pinned: BTreeMap<Task, u32>,
 }
 
@@ -59,9 +62,22 @@ pub struct PackAdapter {
 }
 
 impl Pack {
-    /// The adapters that make up a line by default.
-    pub fn spoken(&self) -> impl Iterator<Item = &PackAdapter> {
-        Task::SPOKEN.iter().filter_map(|task| self.adapters.get(task))
+    /// The version that the file asks for, which no promotion changes.
+    pub fn pinned(&self, task: Task) -> Option<u32> {
+        self.pinned.get(&task).copied()
+    }
+
+    /// The version of each task that is used when nothing else was promoted: the one that the file asks for, else the
+    /// highest.
+    pub fn adapters<'a>(&'a self) -> BTreeMap<Task, &'a PackAdapter> {
+        let chosen = |(task, versions): (&Task, &'a BTreeMap<u32, PackAdapter>)| {
+            let adapter = match self.pinned.get(task) {
+                Some(number) => versions.get(number),
+                None => versions.values().next_back(),
+            };
+            adapter.map(|adapter| (*task, adapter))
+        };
+        self.versions.iter().filter_map(chosen).collect()
     }
 }
 
@@ -92,6 +108,8 @@ struct File {
     mix: BTreeMap<String, f32>,
     #[serde(default)]
     face: FaceOverrides,
+    #[serde(default)]
+    services: services::File,
     #[serde(default)]
     versions: BTreeMap<String, String>,
     #[serde(default)]
@@ -148,6 +166,7 @@ impl Pack {
             pinned.insert(check.task("versions", &name)?, number);
         }
         file.face.check().map_err(|(key, reason)| PackError::at(path, key, reason))?;
+        let services = file.services.read().map_err(|(key, reason)| PackError::at(path, key, reason))?;
         let written = tables::Written {
             personality: file.personality,
             body: file.body,
@@ -169,17 +188,24 @@ impl Pack {
             blocked_input: Phrases::new(&input),
             blocked_output: Phrases::new(&output),
             face: file.face,
-            adapters: BTreeMap::new(),
+            services,
+            versions: BTreeMap::new(),
             pinned,
         })
     }
 }
 
 /// `v12` → 12. No leading zeros, so that a number has one spelling.
-pub(super) fn version_number(version: &str) -> Option<u32> {
+pub fn version_number(version: &str) -> Option<u32> {
     let digits = version.strip_prefix('v')?;
     let plain = !digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit());
     digits.parse().ok().filter(|&number| plain && number <= limits::VERSION)
+}
+
+/// Whether a text may be the name of an archetype.
+pub(super) fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    (1..=32).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 /// A syntax error with its line, which the parser knows as a byte offset.
@@ -198,8 +224,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn archetype_name(&self, name: &str, folder: &str) -> Result<(), PackError> {
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
-        if !(1..=32).contains(&name.len()) || !name.bytes().all(allowed) {
+        if !is_name(name) {
             let reason = format!("it is {name:?}, but must be 1 to 32 of a-z, 0-9, _ and -");
             return Err(PackError::at(self.path, "name", reason));
         }

@@ -65,7 +65,7 @@ fn a_pack_is_read_whole() {
     assert_eq!((imp.title.as_str(), imp.names.as_slice()), ("Imp", &["Pip".to_owned()][..]));
     assert_eq!(imp.mix.len(), 7);
     assert_eq!((imp.mix[&Task::DialogueStyle], imp.mix[&Task::Personality]), (0.5, 1.0));
-    assert!(imp.adapters.is_empty());
+    assert!(imp.versions.is_empty() && imp.services.is_none());
     assert!(packs.get("elf").is_none());
 }
 
@@ -90,30 +90,250 @@ fn the_newest_adapter_is_used_unless_one_is_pinned() {
 
     let dir = folder(&all);
     let packs = Packs::load(Some(dir.path())).unwrap();
-    let adapters = &packs.get("imp").unwrap().adapters;
+    let imp = packs.get("imp").unwrap();
+    let adapters = imp.adapters();
     let versions: Vec<_> = adapters.values().map(|a| (a.id.as_str(), a.task, a.version.as_str())).collect();
     assert_eq!(
         versions,
         [("imp.personality", Task::Personality, "v1"), ("imp.dialogue_style", Task::DialogueStyle, "v10")]
     );
     assert_eq!(adapters[&Task::DialogueStyle].dir, dir.path().join("imp/dialogue_style/v10"));
+    // All that are complete can be promoted.
+    let numbers = |task| imp.versions[&task].keys().copied().collect::<Vec<_>>();
+    assert_eq!((numbers(Task::DialogueStyle), numbers(Task::Personality)), (vec![2, 10], vec![1, 3]));
+    assert_eq!((imp.pinned(Task::Personality), imp.pinned(Task::DialogueStyle)), (Some(1), None));
 }
 
 #[test]
-fn only_the_adapters_of_a_line_must_fit_together() {
-    let tasks = ["dialogue_style", "personality", "action_policy"];
-    let all: Vec<_> =
-        tasks.iter().flat_map(|task| FILES.map(|file| format!("imp/{task}/v1/{file}"))).collect();
-    let mut files: Vec<(&str, &str)> = all.iter().map(|path| (path.as_str(), "x")).collect();
-    files.push(("imp/pack.toml", VALID));
-    let packs = load(&files).unwrap();
-    let bytes = |adapter: &PackAdapter| if adapter.task == Task::Personality { 3 } else { 4 };
-    assert_eq!(packs.crowded(bytes, 7).len(), 0);
-    let crowded = packs.crowded(bytes, 6);
-    assert_eq!(
-        crowded.iter().map(|(pack, bytes)| (pack.name.as_str(), *bytes)).collect::<Vec<_>>(),
-        [("imp", 7)]
+fn versions_that_come_later_are_found_when_they_are_complete() {
+    let dir = folder(&[
+        ("imp/pack.toml", VALID),
+        ("imp/personality/v1/adapter_config.json", "x"),
+        ("imp/personality/v1/adapter_model.safetensors", "x"),
+    ]);
+    let pack = read_pack(dir.path(), "imp").unwrap().unwrap();
+    let numbers =
+        || read_versions(dir.path(), &pack).unwrap()[&Task::Personality].keys().copied().collect::<Vec<_>>();
+    let v2 = dir.path().join("imp/personality/v2");
+    fs::create_dir(&v2).unwrap();
+    fs::write(v2.join(FILES[0]), "x").unwrap();
+    assert_eq!(numbers(), [1], "on its way");
+    let error = read_version(dir.path(), &pack, Task::Personality, 2).unwrap_err().to_string();
+    assert!(error.contains("adapter_model.safetensors: this file of the personality adapter"), "{error}");
+    fs::write(v2.join("adapter_model.bin"), "x").unwrap();
+    let error = read_version(dir.path(), &pack, Task::Personality, 2).unwrap_err().to_string();
+    assert!(
+        error.contains("adapter_model.bin is a pickle, which may run anything, and is not read"),
+        "{error}"
     );
+    fs::write(v2.join(FILES[1]), "x").unwrap();
+    assert_eq!(numbers(), [1, 2]);
+    assert_eq!(read_version(dir.path(), &pack, Task::Personality, 3).unwrap(), None);
+}
+
+#[test]
+fn a_name_is_never_a_path() {
+    let dir = folder(&[("imp/pack.toml", VALID), ("packs/imp/pack.toml", VALID)]);
+    let packs = dir.path().join("packs");
+    for name in ["../imp", "imp/../imp", "./imp", "/imp", "", "Imp", "imp\0"] {
+        assert_eq!(read_pack(&packs, name).unwrap(), None, "{name:?}");
+    }
+    for version in ["v1/../v1", "../v1", "v01", "v", "v1 ", "1", "v-1", "v1000000"] {
+        assert_eq!(version_number(version), None, "{version:?}");
+    }
+    assert_eq!((version_number("v1"), version_number("v999999")), (Some(1), Some(999_999)));
+}
+
+#[cfg(unix)]
+#[test]
+fn no_link_leads_out_of_a_packs_folder() {
+    use std::os::unix::fs::symlink;
+    let dir = folder(&[
+        ("packs/imp/pack.toml", VALID),
+        ("packs/imp/personality/v1/adapter_config.json", "x"),
+        ("packs/imp/weights", "x"),
+        ("elsewhere/v1/adapter_config.json", "x"),
+        ("elsewhere/v1/adapter_model.safetensors", "x"),
+        ("elsewhere/pack.toml", VALID),
+    ]);
+    let at = |path: &str| dir.path().join(path);
+    let load = || Packs::load(Some(&at("packs"))).map_err(|error| error.to_string());
+    let weights = at("packs/imp/personality/v1/adapter_model.safetensors");
+    symlink(at("packs/imp/weights"), &weights).unwrap();
+    assert_eq!(load().unwrap().get("imp").unwrap().adapters().len(), 1, "a link within the pack");
+    let refused = |what: &str| {
+        let error = load().unwrap_err();
+        assert!(error.contains(what) && error.ends_with("a link leads out of the pack's folder"), "{error}");
+    };
+    fs::remove_file(&weights).unwrap();
+    symlink("../../../../elsewhere/v1/adapter_model.safetensors", &weights).unwrap();
+    refused("adapter_model.safetensors");
+    fs::remove_file(&weights).unwrap();
+    fs::write(&weights, "x").unwrap();
+    symlink(at("elsewhere/pack.toml"), at("packs/imp/personality/v1/metrics.json")).unwrap();
+    refused("metrics.json");
+    // The folder of a version, and that of a task.
+    fs::remove_dir_all(at("packs/imp/personality/v1")).unwrap();
+    symlink(at("elsewhere/v1"), at("packs/imp/personality/v1")).unwrap();
+    refused("personality/v1");
+    fs::remove_dir_all(at("packs/imp/personality")).unwrap();
+    symlink(at("elsewhere"), at("packs/imp/personality")).unwrap();
+    refused("personality/v1");
+    fs::remove_file(at("packs/imp/personality")).unwrap();
+    fs::remove_file(at("packs/imp/pack.toml")).unwrap();
+    symlink(at("elsewhere/pack.toml"), at("packs/imp/pack.toml")).unwrap();
+    refused("pack.toml");
+    // The pack as a whole may lie where its owner has put it.
+    fs::rename(at("packs/imp"), at("imp")).unwrap();
+    fs::remove_file(at("imp/pack.toml")).unwrap();
+    fs::write(at("imp/pack.toml"), VALID).unwrap();
+    symlink(at("imp"), at("packs/imp")).unwrap();
+    assert!(load().unwrap().get("imp").is_some());
+}
+
+/// A version in a folder of its own.
+fn version(dir: &Path) -> PackAdapter {
+    PackAdapter {
+        id: "imp.personality".into(),
+        task: Task::Personality,
+        version: "v1".into(),
+        dir: dir.to_owned(),
+    }
+}
+
+#[test]
+fn what_the_files_of_a_version_say_is_told() {
+    let config = r#"{"r": 4, "rank_pattern": {"q_proj": 16}, "target_modules": ["q_proj", "v_proj"],
+        "base_model_name_or_path": "some/base"}"#;
+    let metrics = r#"{"task": "personality", "examples": 60, "held_out": 6, "base_loss": 3.5, "loss": 2.25,
+        "accuracy": null, "base_accuracy": null, "majority": null}"#;
+    let dir = folder(&[
+        ("adapter_config.json", config),
+        ("adapter_model.safetensors", "abc"),
+        ("metrics.json", metrics),
+    ]);
+    let files = VersionFiles::read(&version(dir.path())).unwrap();
+    assert_eq!((files.bytes, files.rank, files.trained_on.as_deref()), (3, 16, Some("some/base")));
+    assert_eq!(files.targets, ["q_proj", "v_proj"]);
+    // `printf abc | sha256sum`.
+    assert_eq!(files.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    let metrics = files.metrics.unwrap();
+    assert_eq!((metrics.examples, metrics.loss, metrics.base_loss), (Some(60), Some(2.25), Some(3.5)));
+    assert_eq!(metrics.worse(), None);
+    fs::remove_file(dir.path().join("metrics.json")).unwrap();
+    assert_eq!(VersionFiles::read(&version(dir.path())).unwrap().metrics, None);
+    for (text, wanted) in [
+        ("{", "metrics.json: EOF"),
+        (r#"{"loss": -1}"#, "metrics.json: loss is -1, but must be a number from 0 on"),
+        (r#"{"accuracy": 1.5}"#, "metrics.json: accuracy is 1.5, but must be from 0 to 1"),
+        (r#"{"loss": "low"}"#, "metrics.json: invalid type"),
+    ] {
+        fs::write(dir.path().join("metrics.json"), text).unwrap();
+        let error = VersionFiles::read(&version(dir.path())).unwrap_err();
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn a_version_is_worse_if_its_measure_says_so() {
+    let metrics = |text: &str| serde_json::from_str::<Metrics>(text).unwrap().worse();
+    assert_eq!(metrics("{}"), None);
+    assert_eq!(metrics(r#"{"loss": 2, "base_loss": 2}"#), None);
+    assert!(metrics(r#"{"loss": 2.5, "base_loss": 2}"#).unwrap().contains("its loss is 2.5"));
+    // A choice is right or wrong, however sure of it the model is.
+    assert_eq!(metrics(r#"{"loss": 2.5, "base_loss": 2, "accuracy": 0.6, "base_accuracy": 0.5}"#), None);
+    assert!(metrics(r#"{"accuracy": 0.4, "base_accuracy": 0.5}"#).unwrap().contains("its accuracy is 0.4"));
+}
+
+#[test]
+fn files_that_are_too_large_are_not_read() {
+    let dir =
+        folder(&[("adapter_config.json", "{}"), ("adapter_model.safetensors", ""), ("metrics.json", "{}")]);
+    for (name, bytes) in [
+        ("metrics.json", 65_537),
+        ("adapter_config.json", 1_048_577),
+        ("adapter_model.safetensors", 10 << 30),
+    ] {
+        // It has a hole, and takes no space.
+        fs::OpenOptions::new().write(true).open(dir.path().join(name)).unwrap().set_len(bytes).unwrap();
+        let error = VersionFiles::read(&version(dir.path())).unwrap_err();
+        assert!(error.starts_with(&format!("{name} has {bytes} bytes; at most ")), "{error}");
+        fs::write(dir.path().join(name), "{}").unwrap();
+    }
+}
+
+#[test]
+fn services_are_told_with_what_voices_are_like() {
+    let services = r#"
+[services.voice]
+url = "wss://voice.example/speak?model=2"
+[services.voice.parameters]
+vocal_tract_length = 21.5
+pitch = 70
+roughness = 0.4
+breath = 0
+language = "en"
+[services.body]
+url = "http://10.0.0.7:9000/body"
+"#;
+    let packs = load(&[("imp/pack.toml", &format!("{VALID}{services}"))]).unwrap();
+    let told = packs.get("imp").unwrap().services.clone().unwrap();
+    let voice = told.voice.unwrap();
+    assert_eq!(voice.url, "wss://voice.example/speak?model=2");
+    let parameters = serde_json::to_value(&voice.parameters).unwrap();
+    let expected = serde_json::json!({"vocal_tract_length": 21.5, "pitch": 70.0, "roughness": 0.4, "breath": 0.0,
+        "language": "en"});
+    assert_eq!(parameters, expected);
+    let body = told.body.unwrap();
+    assert_eq!(
+        (body.url.as_str(), body.parameters.len(), told.facial),
+        ("http://10.0.0.7:9000/body", 0, None)
+    );
+
+    let voice = |from: &str, to: &str| {
+        assert!(services.contains(from), "{from}");
+        load(&[("imp/pack.toml", &format!("{VALID}{}", services.replace(from, to)))]).unwrap_err()
+    };
+    let long = "x".repeat(500);
+    let cases = [
+        (
+            voice("roughness = 0.4", ""),
+            "services.voice.parameters.roughness: it is missing; it must be a share",
+        ),
+        (
+            voice("= 70", "= 7"),
+            "services.voice.parameters.pitch: it is 7, but must be hertz, from 20 to 1000",
+        ),
+        (
+            voice("21.5", "nan"),
+            "services.voice.parameters.vocal_tract_length: it is nan, but must be centimetres",
+        ),
+        (
+            voice("breath = 0", "breath = \"much\""),
+            "services.voice.parameters.breath: it is \"much\", but must be",
+        ),
+        (voice("\"en\"", "[1]"), "services.voice.parameters.language: it must be a number"),
+        (voice("\"en\"", "inf"), "services.voice.parameters.language: it must be a number"),
+        (voice("wss://", "ftp://"), "services.voice.url: wanted: http://"),
+        (voice("wss://voice.example", ""), "services.voice.url: wanted: http://"),
+        (
+            voice("voice.example", "me:secret@voice.example"),
+            "services.voice.url: it holds a user or a password",
+        ),
+        (voice("/speak", &format!("/{long}")), "services.voice.url: it has 528 characters, at most 512"),
+        (voice("wss://voice.example", "wss://voice example"), "services.voice.url: it is no address"),
+        (voice("[services.body]", "[services.legs]"), "services.legs: unknown field `legs`"),
+        (
+            voice("\"http://10.0.0.7:9000/body\"", "\"http://h/\"\nport = 1"),
+            "services.body.port: unknown field",
+        ),
+    ];
+    for (error, expected) in cases {
+        assert!(
+            error.starts_with(&format!("imp/pack.toml: {expected}")),
+            "expected {expected:?}\n     got {error:?}"
+        );
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod import;
 mod link;
 mod logging;
 mod migrate;
+mod promote;
 mod pull;
 mod replay;
 mod serve;

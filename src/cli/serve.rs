@@ -1,7 +1,7 @@
 //! `serve`: settings, then what is missing, then the server.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
@@ -9,11 +9,12 @@ use clap::Args;
 use super::Usage;
 use super::adapters::env_vars;
 use crate::app::{App, Paths, StartError};
+use crate::archetype::holds_packs;
+use crate::chain::ChainError;
 use crate::config::{Config, ConfigError, EngineKind, Loader};
 use crate::engine::EngineError;
 use crate::history::ArchiveError;
 use crate::pull::{Cache, PullOptions, Reporter, ensure, model_folder, runtime};
-use crate::turn::SetupError;
 
 #[derive(Debug, Default, Args)]
 pub(super) struct ServeArgs {
@@ -61,8 +62,9 @@ impl ServeArgs {
 
 pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     let start = Instant::now();
-    let config = args.config()?;
+    let mut config = args.config()?;
     drop(args);
+    find_packs(&mut config);
     super::logging::start(&config.log)?;
     raise_file_limit(config.session.max_sessions);
     App::check(&config).map_err(explain)?;
@@ -75,6 +77,17 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
         tracing::info!(address = %app.address(), seconds = start.elapsed().as_secs_f32(), "ready");
         Ok(app.run(shutdown).await?)
     })
+}
+
+/// Where packs are looked for if no setting names a folder.
+pub(super) const PACKS: &str = "adapters";
+
+/// Without a folder in the settings, the packs are those of the folder where the server is started.
+pub(super) fn find_packs(config: &mut Config) {
+    let here = Path::new(PACKS);
+    if config.packs.path.as_os_str().is_empty() && holds_packs(here) {
+        here.clone_into(&mut config.packs.path);
+    }
 }
 
 /// Files that the server opens besides its sockets, about.
@@ -130,9 +143,9 @@ pub(super) fn model_paths(config: &Config) -> anyhow::Result<Paths> {
 /// Tells the user's mistakes, which have a setting to change, from the machine's troubles.
 pub(super) fn explain(error: StartError) -> anyhow::Error {
     let setting = match &error {
-        StartError::Packs(_) | StartError::Turns(SetupError::Look { .. }) => "packs.path",
         StartError::Keys(_) => "auth.keys",
-        StartError::Journal(_) => "server.data",
+        StartError::Journal(_) | StartError::Chains(ChainError::State(_)) => "server.data",
+        StartError::Chains(_) => "packs.path",
         StartError::Archive(ArchiveError::Ca { .. }) => "history.postgres_ca",
         StartError::Archive(_) => "history.postgres_url",
         // Names its settings itself.

@@ -36,6 +36,7 @@ impl fmt::Display for Range {
 /// Every numeric setting by its full name.
 pub(super) const RANGES: &[(&str, Range)] = &[
     ("server.reread_ms", Range::Closed(100.0, 3_600_000.0)),
+    ("packs.rescan_ms", Range::Closed(100.0, 86_400_000.0)),
     ("auth.leeway_s", Range::Closed(0.0, 600.0)),
     ("engine.script_tokens_per_second", Range::Closed(0.0, 1_000_000.0)),
     ("engine.script_delta_tokens", Range::Closed(1.0, 256.0)),

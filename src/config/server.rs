@@ -35,6 +35,8 @@ pub struct Model {
 pub struct Packs {
     /// A folder of packs; empty: the ones built into the binary.
     pub path: PathBuf,
+    /// Milliseconds after which the folder is looked through again.
+    pub rescan_ms: u64,
 }
 
 /// The end of the server.

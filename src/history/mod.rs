@@ -33,7 +33,7 @@ pub use npc::{NpcGoal, NpcGrowth, NpcMood, NpcRecord, NpcState, NpcTie};
 pub use recall::{Line, Origin, Recall, RecallStats, Recalled, tell};
 pub use record::{Body, Felt, Heard, Kind, Outcome, Record, RecordError, Tie};
 pub use transfer::{Restored, TransferError, export, restore};
-pub use warm::{Warm, WarmError, WarmState};
+pub use warm::{Warm, WarmError, WarmState, redis_client};
 
 use self::journal::Found;
 use self::record::IdempotencyKey;

@@ -6,21 +6,32 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::{AppState, history};
+use super::{AppState, adapters, history};
 use crate::config::AuthMode;
 
 /// The routes below `/api/v1`.
 pub(super) fn router(state: &AppState) -> Router<AppState> {
     let missing = async || refusal(StatusCode::NOT_FOUND, "there is no such resource");
     let routes = Router::new()
+        .route("/adapters", get(adapters::list))
+        .route("/adapters/{id}/promote", post(adapters::promote))
+        .route("/adapters/{id}/rollback", post(adapters::rollback))
+        .route("/archetypes", get(adapters::archetypes))
+        .route("/archetypes/{name}", get(adapters::archetype))
+        .route("/provisioning", get(provisioning))
         .route("/npcs/{id}", get(npc))
         .route("/npcs/{id}/history", get(history::list))
         .route("/players/{id}", delete(erase));
     routes.fallback(missing).layer(from_fn_with_state(state.clone(), admin))
+}
+
+/// What is being made ready: nothing, for archetypes come with their adapters.
+async fn provisioning() -> Json<serde_json::Value> {
+    Json(json!({ "items": [] }))
 }
 
 /// An NPC as `npc.joined` tells of it.

@@ -11,6 +11,7 @@
 //! In `dev` mode every path wants a loopback `Host`; `/ws` and `/api/v1` want an `Origin` that is the server's own or
 //! configured, if there is one ([`guard`]).
 
+mod adapters;
 mod api;
 mod connections;
 mod guard;
@@ -48,7 +49,8 @@ struct AppState {
 
 /// Serves until `shutdown` is cancelled, then drains: `readyz` fails and new turns are refused, turns that run
 /// get `shutdown.grace_ms`, all sockets are closed with 4001, in batches, and only then the port. Files of keys and
-/// certificates are read again every `server.reread_ms`.
+/// certificates are read again every `server.reread_ms`, and the folder of packs is looked through every
+/// `packs.rescan_ms`.
 ///
 /// # Errors
 /// None; the type is kept for those that may come.
@@ -63,6 +65,7 @@ pub async fn serve(
     let app = router(AppState { gateway: Arc::clone(&gateway), readiness });
     let door = door.into();
     let reread = reread(Arc::clone(&gateway), door.tls().cloned());
+    let rescan = Duration::from_millis(gateway.config().packs.rescan_ms);
     let patience = Duration::from_millis(gateway.config().session.identify_timeout_ms);
     let server = door.serve(app, patience, stop.clone());
     let drained = async {
@@ -77,6 +80,7 @@ pub async fn serve(
         () = drained => {}
         () = reread => {}
         () = gateway.tend() => {}
+        () = gateway.chains().watch(rescan) => {}
     }
     Ok(())
 }

@@ -34,8 +34,9 @@ pub use registry::Npcs;
 pub use relationship::{MAX_PLAYERS, Relationships, Shift, toward_strangers};
 
 use crate::archetype::{Pack, Trait};
+use crate::chain::{Archetype, ChainError, Routes};
 use crate::history::{JournalError, NpcRecord};
-use crate::wire::{ChainInfo, ChainTask, ErrorCode, NpcInfo, NpcJoin, NpcJoined};
+use crate::wire::{ErrorCode, NpcInfo, NpcJoin, NpcJoined};
 
 /// Why an NPC could not be joined.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -54,6 +55,11 @@ impl NpcError {
         Self { code: ErrorCode::StorageFailed, message, field: None }
     }
 
+    /// An archetype has a pack that cannot be used.
+    fn pack(error: &ChainError) -> Self {
+        Self::of(ErrorCode::UnknownArchetype, "archetype", error.to_string())
+    }
+
     fn of(code: ErrorCode, field: &str, message: String) -> Self {
         Self { code, message, field: Some(field.to_owned()) }
     }
@@ -65,6 +71,8 @@ pub struct Npc {
     /// What never changes of it.
     pub info: NpcInfo,
     pub pack: Arc<Pack>,
+    /// What all of its kind answer with.
+    archetype: Arc<Archetype>,
     /// As the first join gave it.
     personality: Option<BTreeMap<String, f32>>,
     /// No guard leaves a method.
@@ -87,11 +95,13 @@ fn now_ms() -> u64 {
 }
 
 impl Npc {
-    /// An NPC as it is stored, with its archetype's pack.
-    fn new(record: NpcRecord, pack: Arc<Pack>) -> Self {
+    /// An NPC as it is stored, of a known archetype.
+    fn new(record: NpcRecord, kind: Arc<Archetype>) -> Self {
         let NpcRecord { id, archetype, name, seed, state } = record;
+        let pack = Arc::clone(&kind.pack);
         Self {
             info: NpcInfo { id, name, archetype, seed, ..NpcInfo::default() },
+            archetype: kind,
             personality: state.personality.clone(),
             mind: parking_lot::Mutex::new(Mind::new(seed, Arc::clone(&pack), state)),
             pack,
@@ -133,18 +143,9 @@ impl Npc {
         self.is_left() && self.saving.load(Ordering::Acquire) == 0 && !self.unsaved.load(Ordering::Acquire)
     }
 
-    /// What its answers are made with.
-    pub fn chain(&self) -> ChainInfo {
-        let tasks: BTreeMap<_, _> = self
-            .pack
-            .adapters
-            .iter()
-            .map(|(task, adapter)| {
-                let chain = ChainTask { adapter: adapter.id.clone(), version: adapter.version.clone() };
-                (task.to_string(), chain)
-            })
-            .collect();
-        ChainInfo { archetype: self.pack.name.clone(), generic: tasks.is_empty(), tasks, services: None }
+    /// What its answers are made with from now on. A turn takes it once: what is promoted meanwhile is for the next one.
+    pub fn routes(&self) -> Routes {
+        self.archetype.routes(&self.info.id)
     }
 
     /// What everybody is told who joins it; what it thinks of whom is for them alone.
@@ -155,7 +156,7 @@ impl Npc {
             goals: Some(mind.goals(now_ms())),
             ..self.info.clone()
         });
-        NpcJoined { npc, relationship: None, face: None, chain: self.chain() }
+        NpcJoined { npc, relationship: None, face: None, chain: self.archetype.info(&self.info.id) }
     }
 
     /// Checks that a join's definition, where it gives one, is this NPC's.

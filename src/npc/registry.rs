@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, MutexGuard, RwLockReadGuard};
 use super::erased::Erasures;
 use super::saving::Saver;
 use super::{Npc, NpcError, check_traits};
-use crate::archetype::{Pack, Packs};
+use crate::chain::{Archetype, Chains};
 use crate::config;
 use crate::history::{History, NpcRecord, NpcState};
 use crate::wire::{ErrorCode, NpcJoin, NpcJoined};
@@ -22,7 +22,7 @@ const LOCKS: usize = 64;
 /// The NPCs. No reference into the map leaves a method.
 #[derive(Debug)]
 pub struct Npcs {
-    packs: Arc<Packs>,
+    chains: Arc<Chains>,
     config: config::Npc,
     pub(super) history: Arc<History>,
     /// Those that somebody uses, or used lately.
@@ -35,12 +35,12 @@ pub struct Npcs {
 }
 
 impl Npcs {
-    pub fn new(packs: Arc<Packs>, config: config::Npc, history: Arc<History>) -> Self {
+    pub fn new(chains: Arc<Chains>, config: config::Npc, history: Arc<History>) -> Self {
         let making = std::array::from_fn(|_| Mutex::default());
         let saver = Saver::new(Arc::clone(&history));
         let erasures = Erasures::default();
         Self {
-            packs,
+            chains,
             config,
             history,
             map: DashMap::new(),
@@ -72,10 +72,10 @@ impl Npcs {
             self.make_room(&still).await?;
             npc
         } else {
-            let (record, pack) = self.create(join, may_create)?;
+            let (record, archetype) = self.create(join, may_create).await?;
             // Nobody is forgotten, and nothing is written, for an NPC that will not be.
             self.make_room(&still).await?;
-            let npc = Npc::new(record, pack);
+            let npc = Npc::new(record, archetype);
             let stored = self.history.journal().put_npc(&npc.record()).await;
             stored.map_err(|error| NpcError::storage(&join.npc, &error))?;
             npc
@@ -99,9 +99,9 @@ impl Npcs {
         }))
     }
 
-    /// The packs that NPCs are made of.
-    pub fn packs(&self) -> &Packs {
-        &self.packs
+    /// The archetypes that NPCs are of, and what each answers with.
+    pub fn chains(&self) -> &Arc<Chains> {
+        &self.chains
     }
 
     /// A session that had joined leaves.
@@ -142,19 +142,20 @@ impl Npcs {
     pub(super) async fn stored(&self, id: &str) -> Result<Option<Npc>, NpcError> {
         let found = self.history.journal().npc(id).await.map_err(|error| NpcError::storage(id, &error))?;
         let Some(record) = found else { return Ok(None) };
-        let pack = self.packs.get(&record.archetype).ok_or_else(|| {
+        let archetype = self.chains.find(&record.archetype).await.map_err(|error| NpcError::pack(&error))?;
+        let archetype = archetype.ok_or_else(|| {
             let archetype = &record.archetype;
             let message =
                 format!("npc {id:?} is of archetype {archetype:?}, and there is no pack for it any more");
             NpcError::of(ErrorCode::UnknownArchetype, "npc", message)
         })?;
-        let npc = Npc::new(record, Arc::clone(pack));
+        let npc = Npc::new(record, archetype);
         self.erasures.take_out_of(&mut npc.mind.lock());
         Ok(Some(npc))
     }
 
-    /// The pack of an NPC that is to be made, if it may be.
-    fn pack_of_new(&self, join: &NpcJoin, may_create: bool) -> Result<&Arc<Pack>, NpcError> {
+    /// The archetype of an NPC that is to be made, if it may be. One that is not known may have come since.
+    async fn archetype_of_new(&self, join: &NpcJoin, may_create: bool) -> Result<Arc<Archetype>, NpcError> {
         let npc = &join.npc;
         let Some(archetype) = &join.archetype else {
             let message = format!("there is no npc {npc:?}; a new one needs an archetype");
@@ -167,15 +168,21 @@ impl Npcs {
             );
             return Err(NpcError::of(ErrorCode::Forbidden, "archetype", message));
         }
-        self.packs.get(archetype).ok_or_else(|| {
-            let names = self.packs.names().collect::<Vec<_>>().join(", ");
+        let found = self.chains.find(archetype).await.map_err(|error| NpcError::pack(&error))?;
+        found.ok_or_else(|| {
+            let names = self.chains.names().join(", ");
             let message = format!("there is no pack for archetype {archetype:?}; there are: {names}");
             NpcError::of(ErrorCode::UnknownArchetype, "archetype", message)
         })
     }
 
-    fn create(&self, join: &NpcJoin, may_create: bool) -> Result<(NpcRecord, Arc<Pack>), NpcError> {
-        let pack = self.pack_of_new(join, may_create)?;
+    async fn create(
+        &self,
+        join: &NpcJoin,
+        may_create: bool,
+    ) -> Result<(NpcRecord, Arc<Archetype>), NpcError> {
+        let archetype = self.archetype_of_new(join, may_create).await?;
+        let pack = &archetype.pack;
         check_traits(join)?;
         let seed = join.seed.unwrap_or_else(|| default_seed(&join.npc));
         let name = match &join.name {
@@ -190,7 +197,7 @@ impl Npcs {
             seed,
             state: NpcState { personality: join.personality.clone(), ..NpcState::default() },
         };
-        Ok((record, Arc::clone(pack)))
+        Ok((record, archetype))
     }
 
     /// If as many NPCs are in memory as may be: forgets the least recently used one that nobody has joined and that

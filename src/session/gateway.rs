@@ -19,6 +19,7 @@ use super::registry::Registry;
 use super::relay::Relays;
 use super::replay::Shares;
 use super::socket::{CLOSE_TIME, REPLY_TIME};
+use crate::chain::Chains;
 use crate::config::Config;
 use crate::history::History;
 use crate::npc::{NpcError, Npcs};
@@ -149,6 +150,11 @@ impl Gateway {
     /// [`NpcError`].
     pub async fn npc(&self, id: &str) -> Result<Option<NpcJoined>, NpcError> {
         Ok(self.npcs.find(id).await?.map(|npc| npc.told()))
+    }
+
+    /// What each archetype answers with.
+    pub fn chains(&self) -> &Arc<Chains> {
+        self.npcs.chains()
     }
 
     /// What tokens are checked with.

@@ -10,6 +10,7 @@ use super::keep::now_ms;
 use super::tracks::{Question, goals, names};
 use super::{TurnError, Turns, mix, run};
 use crate::archetype::Task;
+use crate::chain::Routes;
 use crate::history::{Body, Heard, Kind, Record};
 use crate::npc::{Mind, Npc, Probs};
 use crate::wire::{Choice, EmotionLabel, ErrorCode, GoalInfo, NpcAct, NpcActed};
@@ -74,7 +75,9 @@ impl Turns {
         }
         let asked =
             act.tasks.iter().map(|task| question(&npc, task, &act, at_ms)).collect::<Result<Vec<_>, _>>()?;
-        let answers = asked.iter().map(|asked| self.decide(player, &npc, asked));
+        // The same versions for all of them.
+        let routes = npc.routes();
+        let answers = asked.iter().map(|asked| self.decide(player, &npc, &routes, asked));
         let results: BTreeMap<String, Choice> =
             futures_util::future::try_join_all(answers).await?.into_iter().collect();
         let feeling =
@@ -115,10 +118,11 @@ impl Turns {
         self: &Arc<Self>,
         player: &str,
         npc: &Npc,
+        routes: &Routes,
         asked: &Asked,
     ) -> Result<(String, Choice), TurnError> {
         let Asked { task, question } = asked;
-        let adapter = mix::of_task(npc, None, *task).map(|(weighted, _)| weighted);
+        let adapter = mix::of_task(npc, routes, None, *task).map(|(weighted, _)| weighted);
         let choice = self.choose(question, adapter, run::schedule(player, &npc.info.id)).await?;
         Ok((task.to_string(), question.answer(&choice.probs)))
     }

@@ -1,10 +1,10 @@
 //! The faces of the NPCs.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use dashmap::DashMap;
+
 use super::SetupError;
-use crate::archetype::Packs;
 use crate::face::{Look, Performance, Style, Tables};
 use crate::npc::Npc;
 use crate::wire::FaceInfo;
@@ -13,21 +13,26 @@ use crate::wire::FaceInfo;
 #[derive(Debug)]
 pub(super) struct Faces {
     tables: Arc<Tables>,
-    looks: HashMap<String, Arc<Look>>,
+    /// By archetype, once one of its faces was wanted. As many as there are packs.
+    looks: DashMap<String, Arc<Look>>,
 }
 
 impl Faces {
     /// # Errors
-    /// [`SetupError`] for tables that cannot be used, and for a pack whose `[face]` names what they do not have.
-    pub fn new(packs: &Packs) -> Result<Self, SetupError> {
-        let tables = Tables::built_in()?;
-        let look = |pack: &Arc<crate::archetype::Pack>| {
-            let look = Look::new(&tables, &pack.face);
-            let look = look.map_err(|error| SetupError::Look { pack: pack.name.clone(), error })?;
-            Ok((pack.name.clone(), Arc::new(look)))
-        };
-        let looks = packs.iter().map(look).collect::<Result<_, SetupError>>()?;
-        Ok(Self { tables, looks })
+    /// [`SetupError`] for tables that cannot be used.
+    pub fn new() -> Result<Self, SetupError> {
+        Ok(Self { tables: Tables::built_in()?, looks: DashMap::new() })
+    }
+
+    /// What all faces of an NPC's kind have in common. No pack is taken up whose face cannot be made.
+    fn look(&self, npc: &Npc) -> Option<Arc<Look>> {
+        let name = &npc.pack.name;
+        if let Some(look) = self.looks.get(name) {
+            return Some(Arc::clone(&look));
+        }
+        let look = Arc::new(Look::new(&self.tables, &npc.pack.face).ok()?);
+        self.looks.insert(name.clone(), Arc::clone(&look));
+        Some(look)
     }
 
     /// What clients are told of them.
@@ -37,7 +42,7 @@ impl Faces {
 
     /// The face of an NPC along one line. The same turn of the same NPC is played the same way.
     pub fn perform(&self, npc: &Npc, turn: &str) -> Option<Performance> {
-        let look = self.looks.get(&npc.pack.name)?;
+        let look = self.look(npc)?;
         let seed = npc.info.seed;
         let (expressivity, uneven) = npc.read(|mind| (mind.personality().expressivity(), mind.asymmetry()));
         // Which half is the weaker one is its own.
@@ -46,7 +51,7 @@ impl Faces {
             // FNV-1a, 64 bits.
             (mix ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
         });
-        Some(Performance::new(&self.tables, Style::new(look, expressivity, asymmetry, seed), of_turn))
+        Some(Performance::new(&self.tables, Style::new(&look, expressivity, asymmetry, seed), of_turn))
     }
 
     /// How long a face takes to be neutral, from wherever it is.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::TurnError;
-use crate::archetype::{PackAdapter, Task};
+use crate::archetype::Task;
+use crate::chain::{Routes, Version};
 use crate::engine::{Mix, Weighted};
 use crate::npc::Npc;
 use crate::wire::{AdapterUse, ErrorCode};
@@ -13,6 +14,7 @@ use crate::wire::{AdapterUse, ErrorCode};
 /// Another task's adapter takes part only where the request names it; a weight of 0 leaves an adapter out.
 pub(super) fn mix(
     npc: &Npc,
+    routes: &Routes,
     weights: Option<&BTreeMap<String, f32>>,
 ) -> Result<(Mix, Vec<AdapterUse>), TurnError> {
     for task in weights.into_iter().flat_map(BTreeMap::keys) {
@@ -26,7 +28,7 @@ pub(super) fn mix(
     let mut used = Vec::new();
     let others = Task::ALL.into_iter().filter(|task| !Task::SPOKEN.contains(task));
     for task in Task::SPOKEN.into_iter().chain(others) {
-        let Some(adapter) = npc.pack.adapters.get(&task) else { continue };
+        let Some(adapter) = routes.adapter(task) else { continue };
         let asked = weights.and_then(|w| w.get(task.name()).copied());
         let usual = if Task::SPOKEN.contains(&task) { usual(npc, &own, task) } else { 0.0 };
         let weight = asked.unwrap_or(usual);
@@ -43,10 +45,11 @@ pub(super) fn mix(
 /// The adapter of a task that is asked for a choice, with the pack's weight or the request's; `None`: it has none.
 pub(super) fn of_task(
     npc: &Npc,
+    routes: &Routes,
     weights: Option<&BTreeMap<String, f32>>,
     task: Task,
 ) -> Option<(Weighted, AdapterUse)> {
-    let adapter = npc.pack.adapters.get(&task)?;
+    let adapter = routes.adapter(task)?;
     let asked = weights.and_then(|weights| weights.get(task.name()).copied());
     let weight = asked.unwrap_or_else(|| usual(npc, &npc.read(|mind| mind.personality().weights()), task));
     (weight != 0.0).then(|| weighed(adapter, weight))
@@ -58,20 +61,22 @@ fn usual(npc: &Npc, own: &BTreeMap<Task, f32>, task: Task) -> f32 {
     (pack.copied().unwrap_or(1.0) * own.copied().unwrap_or(1.0)).clamp(-2.0, 2.0)
 }
 
-fn weighed(adapter: &PackAdapter, weight: f32) -> (Weighted, AdapterUse) {
+fn weighed(version: &Version, weight: f32) -> (Weighted, AdapterUse) {
+    let adapter = &version.adapter;
     let used = AdapterUse {
         id: adapter.id.clone(),
         task: adapter.task.to_string(),
         version: adapter.version.clone(),
         weight,
     };
-    (Weighted { adapter: Arc::from(adapter.key()), weight }, used)
+    (Weighted { adapter: Arc::clone(&version.key), weight }, used)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::archetype::{Packs, Trait};
+    use crate::chain::Chains;
     use crate::config;
     use crate::history::History;
     use crate::history::HotLimits;
@@ -101,11 +106,11 @@ mod tests {
             action_policy = 2
         "#;
         std::fs::write(pack.join("pack.toml"), text).unwrap();
-        let packs = Arc::new(Packs::load(Some(folder.path())).unwrap());
+        let packs = Packs::load(Some(folder.path())).unwrap();
         let config = config::Config::load(None, std::iter::empty(), &[]).unwrap();
         let limits = HotLimits { conversations: 10, window_min: 5, window_max: 10 };
         let history = History::open(folder.path(), &config.history, limits).unwrap();
-        let npcs = Npcs::new(packs, config.npc, history);
+        let npcs = Npcs::new(Chains::unchecked(&packs), config.npc, history);
         let archetype = Some("imp".to_owned());
         // One who is like all of its kind.
         let personality = Some(Trait::ALL.iter().map(|of| (of.key().to_owned(), 0.0)).collect());
@@ -117,7 +122,8 @@ mod tests {
     /// Tasks and weights of a line for which the request names these.
     async fn used(weights: Option<&[(&str, f32)]>) -> Vec<(String, f32)> {
         let weights = weights.map(|all| all.iter().map(|(task, g)| ((*task).to_owned(), *g)).collect());
-        let (mix, used) = mix(&*npc().await, weights.as_ref()).unwrap();
+        let npc = npc().await;
+        let (mix, used) = mix(&npc, &npc.routes(), weights.as_ref()).unwrap();
         let adapters: Vec<&str> = mix.iter().map(|weighted| &*weighted.adapter).collect();
         let named: Vec<String> = used.iter().map(|adapter| format!("{}@v1", adapter.id)).collect();
         assert_eq!(adapters, named, "the client is told what the engine is");
@@ -152,6 +158,7 @@ mod tests {
     async fn a_weight_of_0_leaves_an_adapter_out() {
         let none = [("dialogue_style", 0.0), ("personality", 0.0), ("action_policy", 0.0)];
         assert_eq!(used(Some(&none)).await, []);
-        assert!(mix(&*npc().await, Some(&[("singing".to_owned(), 0.0)].into())).is_err());
+        let npc = npc().await;
+        assert!(mix(&npc, &npc.routes(), Some(&[("singing".to_owned(), 0.0)].into())).is_err());
     }
 }

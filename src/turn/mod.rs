@@ -47,9 +47,10 @@ use self::state::TurnState;
 pub use self::tracks::Missed;
 use self::tracks::Priors;
 pub(crate) use self::tracks::{Question, calibrated, shifts};
+use crate::chain::Routes;
 use crate::config::{self, BargeIn, Config, Track};
 use crate::engine::{Backend, Choice, Choose, EngineError, Mix, Sampling, Schedule, Weighted};
-use crate::face::{LookError, TableError};
+use crate::face::TableError;
 use crate::history::{Exchange, History, Recalled};
 use crate::npc::{Mind, Npc, Npcs};
 use crate::wire::{
@@ -122,8 +123,6 @@ pub enum SetupError {
     Hook(#[from] HookError),
     #[error(transparent)]
     Table(#[from] TableError),
-    #[error("pack {pack:?}: {error}")]
-    Look { pack: String, error: LookError },
 }
 
 /// Runs turns.
@@ -159,7 +158,7 @@ impl Turns {
     ) -> Result<Arc<Self>, SetupError> {
         Ok(Arc::new(Self {
             engine: engine.into(),
-            faces: Faces::new(npcs.packs())?,
+            faces: Faces::new()?,
             clock: AtomicU64::new(0),
             outcomes: Outcomes::default(),
             npcs,
@@ -230,7 +229,9 @@ impl Turns {
             (say.context.take(), 0)
         };
         say.context = context;
-        let (mix, used, sampling, max_tokens) = self.prepare(&npc, &say)?;
+        // Held for the line and all questions about it.
+        let routes = npc.routes();
+        let (mix, used, sampling, max_tokens) = self.prepare(&npc, &routes, &say)?;
         let rate = npc.pack.speech_rate.unwrap_or(self.turn.speech_rate);
         let face = self.turn.tracks.contains(&Track::Face).then(|| self.faces.neutral_ms());
         let state = Arc::new(
@@ -255,6 +256,7 @@ impl Turns {
             npc,
             say,
             state,
+            routes,
             mix,
             used,
             sampling,
@@ -305,7 +307,8 @@ impl Turns {
         })?;
         self.hydrate(player, npc).await;
         let prefix = self.prefix(player, &found)?;
-        let (mix, _) = mix(&found, None)?;
+        let routes = found.routes();
+        let (mix, _) = mix(&found, &routes, None)?;
         let schedule = Schedule { background: true, ..run::schedule(player, npc) };
         let usage = self.engine.warm(prefix, &mix, schedule).await?;
         Ok(Warm { tokens: usage.prompt_tokens, ms: arrived.elapsed().as_millis() as u64 })
@@ -372,7 +375,12 @@ impl Turns {
 
     /// Checks a line and settles how it is generated.
     #[allow(clippy::type_complexity)] // Taken apart at once by the only caller.
-    fn prepare(&self, npc: &Npc, say: &Say) -> Result<(Mix, Vec<AdapterUse>, Sampling, u32), TurnError> {
+    fn prepare(
+        &self,
+        npc: &Npc,
+        routes: &Routes,
+        say: &Say,
+    ) -> Result<(Mix, Vec<AdapterUse>, Sampling, u32), TurnError> {
         let options = say.generation.clone().unwrap_or_default();
         let temperature = options.temperature.unwrap_or(self.turn.temperature);
         let sampling = Sampling {
@@ -385,9 +393,9 @@ impl Turns {
         };
         sampling.check()?;
         let max_tokens = options.max_tokens.unwrap_or(self.turn.max_tokens).max(1);
-        let (mix, mut used) = mix(npc, say.mix.as_ref())?;
+        let (mix, mut used) = mix(npc, routes, say.mix.as_ref())?;
         let asked = tracks::tasks(&self.turn.tracks, npc, say)
-            .filter_map(|task| mix::of_task(npc, say.mix.as_ref(), task));
+            .filter_map(|task| mix::of_task(npc, routes, say.mix.as_ref(), task));
         for (_, adapter) in asked {
             // One that the request has let join the line is there.
             if !used.iter().any(|other| other.id == adapter.id) {

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{Say, TurnEvent, Turns};
 use crate::archetype::Packs;
+use crate::chain::Chains;
 use crate::config::Config;
 use crate::engine::{Script, Tokenizer, secrets};
 use crate::history::{History, HotLimits};
@@ -41,8 +42,9 @@ impl House {
         let config = Config::load(None, std::iter::empty(), &sets).unwrap();
         let limits = HotLimits { conversations: 100, window_min: 1, window_max: 3 };
         let history = History::open(data, &config.history, limits).unwrap();
-        let packs = Arc::new(Packs::load(None).unwrap());
-        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&history)));
+        let packs = Packs::load(None).unwrap();
+        let npcs =
+            Arc::new(Npcs::new(Chains::generic(&packs).unwrap(), config.npc.clone(), Arc::clone(&history)));
         for npc in NPCS {
             let archetype = Some("vampire".to_owned());
             let join = NpcJoin { npc: npc.into(), archetype, name: None, seed: None, personality: None };

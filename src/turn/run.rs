@@ -10,17 +10,18 @@ use super::events::Item;
 use super::guard::{Guard, Passed};
 use super::mix;
 use super::state::TurnState;
-use super::tracks::{Became, Question, Tracks};
+use super::tracks::{self, Became, Question, Tracks};
 use super::trimmer::Trimmer;
 use super::{Piece, Say, TurnError, TurnEvent, Turns};
 use crate::archetype::Task;
+use crate::chain::{Routes, reason};
 use crate::config::OnOverload;
 use crate::engine::{
     Choice, EngineError, Event, FinishReason, Generate, Generation, MAX_STOPS, Mix, Sampling, Schedule, Usage,
 };
 use crate::history::Recalled;
 use crate::npc::{Npc, Place};
-use crate::wire::{AdapterUse, DoneReason, TurnStarted};
+use crate::wire::{AdapterUse, DoneReason, RouteReason, TurnStarted};
 
 /// Everything that one turn needs.
 pub(super) struct Runner {
@@ -28,6 +29,8 @@ pub(super) struct Runner {
     pub npc: Arc<Npc>,
     pub say: Say,
     pub state: Arc<TurnState>,
+    /// The adapters of the line and of all questions about it.
+    pub routes: Routes,
     pub mix: Mix,
     pub used: Vec<AdapterUse>,
     pub sampling: Sampling,
@@ -168,7 +171,7 @@ impl Runner {
             lets_in = Guard::lets_in(self) => lets_in,
         };
         if !lets_in {
-            self.start(progress, &[], events).await?;
+            self.start(progress, &[], Some(RouteReason::Blocked), events).await?;
             return Ok(Ending::Line { reason: DoneReason::Blocked, fallback: false });
         }
         let prompt = match self.prompt().await {
@@ -303,7 +306,8 @@ impl Runner {
         task: Task,
         question: &Question,
     ) -> impl Future<Output = Result<Choice, EngineError>> + Send + 'static {
-        let adapter = mix::of_task(&self.npc, self.say.mix.as_ref(), task).map(|(weighted, _)| weighted);
+        let adapter =
+            mix::of_task(&self.npc, &self.routes, self.say.mix.as_ref(), task).map(|(weighted, _)| weighted);
         self.turns.choose(question, adapter, self.schedule())
     }
 
@@ -327,7 +331,7 @@ impl Runner {
                 progress.usage.prompt_tokens = prompt_tokens;
                 progress.usage.cached_tokens = cached_tokens;
                 progress.usage.queue_ms = progress.since_arrival_ms();
-                self.start(progress, &self.used, events).await?;
+                self.start(progress, &self.used, None, events).await?;
                 self.tell(&mut answer.tracks, progress, events).await?;
             }
             Some(Event::Text { text, tokens }) => {
@@ -404,21 +408,40 @@ impl Runner {
         &self,
         progress: &mut Progress,
         used: &[AdapterUse],
+        instead: Option<RouteReason>,
         events: &mpsc::Sender<Item>,
     ) -> Result<(), Gone> {
         progress.started = Some(Instant::now());
         self.state.begin();
+        let reason = instead.unwrap_or_else(|| self.reason());
+        self.turns.npcs.chains().reasons().count(reason);
+        tracing::debug!(
+            npc = self.say.npc,
+            turn = self.say.turn,
+            archetype = self.npc.pack.name,
+            ?reason,
+            adapters = ?used.iter().map(|used| (&used.id, &used.version)).collect::<Vec<_>>(),
+            "a turn begins"
+        );
         let frame = TurnStarted {
             turn: self.say.turn.clone(),
             npc: self.say.npc.clone(),
             player: self.say.player.clone(),
             text: self.say.text.clone(),
             generic: used.is_empty(),
+            reason: Some(reason),
             adapters: used.to_vec(),
             prompt_tokens: progress.usage.prompt_tokens,
             cached_tokens: progress.usage.cached_tokens,
         };
         send(events, TurnEvent::Started(Box::new(frame))).await
+    }
+
+    /// Why it is answered with the adapters that it is answered with.
+    fn reason(&self) -> RouteReason {
+        let asked = tracks::tasks(&self.turns.turn.tracks, &self.npc, &self.say);
+        let used = self.used.iter().filter_map(|used| used.task.parse().ok());
+        reason(&self.routes, Task::SPOKEN.into_iter().chain(asked), used)
     }
 
     async fn delta(
@@ -450,7 +473,7 @@ impl Runner {
         let pick =
             self.say.turn.bytes().fold(0_usize, |hash, b| hash.wrapping_mul(31).wrapping_add(b.into()));
         if progress.started.is_none() {
-            self.start(progress, &[], events).await?;
+            self.start(progress, &[], Some(RouteReason::Fallback), events).await?;
         }
         let line = &lines[pick % lines.len()];
         self.delta(line.clone(), 0, progress, events).await?;
@@ -512,6 +535,7 @@ pub(super) fn millis(since: Instant) -> u64 {
 mod tests {
     use super::*;
     use crate::archetype::Packs;
+    use crate::chain::Chains;
     use crate::config::Config;
     use crate::engine::Script;
     use crate::history::{History, HotLimits};
@@ -533,8 +557,9 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let limits = HotLimits { conversations: 10, window_min: 5, window_max: 10 };
         let history = History::open(data.path(), &config.history, limits).unwrap();
-        let packs = Arc::new(Packs::load(None).unwrap());
-        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&history)));
+        let packs = Packs::load(None).unwrap();
+        let npcs =
+            Arc::new(Npcs::new(Chains::generic(&packs).unwrap(), config.npc.clone(), Arc::clone(&history)));
         let archetype = Some("vampire".to_owned());
         let join = NpcJoin { npc: "n".into(), archetype, name: None, seed: None, personality: None };
         npcs.join(&join, true).await.unwrap();

@@ -31,8 +31,10 @@ impl Gateway {
 
     fn spawn(sets: &[String], words: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
+        // Where it stands there are no packs beside those that are built in.
         let mut command = Command::new(env!("CARGO_BIN_EXE_npc-gateway"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path()).args(words);
+        command.current_dir(data.path());
         for set in sets {
             command.args(["--set", set]);
         }

@@ -3,6 +3,7 @@
 mod support;
 
 mod adapters;
+mod chains;
 mod generation;
 mod limits;
 mod mixes;

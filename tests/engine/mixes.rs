@@ -22,7 +22,18 @@ struct Source {
     alpha: f32,
     rslora: bool,
     targets: &'static [&'static str],
+    /// What one module has for itself, in every layer or in one.
+    own: Option<Own>,
     tensors: Vec<Factor>,
+}
+
+/// An entry of `rank_pattern` and one of `alpha_pattern`.
+#[derive(Clone, Copy)]
+struct Own {
+    /// What the module's path ends in.
+    key: &'static str,
+    rank: usize,
+    alpha: f32,
 }
 
 struct Factor {
@@ -42,6 +53,18 @@ impl Source {
         targets: &'static [&'static str],
         reference: &Reference,
     ) -> Self {
+        Self::with_own(seed, rank, rslora, targets, None, reference)
+    }
+
+    /// The same, with a module that has a rank and an alpha of its own.
+    fn with_own(
+        seed: u64,
+        rank: usize,
+        rslora: bool,
+        targets: &'static [&'static str],
+        own: Option<Own>,
+        reference: &Reference,
+    ) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut tensors = Vec::new();
         for layer in 0..reference.layers() {
@@ -51,20 +74,26 @@ impl Source {
                 let mut numbers = |n: usize, scale: f32| -> Vec<f32> {
                     (0..n).map(|_| (rng.random::<f32>() * 2.0 - 1.0) * scale).collect()
                 };
+                let rank = own.filter(|own| module.ends_with(own.key)).map_or(rank, |own| own.rank);
                 let (a, b) = (numbers(rank * shape.1, 0.05), numbers(shape.0 * rank, 0.02));
                 tensors.push(Factor { module, a, b, shape });
             }
         }
-        Self { rank, alpha: 16.0, rslora, targets, tensors }
+        Self { rank, alpha: 16.0, rslora, targets, own, tensors }
     }
 
     /// Writes it as PEFT does.
     fn write(&self, dir: &Path) {
         let names: Vec<&str> = self.targets.iter().filter_map(|t| t.rsplit('.').next()).collect();
-        let config = serde_json::json!({
+        let mut config = serde_json::json!({
             "peft_type": "LORA", "r": self.rank, "lora_alpha": self.alpha, "use_rslora": self.rslora,
             "target_modules": names, "bias": "none", "fan_in_fan_out": false, "task_type": "CAUSAL_LM",
+            "rank_pattern": {}, "alpha_pattern": {},
         });
+        if let Some(own) = self.own {
+            config["rank_pattern"][own.key] = own.rank.into();
+            config["alpha_pattern"][own.key] = own.alpha.into();
+        }
         std::fs::write(dir.join("adapter_config.json"), config.to_string()).unwrap();
         let views: HashMap<String, TensorView<'_>> = self
             .tensors
@@ -73,9 +102,10 @@ impl Source {
                 let view = |data, shape| TensorView::new(Dtype::F32, shape, data).unwrap();
                 let (out, input) = factor.shape;
                 let name = |which| format!("base_model.model.{}.lora_{which}.weight", factor.module);
+                let rank = self.rank_of(&factor.module);
                 [
-                    (name("A"), view(bytemuck::cast_slice(&factor.a), vec![self.rank, input])),
-                    (name("B"), view(bytemuck::cast_slice(&factor.b), vec![out, self.rank])),
+                    (name("A"), view(bytemuck::cast_slice(&factor.a), vec![rank, input])),
+                    (name("B"), view(bytemuck::cast_slice(&factor.b), vec![out, rank])),
                 ]
             })
             .collect();
@@ -89,10 +119,19 @@ impl Source {
         Arc::new(Adapter::load("test", dir.path(), &model.graph, model.model.layers).unwrap())
     }
 
-    /// gᵢ·sᵢ of this adapter.
-    fn scale(&self, weight: f32) -> f32 {
-        let rank = self.rank as f32;
-        weight * if self.rslora { self.alpha / rank.sqrt() } else { self.alpha / rank }
+    fn own(&self, module: &str) -> Option<Own> {
+        self.own.filter(|own| module.ends_with(own.key))
+    }
+
+    fn rank_of(&self, module: &str) -> usize {
+        self.own(module).map_or(self.rank, |own| own.rank)
+    }
+
+    /// gᵢ·sᵢ of a module of this adapter.
+    fn scale(&self, module: &str, weight: f32) -> f32 {
+        let rank = self.rank_of(module) as f32;
+        let alpha = self.own(module).map_or(self.alpha, |own| own.alpha);
+        weight * if self.rslora { alpha / rank.sqrt() } else { alpha / rank }
     }
 }
 
@@ -154,8 +193,22 @@ fn a_batch_of_mixes_equals_merged_weights() {
     let sources = [
         Source::random(1, 4, false, ATTENTION, &base),
         Source::random(2, 8, false, EVERYTHING, &base),
-        Source::random(3, 16, true, QUERY_KEY, &base),
-        Source::random(4, 8, false, &["self_attn.v_proj", "mlp.down_proj"], &base),
+        Source::with_own(
+            3,
+            16,
+            true,
+            QUERY_KEY,
+            Some(Own { key: "layers.7.self_attn.k_proj", rank: 5, alpha: 40.0 }),
+            &base,
+        ),
+        Source::with_own(
+            4,
+            8,
+            false,
+            &["self_attn.v_proj", "mlp.down_proj"],
+            Some(Own { key: "down_proj", rank: 3, alpha: 4.0 }),
+            &base,
+        ),
     ];
     // Eight rows, each with a mix of its own; the first has none.
     let weights: [&[(usize, f32)]; 8] = [
@@ -226,7 +279,9 @@ fn a_batch_of_mixes_equals_merged_weights() {
         let mut merged = base.clone();
         for (i, g) in *mix {
             for factor in &sources[*i].tensors {
-                merged.merge(&factor.module, &factor.a, &factor.b, sources[*i].scale(*g)).unwrap();
+                merged
+                    .merge(&factor.module, &factor.a, &factor.b, sources[*i].scale(&factor.module, *g))
+                    .unwrap();
             }
         }
         let mut reference = merged.run().unwrap();

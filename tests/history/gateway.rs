@@ -25,6 +25,8 @@ pub struct Gateway {
 /// A gateway's command line, with a script in the place of the model.
 pub fn scripted(data: &Path, sets: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_npc-gateway"));
+    // Where there are no packs beside those that are built in.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--set", "engine.kind=scripted"]);
     command.arg("--data").arg(data);
     let unhurried = [

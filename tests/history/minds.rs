@@ -83,6 +83,8 @@ async fn what_becomes_of_an_npc_is_there_after_a_kill() {
 /// Everything that is stored of the NPC.
 fn export(data: &Path) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_npc-gateway"));
+    // Where there are no packs beside those that are built in.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command.args(["export", "lucy", "--data"]).arg(data).stdout(std::process::Stdio::piped());
     let output = output(&mut command);
     assert!(output.status.success(), "{output:?}");

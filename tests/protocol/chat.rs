@@ -9,6 +9,8 @@ use crate::server::TestServer;
 
 fn chat(url: &str, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_npc-gateway"));
+    // Where there are no packs beside those that are built in.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command.args(["chat", url]).args(args);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command

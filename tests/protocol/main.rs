@@ -34,5 +34,6 @@ mod tokens;
 mod tracks;
 mod turns;
 mod upgrade;
+mod versions;
 mod waiting;
 mod warm;

@@ -14,6 +14,8 @@ const TRACKS: &str = r#"turn.tracks=["emotion","face","action","social","goal"]"
 
 fn replay(log: &Path, sets: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_npc-gateway"));
+    // Where there are no packs beside those that are built in.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command.arg("replay").arg(log);
     for set in SETS.iter().chain(&[TRACKS]).chain(sets) {
         command.args(["--set", set]);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use npc_gateway::archetype::Packs;
+use npc_gateway::chain::{Chains, Setup};
 use npc_gateway::config::Config;
 use npc_gateway::engine::{Backend, Engine, EngineStats, Script};
 use npc_gateway::history::{History, HotLimits};
@@ -55,6 +55,7 @@ pub fn engine_stats() -> EngineStats {
 /// A server with its own sessions, NPCs and turns.
 pub struct TestServer {
     pub address: SocketAddr,
+    pub chains: Arc<Chains>,
     _data: TempDir,
     shutdown: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
@@ -110,8 +111,15 @@ impl TestServer {
         };
         let history = History::open(data.path(), &config.history, limits).unwrap();
         let folder = &config.packs.path;
-        let packs = Arc::new(Packs::load((!folder.as_os_str().is_empty()).then_some(folder)).unwrap());
-        let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&history)));
+        let setup = Setup {
+            folder: Some(folder.clone()).filter(|folder| !folder.as_os_str().is_empty()),
+            engine: if let Backend::Model(engine) = &engine { Some(engine.clone()) } else { None },
+            memory: config.engine.adapter_memory_mb << 20,
+            data: Some(data.path().to_owned()),
+            server: "test".into(),
+        };
+        let chains = Chains::open(setup).await.unwrap();
+        let npcs = Arc::new(Npcs::new(Arc::clone(&chains), config.npc.clone(), Arc::clone(&history)));
         let turns = Turns::new(engine, Arc::clone(&npcs), history, &config).unwrap();
         let auth = Arc::new(Authenticator::new(&config.auth).unwrap());
         let tls = Tls::load(&config.server).unwrap();
@@ -122,7 +130,7 @@ impl TestServer {
         let shutdown = CancellationToken::new();
         let door = Door::new(listener, tls);
         let task = tokio::spawn(http::serve(door, gateway, Readiness::new(|| true), shutdown.clone()));
-        Self { address, _data: data, shutdown, task }
+        Self { address, chains, _data: data, shutdown, task }
     }
 
     /// Begins the shutdown.
@@ -162,8 +170,24 @@ impl TestServer {
 
     /// An HTTP answer: its status and its text, head and body.
     pub async fn http(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        self.request("GET", path, headers, "").await
+    }
+
+    /// What the API answers: its status and its JSON. With a body it is a `POST`.
+    pub async fn api(&self, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let method = if body.is_some() { "POST" } else { "GET" };
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let (status, answer) = self.request(method, &format!("/api/v1/{path}"), &[], &body).await;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body:?}")))
+    }
+
+    async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let mut request = format!("GET {path} HTTP/1.1\r\n");
+        let mut request = format!("{method} {path} HTTP/1.1\r\n");
+        if !body.is_empty() {
+            request += &format!("Content-Length: {}\r\n", body.len());
+        }
         let host = self.address.to_string();
         for (name, value) in [("Host", host.as_str()), ("Connection", "close")] {
             if !headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)) {
@@ -174,6 +198,7 @@ impl TestServer {
             request.extend([name, ": ", value, "\r\n"]);
         }
         request += "\r\n";
+        request += body;
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         // An upgrade that worked keeps the connection open; its head is all that is wanted.

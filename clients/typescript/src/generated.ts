@@ -44,6 +44,11 @@ export type ResumeFailReason =
  * Why a turn ended.
  */
 export type DoneReason = ("cancelled" | "blocked" | "error") | "stop" | "length";
+/**
+ * Why a turn is answered with the adapters that it is answered with.
+ */
+export type RouteReason =
+  "promoted" | "canary" | "no_chain" | "no_adapter" | "weights" | "fallback" | "blocked";
 
 /**
  * C `action.result`: whether the game did what the NPC proposed.
@@ -762,6 +767,7 @@ export interface TurnStarted {
    */
   player: string;
   prompt_tokens: number;
+  reason?: RouteReason;
   /**
    * What the player said.
    */
@@ -968,6 +974,7 @@ export const SHAPES: { readonly [op: string]: { readonly [key: string]: string }
     "npc": "str",
     "player": "str",
     "prompt_tokens": "uint",
+    "reason": "str?",
     "text": "str",
     "turn": "str"
   }

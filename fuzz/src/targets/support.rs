@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use npc_gateway::archetype::Packs;
+use npc_gateway::chain::Chains;
 use npc_gateway::config::Config;
 use npc_gateway::engine::Engine;
 use npc_gateway::history::{History, HotLimits};
@@ -41,8 +42,9 @@ fn start() -> Arc<Gateway> {
     let path = |variable: &str| -> PathBuf { std::env::var_os(variable).expect(variable).into() };
     let (model, library) = (path("NPC_GATEWAY_TEST_MODEL"), path("ORT_DYLIB_PATH"));
     let engine = Engine::start(&model, &library, &config.engine).expect("the engine starts");
-    let packs = Arc::new(Packs::load(None).expect("the built-in packs are good"));
-    let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&history)));
+    let packs = Packs::load(None).expect("the built-in packs are good");
+    let chains = Chains::generic(&packs).expect("their faces can be made");
+    let npcs = Arc::new(Npcs::new(chains, config.npc.clone(), Arc::clone(&history)));
     let turns = Turns::new(engine, Arc::clone(&npcs), history, &config).expect("good settings");
     let auth = Arc::new(Authenticator::new(&config.auth).expect("dev mode has no keys"));
     Gateway::new(config, auth, turns, npcs, EngineKind::Model)

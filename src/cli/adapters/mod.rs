@@ -3,6 +3,7 @@
 mod eval;
 mod train;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -39,12 +40,10 @@ enum Command {
     Train(train::TrainArgs),
     /// Measures the adapters of packs on lines that they were not trained on, and writes a page about it.
     Eval(eval::EvalArgs),
-    /// Makes a version of an adapter the one in use (not in this version).
-    #[command(hide = true)]
-    Promote(super::Later),
-    /// Goes back to the version before (not in this version).
-    #[command(hide = true)]
-    Rollback(super::Later),
+    /// Makes a version of an adapter the one that a running server uses; turns that run end with theirs.
+    Promote(super::promote::PromoteArgs),
+    /// Ends the trial of a version on a running server, or goes back to the version before.
+    Rollback(super::promote::RollbackArgs),
 }
 
 pub(super) fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
@@ -57,8 +56,8 @@ pub(super) fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
         Command::Check { dir, model } => super::tool(|| check(dir, model.as_deref())),
         Command::Train(args) => train::run(args, packs),
         Command::Eval(args) => eval::run(args, packs),
-        Command::Promote(_) => Err(Usage::later("adapters promote")),
-        Command::Rollback(_) => Err(Usage::later("adapters rollback")),
+        Command::Promote(args) => super::runtime()?.block_on(super::promote::promote(args)),
+        Command::Rollback(args) => super::runtime()?.block_on(super::promote::rollback(args)),
     }
 }
 
@@ -73,13 +72,13 @@ fn spare_threads() {
 }
 
 fn list(packs: Option<&Path>) -> anyhow::Result<()> {
-    let default = Path::new("adapters");
+    let default = Path::new(super::serve::PACKS);
     let packs = Packs::load(packs.or_else(|| default.is_dir().then_some(default)))?;
     for pack in packs.iter() {
-        if pack.adapters.is_empty() {
+        if pack.versions.is_empty() {
             println!("{:<12} no adapters: runs on the base model alone", pack.name);
         }
-        for adapter in pack.adapters.values() {
+        for adapter in pack.versions.values().flat_map(BTreeMap::values) {
             println!("{:<12} {:<32} {:<4} {}", pack.name, adapter.id, adapter.version, adapter.dir.display());
         }
     }

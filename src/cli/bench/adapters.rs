@@ -57,11 +57,7 @@ pub fn write_packs(model: &ModelFile, folder: &Path, adapters: bool) -> anyhow::
     for (number, archetype) in ARCHETYPES.into_iter().enumerate() {
         let pack = folder.join(archetype);
         std::fs::create_dir_all(&pack)?;
-        let text = format!(
-            "name = {archetype:?}\ntitle = {archetype:?}\nnames = [\"Nobody\"]\npersona = \"{{name}} speaks.\"\n\
-             overload_lines = [\"Later.\"]\n"
-        );
-        std::fs::write(pack.join("pack.toml"), text)?;
+        std::fs::write(pack.join("pack.toml"), pack_text(archetype))?;
         for (at, task) in Task::ALL.into_iter().enumerate().filter(|_| adapters) {
             let folder = pack.join(task.name()).join("v1");
             let seed = number * Task::ALL.len() + at;
@@ -69,6 +65,26 @@ pub fn write_packs(model: &ModelFile, folder: &Path, adapters: bool) -> anyhow::
         }
     }
     Ok(())
+}
+
+/// Writes a version of all seven adapters of the first archetype into a folder of packs.
+pub fn write_version(model: &ModelFile, packs: &Path, version: u32) -> anyhow::Result<()> {
+    let pack = packs.join(ARCHETYPES[0]);
+    std::fs::create_dir_all(&pack)?;
+    std::fs::write(pack.join("pack.toml"), pack_text(ARCHETYPES[0]))?;
+    for (at, task) in Task::ALL.into_iter().enumerate() {
+        let folder = pack.join(task.name()).join(format!("v{version}"));
+        write(model, &folder, u64::from(version) << 8 | at as u64)
+            .with_context(|| folder.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn pack_text(archetype: &str) -> String {
+    format!(
+        "name = {archetype:?}\ntitle = {archetype:?}\nnames = [\"Nobody\"]\npersona = \"{{name}} speaks.\"\n\
+         overload_lines = [\"Later.\"]\n"
+    )
 }
 
 fn write(model: &ModelFile, folder: &Path, seed: u64) -> anyhow::Result<()> {

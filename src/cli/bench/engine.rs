@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::figures::{Figures, Loop};
 use super::report::{Machine, Parts, Report, VERSION, Via};
-use super::{EngineArgs, Part, Workload, adapters, ask, cases, loading, registered, switching, turn};
+use super::{EngineArgs, Part, Workload, adapters, ask, cases, loading, registered, swap, switching, turn};
 use crate::config;
 use crate::engine::{Engine, Mix, int8_ceiling, threads};
 
@@ -56,6 +56,9 @@ async fn measure(
     engine.stop();
     if wants(Part::Loading) {
         parts.loading = Some(loading::measure(&start, config, folder.path(), args.repeats).await?);
+    }
+    if wants(Part::Swap) {
+        parts.swap = Some(swap::measure(&start, config, folder.path(), args.repeats).await?);
     }
     if wants(Part::Registered) {
         parts.registered = Some(registered::measure(&start, config, folder.path()).await?);

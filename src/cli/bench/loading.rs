@@ -125,7 +125,7 @@ async fn streams(engine: &Engine, rng: &mut ChaCha8Rng) -> anyhow::Result<Vec<f6
 }
 
 /// The times between tokens after the last of the streams had its first, and before the first of them had its last.
-fn while_all_run(all: &[Seen]) -> Vec<f64> {
+pub(super) fn while_all_run(all: &[Seen]) -> Vec<f64> {
     let from = all.iter().map(|seen| seen.first_token_ms).fold(0.0, f64::max);
     let until = all.iter().filter_map(|seen| seen.times_ms().last()).fold(f64::INFINITY, f64::min);
     let within = |seen: &Seen| -> Vec<f64> {

@@ -15,6 +15,7 @@ mod registered;
 mod report;
 mod socket;
 mod stats;
+mod swap;
 mod switching;
 mod talker;
 mod turn;
@@ -127,6 +128,8 @@ enum Part {
     Switching,
     /// Streams while adapters are read from disk, against streams alone.
     Loading,
+    /// Streams while versions of adapters are promoted, against streams alone.
+    Swap,
     /// A thousand adapters in the memory of some 270, named by Zipf's law.
     Registered,
 }

@@ -10,6 +10,7 @@ use super::conversation::Conversation;
 use super::figures::Figures;
 use super::loading::Loading;
 use super::registered::Registered;
+use super::swap::Swap;
 use super::switching::Switching;
 use super::turn::Turn;
 
@@ -63,6 +64,8 @@ pub struct Parts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loading: Option<Loading>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap: Option<Swap>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub registered: Option<Registered>,
 }
 
@@ -98,6 +101,7 @@ impl Parts {
             self.turn.as_ref().map(Turn::table),
             self.switching.as_ref().map(Switching::table),
             self.loading.as_ref().map(Loading::table),
+            self.swap.as_ref().map(Swap::table),
             self.registered.as_ref().map(Registered::table),
         ];
         tables.into_iter().flatten()
@@ -229,6 +233,6 @@ mod tests {
         assert!(!table.contains("decode tokens/s") && !table.contains("mixes of"), "{table}");
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["turn"]["first_token_ratio"], 1.2);
-        assert!(["switching", "loading", "registered"].iter().all(|part| json.get(part).is_none()));
+        assert!(["switching", "loading", "swap", "registered"].iter().all(|part| json.get(part).is_none()));
     }
 }

@@ -75,6 +75,7 @@ fn started(talk: &mut Talk, turn: &str) {
         player: "p".to_owned(),
         text: String::new(),
         generic: true,
+        reason: None,
         adapters: Vec::new(),
         prompt_tokens: 50,
         cached_tokens: 40,

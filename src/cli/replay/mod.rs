@@ -40,6 +40,7 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let log = SessionLog::read(&args.log)?;
     let data = tempfile::tempdir().context("no folder for the server's data")?;
     let mut config = args.serve.config()?;
+    serve::find_packs(&mut config);
     // A server that has met nobody, for this alone.
     data.path().clone_into(&mut config.server.data);
     config.server.listen = ([127, 0, 0, 1], 0).into();

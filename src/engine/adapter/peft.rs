@@ -82,6 +82,13 @@ fn largest_file(graph: &GraphInfo, layers: usize) -> u64 {
 /// Every module of the file with both its factors.
 fn read_pairs(dir: &Path, limit: u64, digest: &mut DefaultHasher) -> Result<BTreeMap<Module, Pair>, String> {
     const FILE: &str = "adapter_model.safetensors";
+    const PICKLE: &str = "adapter_model.bin";
+    if !dir.join(FILE).exists() && dir.join(PICKLE).exists() {
+        return Err(format!(
+            "{FILE} is missing; {PICKLE} is a pickle, which may run anything, and is not read: save the adapter \
+             with safe_serialization"
+        ));
+    }
     let bytes = read_file(dir, FILE, limit)?;
     digest.write(&bytes);
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| format!("{FILE} is damaged: {e}"))?;

@@ -158,6 +158,8 @@ fn each_fault_is_named() {
         (CONFIG, renamed("layers.1", "layers.2"), "the model has 2 layers"),
         (CONFIG, renamed("v_proj", "z_proj"), "no projection \"z_proj\""),
         (CONFIG, renamed("lora_A", "lora_magnitude_vector"), "is not LoRA"),
+        (CONFIG, renamed("self_attn.v_proj", "../../v_proj"), "no projection \"/v_proj\""),
+        (CONFIG, renamed("layers.1", "../layers.1"), "is not LoRA"),
     ];
     for (config, tensors, wanted) in cases {
         let reason = load(config, &tensors).map(|a| a.info).unwrap_err();
@@ -213,6 +215,64 @@ fn what_is_no_file_or_too_large_is_not_read() {
         std::fs::remove_file(&path).unwrap();
         #[cfg(not(unix))]
         std::fs::remove_dir(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_pickle_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("adapter_config.json"), CONFIG).unwrap();
+    std::fs::write(dir.path().join("adapter_model.bin"), b"\x80\x02c__builtin__\nexit\n").unwrap();
+    let error = Adapter::load("a", dir.path(), &graph(), 2).map(|a| a.info).unwrap_err().to_string();
+    assert!(
+        error.contains("adapter_model.bin is a pickle, which may run anything, and is not read"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_header_that_promises_more_than_there_is_is_refused() {
+    const TEN_GB: u64 = 10 << 30;
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), CONFIG, &tensors());
+    let weights = dir.path().join("adapter_model.safetensors");
+    let with = |bytes: &[u8]| {
+        std::fs::write(&weights, bytes).unwrap();
+        Adapter::load("a", dir.path(), &graph(), 2).map(|a| a.info).unwrap_err().to_string()
+    };
+    // A header of ten gigabytes, and a tensor of as many.
+    let error = with(&[&TEN_GB.to_le_bytes()[..], b"{}"].concat());
+    assert!(error.contains("damaged"), "{error}");
+    let name = &tensors()[0].0;
+    let header =
+        format!(r#"{{"{name}":{{"dtype":"F32","shape":[{},4],"data_offsets":[0,{TEN_GB}]}}}}"#, TEN_GB / 16);
+    let error = with(&[&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 64]].concat());
+    assert!(error.contains("damaged"), "{error}");
+    // More numbers than can be counted.
+    let header =
+        format!(r#"{{"{name}":{{"dtype":"F32","shape":[{0},{0},4],"data_offsets":[0,16]}}}}"#, u64::MAX / 2);
+    let error = with(&[&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 16]].concat());
+    assert!(error.contains("damaged"), "{error}");
+    // A file that has as many, of which none is written.
+    std::fs::File::create(&weights).unwrap().set_len(TEN_GB).unwrap();
+    let error = Adapter::load("a", dir.path(), &graph(), 2).map(|a| a.info).unwrap_err().to_string();
+    assert!(error.contains(&format!("has {TEN_GB} bytes; at most ")), "{error}");
+}
+
+#[test]
+fn a_number_that_is_none_is_refused_wherever_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), CONFIG, &tensors());
+    let weights = dir.path().join("adapter_model.safetensors");
+    let whole = std::fs::read(&weights).unwrap();
+    let data =
+        whole.len() - tensors().iter().map(|(_, shape)| shape.iter().product::<usize>() * 4).sum::<usize>();
+    for at in (data..whole.len()).step_by(4) {
+        let mut wrong = whole.clone();
+        wrong[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+        std::fs::write(&weights, wrong).unwrap();
+        let error = Adapter::load("a", dir.path(), &graph(), 2).map(|a| a.info).unwrap_err().to_string();
+        assert!(error.contains("holds a number that is not finite"), "{error}");
     }
 }
 

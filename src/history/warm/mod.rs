@@ -16,6 +16,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::redis::client as redis_client;
+
 use self::local::Local;
 use self::redis::Redis;
 use super::memory::Memory;

@@ -239,7 +239,7 @@ pub(super) fn write(pipeline: &mut Pipeline, key: &str, id: Uuid, member: &[u8],
 }
 
 /// Checks the URL and reads the certificate. Neither goes into a message.
-fn client(config: &config::History) -> Result<Client, WarmError> {
+pub fn client(config: &config::History) -> Result<Client, WarmError> {
     let url = |error: RedisError| WarmError::Url(error.to_string());
     let info = config.redis_url.as_str().into_connection_info().map_err(url)?;
     if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {

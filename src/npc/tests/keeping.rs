@@ -7,6 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::archetype::{Packs, Trait};
+use crate::chain::Chains;
 use crate::config::Config;
 use crate::history::{History, HotLimits};
 use crate::npc::{Happening, Mind, Npcs};
@@ -24,8 +25,8 @@ impl House {
         let config = Config::load(None, std::iter::empty(), &sets).unwrap();
         let limits = HotLimits { conversations: 10, window_min: 1, window_max: 3 };
         let history = History::open(data, &config.history, limits).unwrap();
-        let packs = Arc::new(Packs::load(None).unwrap());
-        Self { npcs: Npcs::new(packs, config.npc, Arc::clone(&history)), history }
+        let packs = Packs::load(None).unwrap();
+        Self { npcs: Npcs::new(Chains::generic(&packs).unwrap(), config.npc, Arc::clone(&history)), history }
     }
 
     async fn join(&self, npc: &str) -> NpcJoined {

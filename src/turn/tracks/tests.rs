@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::{Cut, Say, TurnEvent, Turns, now_ms};
 use crate::archetype::Packs;
+use crate::chain::Chains;
 use crate::config::Config;
 use crate::engine::Script;
 use crate::history::{History, HotLimits};
@@ -54,8 +55,9 @@ impl House {
         let config = Config::load(None, std::iter::empty(), &sets).unwrap();
         let limits = HotLimits { conversations: 100, window_min: 5, window_max: 10 };
         let history = History::open(data.path(), &config.history, limits).unwrap();
-        let packs = Arc::new(Packs::load(None).unwrap());
-        let npcs = Arc::new(Npcs::new(Arc::clone(&packs), config.npc.clone(), Arc::clone(&history)));
+        let packs = Packs::load(None).unwrap();
+        let npcs =
+            Arc::new(Npcs::new(Chains::generic(&packs).unwrap(), config.npc.clone(), Arc::clone(&history)));
         for archetype in packs.names() {
             let join = NpcJoin {
                 npc: archetype.into(),

@@ -24,6 +24,6 @@ pub use track::{
     ActionProposed, Axis, Emotion, EmotionLabel, FACE_SHAPES, FaceKey, Goal, RankedGoal, Relationship, Social,
 };
 pub use turn::{
-    Action, AdapterUse, Cancel, DeltaRef, DialogueDelta, DoneReason, GenerationOptions, Playback, SayFrame,
-    TimingInfo, TurnCancelled, TurnDone, TurnStarted, UsageInfo, ValidThrough,
+    Action, AdapterUse, Cancel, DeltaRef, DialogueDelta, DoneReason, GenerationOptions, Playback,
+    RouteReason, SayFrame, TimingInfo, TurnCancelled, TurnDone, TurnStarted, UsageInfo, ValidThrough,
 };

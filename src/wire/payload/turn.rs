@@ -98,9 +98,46 @@ pub struct TurnStarted {
     pub text: String,
     /// No adapter of the archetype takes part.
     pub generic: bool,
+    /// Why it is answered with these adapters, or with none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<RouteReason>,
     pub adapters: Vec<AdapterUse>,
     pub prompt_tokens: u32,
     pub cached_tokens: u32,
+}
+
+/// Why a turn is answered with the adapters that it is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RouteReason {
+    /// They are those that were promoted for the archetype.
+    Promoted,
+    /// At least one of them is on trial for this NPC.
+    Canary,
+    /// None: the archetype has no adapters.
+    NoChain,
+    /// None: the archetype has adapters, but not for the tasks of this turn.
+    NoAdapter,
+    /// None: the weights leave all of them out.
+    Weights,
+    /// None: a scripted line is said instead of an answer.
+    Fallback,
+    /// None: the player's line is not answered.
+    Blocked,
+}
+
+impl RouteReason {
+    /// In the order of the enum.
+    pub const ALL: [Self; 7] = [
+        Self::Promoted,
+        Self::Canary,
+        Self::NoChain,
+        Self::NoAdapter,
+        Self::Weights,
+        Self::Fallback,
+        Self::Blocked,
+    ];
 }
 
 /// One adapter of a turn's mix.

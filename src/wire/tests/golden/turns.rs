@@ -8,6 +8,7 @@ pub fn cases() -> Vec<ServerCase> {
         player: "mina".into(),
         text: "Grüße 🦇".into(),
         generic: false,
+        reason: Some(RouteReason::Promoted),
         adapters: vec![AdapterUse {
             id: "vampire.personality".into(),
             task: "personality".into(),
@@ -50,6 +51,7 @@ pub fn cases() -> Vec<ServerCase> {
             ServerFrame::TurnStarted(TurnStarted {
                 text: String::new(),
                 generic: true,
+                reason: None,
                 adapters: vec![],
                 cached_tokens: 0,
                 ..started

@@ -29,6 +29,8 @@ class TurnStarted:
     adapters: tuple[AdapterUse, ...]
     prompt_tokens: int
     cached_tokens: int
+    #: Why it is answered with these adapters, or with none.
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 //! Wires everything once.
 
+mod provision;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,7 +15,9 @@ use crate::config::{self, AuthMode, Config};
 use crate::engine::{Backend, Engine, EngineError, Script};
 use crate::history::{Archive, ArchiveError, History, HistoryError, HotLimits, JournalError, WarmError};
 use crate::http::{self, Door, Readiness, Tls, TlsError};
+use crate::models::{Models, ModelsError};
 use crate::npc::Npcs;
+use crate::provision::{Provisioner, Registrar};
 use crate::session::{Authenticator, Gateway, KeyError};
 use crate::turn::{Hook, HookError, SetupError, Turns};
 use crate::wire::EngineKind;
@@ -26,6 +30,9 @@ const LAST_TURNS: Duration = Duration::from_secs(5);
 
 /// How long the journal may take for what became of NPCs last.
 const LAST_CHANGES: Duration = Duration::from_secs(5);
+
+/// How long what is done for an archetype may take to stop where it is.
+const LAST_STEP: Duration = Duration::from_secs(5);
 
 /// How long Redis may take for what happened last.
 const LAST_MEMORIES: Duration = Duration::from_secs(2);
@@ -68,9 +75,15 @@ pub enum StartError {
     /// Of `moderation.url` and what belongs to it.
     #[error(transparent)]
     Moderation(#[from] HookError),
+    /// Of `models.file`; names it.
+    #[error(transparent)]
+    Models(#[from] ModelsError),
     /// Of what turns are made with.
     #[error(transparent)]
     Turns(#[from] SetupError),
+    /// Of what is stored of provisioning.
+    #[error("provisioning: {0}")]
+    Provision(std::io::Error),
     #[error("a part of the start stopped: {0}")]
     Loader(String),
     #[error("the engine's thread ended by itself")]
@@ -85,6 +98,8 @@ pub struct App {
     gateway: Arc<Gateway>,
     turns: Arc<Turns>,
     engine: Backend,
+    provisioner: Option<Arc<Provisioner>>,
+    config: Arc<Config>,
 }
 
 impl App {
@@ -98,6 +113,7 @@ impl App {
         Tls::load(&config.server)?;
         Archive::check(&config.history)?;
         Hook::new(&config.moderation)?;
+        Models::new(&config.models)?;
         Ok(())
     }
 
@@ -137,8 +153,22 @@ impl App {
         let packs = Arc::new(packs);
         let npcs = Arc::new(Npcs::new(packs, config.npc.clone(), Arc::clone(&history)));
         let turns = Turns::new(engine.clone(), Arc::clone(&npcs), history, &config)?;
-        let gateway = Gateway::new(Arc::new(config), auth, Arc::clone(&turns), npcs, kind);
-        Ok(Self { door: Door::new(listener, tls), address, gateway, turns, engine })
+        let config = Arc::new(config);
+        let gateway = Gateway::new(Arc::clone(&config), auth, Arc::clone(&turns), npcs, kind);
+        let door = Door::new(listener, tls);
+        Ok(Self { door, address, gateway, turns, engine, provisioner: None, config })
+    }
+
+    /// Lets archetypes without adapters get some, for which `registrar` has turns use what was trained. What had not ended
+    /// when the server was stopped goes on.
+    ///
+    /// # Errors
+    /// [`StartError::Provision`].
+    pub async fn provision_with(mut self, registrar: Arc<dyn Registrar>) -> Result<Self, StartError> {
+        let provisioner = provision::open(&self.config, registrar).await?;
+        self.gateway.provision_with(Arc::clone(&provisioner));
+        self.provisioner = Some(provisioner);
+        Ok(self)
     }
 
     /// Where it listens: the port that was given, or the one that the system chose for port 0.
@@ -165,7 +195,7 @@ impl App {
         let engine = self.engine.clone();
         let watched = self.engine.clone();
         let stop = shutdown.child_token();
-        let ending = stop.clone();
+        let (ending, stopped) = (stop.clone(), stop.clone());
         tokio::spawn(async move {
             while watched.is_running() && !ending.is_cancelled() {
                 tokio::time::sleep(ENGINE_WATCH).await;
@@ -175,9 +205,16 @@ impl App {
                 ending.cancel();
             }
         });
+        let provisioning = self.provisioner.map(|provisioner| tokio::spawn(provisioner.run(stop.clone())));
         let readiness = Readiness::new(move || engine.is_running());
         if let Err(error) = http::serve(self.door, self.gateway, readiness, stop).await {
             tracing::error!(%error, "the server stopped");
+        }
+        stopped.cancel();
+        if let Some(provisioning) = provisioning
+            && tokio::time::timeout(LAST_STEP, provisioning).await.is_err()
+        {
+            tracing::warn!("provisioning was still in a step when the server stopped");
         }
         let engine = self.engine;
         // A join error means that stopping panicked; the process ends all the same.

@@ -12,7 +12,7 @@ use syn::visit::Visit;
 
 /// Top to bottom. `cli` stands on top because it calls everything and nothing calls it; `pull` stands right
 /// above `config` because it needs no other room, and only `cli` calls it.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 17] = [
     "main",
     "cli",
     "app",
@@ -21,9 +21,11 @@ const ROOMS: [&str; 15] = [
     "session",
     "turn",
     "npc",
+    "provision",
     "face",
     "archetype",
     "history",
+    "models",
     "engine",
     "wire",
     "pull",

@@ -24,7 +24,7 @@ pub use blocked::{Found, Phrases};
 pub use cause::{Cause, UnknownCause};
 pub use error::PackError;
 pub use face::FaceOverrides;
-pub use pack::{Pack, PackAdapter};
+pub use pack::{Pack, PackAdapter, version_number};
 pub use tables::{
     AXES, BodyTable, Factor, GoalDef, GrowthTable, Mark, PersonalityTable, RelationshipTable, Span, Tables,
 };

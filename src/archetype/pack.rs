@@ -176,7 +176,7 @@ impl Pack {
 }
 
 /// `v12` → 12. No leading zeros, so that a number has one spelling.
-pub(super) fn version_number(version: &str) -> Option<u32> {
+pub fn version_number(version: &str) -> Option<u32> {
     let digits = version.strip_prefix('v')?;
     let plain = !digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit());
     digits.parse().ok().filter(|&number| plain && number <= limits::VERSION)

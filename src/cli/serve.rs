@@ -132,12 +132,13 @@ pub(super) fn explain(error: StartError) -> anyhow::Error {
     let setting = match &error {
         StartError::Packs(_) | StartError::Turns(SetupError::Look { .. }) => "packs.path",
         StartError::Keys(_) => "auth.keys",
-        StartError::Journal(_) => "server.data",
+        StartError::Journal(_) | StartError::Provision(_) => "server.data",
         StartError::Archive(ArchiveError::Ca { .. }) => "history.postgres_ca",
         StartError::Archive(_) => "history.postgres_url",
         // Names its settings itself.
         StartError::Warm(error) => return Usage(error.to_string()).into(),
         StartError::Moderation(error) => return Usage(error.to_string()).into(),
+        StartError::Models(error) => return Usage(error.to_string()).into(),
         StartError::Tls(error) => return Usage(error.to_string()).into(),
         StartError::Engine(EngineError::BadModel { .. }) => "model.path",
         StartError::Engine(EngineError::BadScript { .. }) => "engine.script_file",

@@ -6,21 +6,29 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::{AppState, history};
+use super::{AppState, history, provisioning};
 use crate::config::AuthMode;
 
 /// The routes below `/api/v1`.
 pub(super) fn router(state: &AppState) -> Router<AppState> {
     let missing = async || refusal(StatusCode::NOT_FOUND, "there is no such resource");
     let routes = Router::new()
+        .route("/models", get(models))
+        .route("/provisioning", get(provisioning::list))
+        .route("/archetypes/{name}/provision", post(provisioning::request))
         .route("/npcs/{id}", get(npc))
         .route("/npcs/{id}/history", get(history::list))
         .route("/players/{id}", delete(erase));
     routes.fallback(missing).layer(from_fn_with_state(state.clone(), admin))
+}
+
+/// The models that may answer lines without adapters; none is listed where there is no choice.
+async fn models(State(state): State<AppState>) -> Json<serde_json::Value> {
+    Json(json!({ "items": state.gateway.models().unwrap_or_default() }))
 }
 
 /// An NPC as `npc.joined` tells of it.

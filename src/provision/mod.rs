@@ -147,6 +147,8 @@ impl Provisioner {
         if tasks.is_empty() {
             return Err(Refusal::NoLines(archetype.to_owned()));
         }
+        // What a training from before has left was made from other lines.
+        self.clear(archetype).await;
         let record = Record::new(archetype, cause, tasks, now_ms());
         self.save(&record).await.map_err(disk)?;
         self.waiting.lock().push_back(archetype.to_owned());

@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn a_line_of_the_trainer_is_read() {
-        let line = br#"{"task":"dialogue_style","step":12,"steps":80,"loss":2.31,"held_out":null,"eta_s":40}"#;
+        let line =
+            br#"{"task":"dialogue_style","step":12,"steps":80,"loss":2.31,"held_out":null,"eta_s":40}"#;
         let progress = Progress::parse(line).unwrap();
         let wanted = (Task::DialogueStyle, 12, 80, 2.31, None, Some(40.0));
         let Progress { task, step, steps, loss, held_out, eta_s } = progress;

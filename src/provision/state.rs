@@ -207,8 +207,7 @@ mod tests {
         let path = &State::ALL[..6];
         for (at, from) in State::ALL.into_iter().enumerate() {
             for next in State::ALL {
-                let follows = !from.is_end()
-                    && (next == State::Rejected || path.get(at + 1) == Some(&next));
+                let follows = !from.is_end() && (next == State::Rejected || path.get(at + 1) == Some(&next));
                 assert_eq!(from.leads_to(next), follows, "{from:?} {next:?}");
             }
         }

@@ -104,9 +104,10 @@ impl TrainerCommand {
         command.args(&self.arguments).args(self.words(archetype, tasks, work));
         command.envs(self.variables.iter().cloned());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file.try_clone()?);
-        let mut child = command.process_group(0).kill_on_drop(true).spawn().map_err(|error| {
-            io::Error::new(error.kind(), format!("{}: {error}", self.program.display()))
-        })?;
+        let mut child =
+            command.process_group(0).kill_on_drop(true).spawn().map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", self.program.display()))
+            })?;
         let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         if let Err(error) = child::lower(leader) {
             tracing::warn!(%error, "a trainer runs at the priority of the server");

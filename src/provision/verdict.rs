@@ -55,7 +55,8 @@ impl Metrics {
         }
         let Self { held_out, base_loss, loss, .. } = self;
         let lower = loss < base_loss;
-        let losses = format!("its loss on {held_out} held-out lines is {loss:.3}, the base model's {base_loss:.3}");
+        let losses =
+            format!("its loss on {held_out} held-out lines is {loss:.3}, the base model's {base_loss:.3}");
         match (self.accuracy, self.base_accuracy) {
             (Some(own), Some(base)) if own > base || (own == base && lower) => Ok(()),
             (Some(own), Some(base)) => Err(format!(
@@ -112,7 +113,8 @@ mod tests {
     #[test]
     fn figures_that_are_none_are_refused() {
         let parse = |text: &str| Metrics::parse(text.as_bytes());
-        let good = r#"{"task":"personality","examples":1,"held_out":1,"base_loss":2,"loss":1,"accuracy":null}"#;
+        let good =
+            r#"{"task":"personality","examples":1,"held_out":1,"base_loss":2,"loss":1,"accuracy":null}"#;
         assert_eq!(parse(good).unwrap().accuracy, None);
         for (text, named) in [
             (r#"{"examples":1,"held_out":1,"base_loss":2}"#, "loss"),

@@ -80,9 +80,10 @@ impl Provisioner {
             if let Err(reason) = stepped {
                 record.reject(&reason, now_ms());
             }
-            match record.reason.as_deref() {
-                Some(reason) => tracing::warn!(archetype, reason, "provisioning was rejected"),
-                None => tracing::info!(archetype, state = record.state.name(), "provisioning goes on"),
+            if let Some(reason) = &record.reason {
+                tracing::warn!(archetype, reason, "provisioning was rejected");
+            } else {
+                tracing::info!(archetype, state = record.state.name(), "provisioning goes on");
             }
             if let Err(error) = self.save(&record).await {
                 // What is not stored must not go on: it would be done as if it had never been.
@@ -200,7 +201,8 @@ impl Provisioner {
     /// Moves what is left into the pack, and has the engine take it.
     async fn load(&self, record: &mut Record, stop: &CancellationToken) -> Result<State, Halt> {
         let archetype = record.archetype.clone();
-        let pack = self.pack(&archetype).ok_or_else(|| Halt::Rejected("there is no folder of packs".into()))?;
+        let pack =
+            self.pack(&archetype).ok_or_else(|| Halt::Rejected("there is no folder of packs".into()))?;
         let accepted: Vec<(Task, Option<u32>)> = record.accepted().collect();
         for (task, version) in accepted {
             let version = self.place(record, &pack, task, version).await?;
@@ -279,7 +281,8 @@ impl Provisioner {
         Ok(())
     }
 
-    async fn clear(&self, archetype: &str) {
+    /// Takes away what an archetype's trainer wrote.
+    pub(super) async fn clear(&self, archetype: &str) {
         let (store, name) = (self.store.clone(), archetype.to_owned());
         if let Err(error) = blocking(move || store.clear(&name)).await {
             tracing::warn!(archetype, %error, "what a trainer wrote is still there");

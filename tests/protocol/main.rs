@@ -22,6 +22,7 @@ mod jwt;
 mod limits;
 mod moderation;
 mod proxy;
+mod remote;
 mod replay;
 mod resume;
 mod rights;

@@ -62,7 +62,10 @@ fn check(place: &Place, when: &str) {
     assert!(!trained.contains(&"two trainers at once".to_owned()), "{when}: {trained:?}");
     let times = |line: &str| trained.iter().filter(|other| *other == line).count();
     // Killed between the last word of a trainer and its note of it, it is trained once and not noted.
-    assert!(times("trained dialogue_style") <= 1 && times("trained action_policy") <= 1, "{when}: {trained:?}");
+    assert!(
+        times("trained dialogue_style") <= 1 && times("trained action_policy") <= 1,
+        "{when}: {trained:?}"
+    );
     assert!(place.log("asked").last().unwrap().starts_with("promote banshee"), "{when}");
     assert_eq!(place.names("data/provision"), ["banshee.json"], "{when}");
 }

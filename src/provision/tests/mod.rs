@@ -16,7 +16,7 @@ use crate::archetype::Task;
 const STAND_IN: &str = include_str!("trainer.sh");
 
 /// Longer than anything takes, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A folder for a server's data, for packs, and for what happened.
 struct Place {

@@ -55,13 +55,17 @@ async fn what_is_not_better_than_the_base_model_is_left_out_with_its_numbers() {
     let record = until_the_end(&provisioner, "banshee").await;
     assert_eq!(record.state, State::Rejected);
     let reason = record.reason.unwrap();
-    assert!(reason.contains("dialogue_style: not better") && reason.contains("action_policy: not"), "{reason}");
+    assert!(
+        reason.contains("dialogue_style: not better") && reason.contains("action_policy: not"),
+        "{reason}"
+    );
     assert_eq!(place.names("packs/banshee/dialogue_style"), ["v1"]);
 }
 
 #[tokio::test]
 async fn a_trainer_that_fails_is_quoted() {
-    for (how, words) in [("bad", "lines/dialogue_style.jsonl: line 7: no role"), ("fail", "warming up out of memory")]
+    for (how, words) in
+        [("bad", "lines/dialogue_style.jsonl: line 7: no role"), ("fail", "warming up out of memory")]
     {
         let (_root, place) = place();
         let provisioner = place.open(place.setup(how));

@@ -39,7 +39,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("auth.leeway_s", Range::Closed(0.0, 600.0)),
     ("provision.epochs", Range::Closed(0.0, 1000.0)),
     ("provision.threads", Range::Closed(1.0, 256.0)),
-    ("provision.queue", Range::Closed(1.0, 256.0)),
+    ("provision.queue", Range::Closed(1.0, 64.0)),
     ("provision.max_mb", Range::Closed(1.0, 1_048_576.0)),
     ("provision.max_minutes", Range::Closed(1.0, 10_080.0)),
     ("models.local_cost", Range::Closed(0.0, 1_000_000.0)),

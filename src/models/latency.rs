@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn newer_answers_count_more_and_old_ones_no_more() {
         let (mut measured, now) = (Measured::default(), Instant::now());
-        let age = Duration::from_secs(60);
+        let age = Duration::from_mins(1);
         assert_eq!(measured.within(age, now), None);
         let seconds = Duration::from_secs;
         measured.note(seconds(1), 0, Duration::ZERO, now);

@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn an_event_without_end_is_refused() {
         let mut events = Events::default();
-        assert_eq!(events.push(&[b'x'; MAX_EVENT]).unwrap(), Vec::<Vec<u8>>::new());
+        assert_eq!(events.push(&vec![b'x'; MAX_EVENT]).unwrap(), Vec::<Vec<u8>>::new());
         assert_eq!(events.push(b"x"), Err(TooLarge));
         let mut events = Events::default();
         let line = [b"data: ".as_slice(), &[b'x'; 1000], b"\n"].concat();

@@ -6,6 +6,7 @@
 //! ([`trainer`]); what uses the adapters is behind a trait ([`Registrar`]).
 
 mod child;
+mod delivery;
 mod fault;
 mod limits;
 mod pack;
@@ -41,7 +42,7 @@ pub use trainer::TrainerCommand;
 pub use verdict::Metrics;
 
 use self::pack::PackFolder;
-use self::store::Store;
+use self::store::{MAX_RECORDS, Store};
 
 /// How often at most it is looked whether an archetype that is met has lines.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -147,6 +148,7 @@ impl Provisioner {
         if tasks.is_empty() {
             return Err(Refusal::NoLines(archetype.to_owned()));
         }
+        self.make_room(archetype).await.map_err(disk)?;
         // What a training from before has left was made from other lines.
         self.clear(archetype).await;
         let record = Record::new(archetype, cause, tasks, now_ms());
@@ -155,6 +157,23 @@ impl Provisioner {
         self.wake.notify_one();
         tracing::info!(archetype, ?cause, "provisioning was asked for");
         Ok(record)
+    }
+
+    /// If there are as many records as may be, forgets the oldest one that has ended. One always has: fewer may wait.
+    async fn make_room(&self, archetype: &str) -> io::Result<()> {
+        let oldest = {
+            let records = self.records.lock();
+            if records.len() < MAX_RECORDS || records.contains_key(archetype) {
+                return Ok(());
+            }
+            let ended = records.values().filter(|record| record.state.is_end());
+            ended.min_by_key(|record| record.changed_ms).map(|record| record.archetype.clone())
+        };
+        let Some(oldest) = oldest else { return Ok(()) };
+        let (store, name) = (self.store.clone(), oldest.clone());
+        worker::blocking(move || store.forget(&name)).await?;
+        self.records.lock().remove(&oldest);
+        Ok(())
     }
 
     /// A player has met an NPC of an archetype: if that has lines and no adapters, and was not asked for before, they are

@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 
 use crate::archetype::{Task, version_number};
 
-/// The files of an adapter that are moved into a pack; the last one may be missing.
-pub const FILES: [&str; 3] = ["adapter_config.json", "adapter_model.safetensors", "metrics.json"];
+/// An adapter's figures.
+pub const METRICS: &str = "metrics.json";
+/// What makes an adapter.
+pub const ADAPTER: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+/// What a trainer leaves, and what is moved into a pack.
+pub const FILES: [&str; 3] = [ADAPTER[0], ADAPTER[1], METRICS];
 
 /// A pack's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

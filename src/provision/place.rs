@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::fault;
-use super::pack::{FILES, PackFolder};
+use super::pack::{ADAPTER, FILES, PackFolder};
 use super::store::sync;
 use crate::archetype::Task;
 
@@ -50,9 +50,6 @@ pub fn place(from: &Path, pack: &PackFolder, task: Task, version: u32) -> io::Re
     fault::point("before an adapter is copied");
     for name in FILES {
         let source = from.join(name);
-        if name == FILES[2] && !source.try_exists()? {
-            continue;
-        }
         let to = partial.join(name);
         fs::copy(source, &to)?;
         fault::point("while an adapter is copied");
@@ -84,7 +81,7 @@ pub fn take_back(pack: &PackFolder, task: Task, version: u32) -> io::Result<()> 
 
 /// Whether both hold the same adapter.
 fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
-    for name in &FILES[..2] {
+    for name in ADAPTER {
         let (one, other) = (one.join(name), other.join(name));
         if !other.try_exists()? || fs::metadata(&one)?.len() != fs::metadata(&other)?.len() {
             return Ok(false);

@@ -13,7 +13,7 @@ use super::state::{FORMAT, Record};
 /// Bytes of a record's file that are read at most.
 const MAX_BYTES: u64 = 1 << 20;
 /// Records at most: as many as there may be packs.
-const MAX_RECORDS: usize = 256;
+pub const MAX_RECORDS: usize = 256;
 
 const KIND: &str = "json";
 const PARTIAL: &str = "json.partial";
@@ -75,6 +75,14 @@ impl Store {
         sync(&self.folder)?;
         fault::point("behind a record");
         Ok(())
+    }
+
+    /// Takes a record away.
+    ///
+    /// # Errors
+    /// It could not.
+    pub fn forget(&self, archetype: &str) -> io::Result<()> {
+        fs::remove_file(self.folder.join(archetype).with_extension(KIND))
     }
 
     /// Where an archetype's trainer writes.

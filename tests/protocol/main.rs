@@ -21,6 +21,7 @@ mod handshake;
 mod jwt;
 mod limits;
 mod moderation;
+mod provisioning;
 mod proxy;
 mod remote;
 mod replay;

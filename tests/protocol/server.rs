@@ -55,6 +55,7 @@ pub fn engine_stats() -> EngineStats {
 /// A server with its own sessions, NPCs and turns.
 pub struct TestServer {
     pub address: SocketAddr,
+    pub gateway: Arc<Gateway>,
     _data: TempDir,
     shutdown: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
@@ -121,8 +122,9 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let door = Door::new(listener, tls);
-        let task = tokio::spawn(http::serve(door, gateway, Readiness::new(|| true), shutdown.clone()));
-        Self { address, _data: data, shutdown, task }
+        let serving = Arc::clone(&gateway);
+        let task = tokio::spawn(http::serve(door, serving, Readiness::new(|| true), shutdown.clone()));
+        Self { address, gateway, _data: data, shutdown, task }
     }
 
     /// Begins the shutdown.

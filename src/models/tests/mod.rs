@@ -59,6 +59,7 @@ struct Came {
 }
 
 /// The local base, which says "local".
+#[allow(clippy::unnecessary_wraps)] // As one that may fail.
 fn local() -> Result<Generation, EngineError> {
     let (sender, receiver) = mpsc::channel(4);
     let finished = Event::Finished { reason: FinishReason::Stop, usage: crate::engine::Usage::default() };
@@ -292,7 +293,7 @@ async fn what_was_measured_decides() {
     let models = models(&config::Models { priority: Priority::Latency, ..config(&file) });
     // Neither was measured: the local base stands first. Slower than any connection on this machine, it is left.
     assert!(came(&models).await.is_local);
-    models.measured(Duration::from_secs(3600), 1, Duration::from_secs(3600));
+    models.measured(Duration::from_hours(1), 1, Duration::from_hours(1));
     for _ in 0..3 {
         assert!(!came(&models).await.is_local);
     }

@@ -104,14 +104,9 @@ impl TrainerCommand {
         command.args(&self.arguments).args(self.words(archetype, tasks, work));
         command.envs(self.variables.iter().cloned());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file.try_clone()?);
-        let mut child =
-            command.process_group(0).kill_on_drop(true).spawn().map_err(|error| {
-                io::Error::new(error.kind(), format!("{}: {error}", self.program.display()))
-            })?;
-        let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Err(error) = child::lower(leader) {
-            tracing::warn!(%error, "a trainer runs at the priority of the server");
-        }
+        let mut child = child::spawn(command.process_group(0).kill_on_drop(true))
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.program.display())))?;
+        let leader = child::leader(&child);
         let lines = child.stdout.take().ok_or_else(|| io::Error::other("it has no standard output"))?;
         let steps = Steps { lines: Lines::new(BufReader::new(lines)) };
         Ok((Trainer { child, leader, log, _log: file }, steps))

@@ -1,5 +1,8 @@
 //! Wires everything once.
 
+mod provision;
+mod registrar;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +15,9 @@ use crate::config::{self, AuthMode, Config};
 use crate::engine::{Backend, Engine, EngineError, Script};
 use crate::history::{Archive, ArchiveError, History, HistoryError, HotLimits, JournalError, WarmError};
 use crate::http::{self, Door, Readiness, Tls, TlsError};
+use crate::models::{Models, ModelsError};
 use crate::npc::Npcs;
+use crate::provision::Provisioner;
 use crate::session::{Authenticator, Gateway, KeyError};
 use crate::turn::{Hook, HookError, SetupError, Turns};
 use crate::wire::EngineKind;
@@ -25,6 +30,9 @@ const LAST_TURNS: Duration = Duration::from_secs(5);
 
 /// How long the journal may take for what became of NPCs last.
 const LAST_CHANGES: Duration = Duration::from_secs(5);
+
+/// How long what is done for an archetype may take to stop where it is.
+const LAST_STEP: Duration = Duration::from_secs(5);
 
 /// How long Redis may take for what happened last.
 const LAST_MEMORIES: Duration = Duration::from_secs(2);
@@ -68,9 +76,15 @@ pub enum StartError {
     /// Of `moderation.url` and what belongs to it.
     #[error(transparent)]
     Moderation(#[from] HookError),
+    /// Of `models.file`; names it.
+    #[error(transparent)]
+    Models(#[from] ModelsError),
     /// Of what turns are made with.
     #[error(transparent)]
     Turns(#[from] SetupError),
+    /// Of what is stored of provisioning.
+    #[error("provisioning: {0}")]
+    Provision(std::io::Error),
     #[error("a part of the start stopped: {0}")]
     Loader(String),
     #[error("the engine's thread ended by itself")]
@@ -85,6 +99,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     turns: Arc<Turns>,
     engine: Backend,
+    provisioner: Option<Arc<Provisioner>>,
 }
 
 impl App {
@@ -98,6 +113,7 @@ impl App {
         Tls::load(&config.server)?;
         Archive::check(&config.history)?;
         Hook::new(&config.moderation)?;
+        Models::new(&config.models)?;
         Ok(())
     }
 
@@ -139,10 +155,20 @@ impl App {
         };
         let chains = Chains::open(setup).await?;
         chains.publish(&config.history)?;
-        let npcs = Arc::new(Npcs::new(chains, config.npc.clone(), Arc::clone(&history)));
+        let npcs = Arc::new(Npcs::new(Arc::clone(&chains), config.npc.clone(), Arc::clone(&history)));
         let turns = Turns::new(engine.clone(), Arc::clone(&npcs), history, &config)?;
-        let gateway = Gateway::new(Arc::new(config), auth, Arc::clone(&turns), npcs, kind);
-        Ok(Self { door: Door::new(listener, tls), address, gateway, turns, engine })
+        let config = Arc::new(config);
+        let gateway = Gateway::new(Arc::clone(&config), auth, Arc::clone(&turns), npcs, kind);
+        let door = Door::new(listener, tls);
+        // A script has no use for adapters.
+        let provisioner = if kind == EngineKind::Model {
+            let provisioner = provision::open(&config, Arc::new(registrar::Registry(chains))).await?;
+            gateway.provision_with(Arc::clone(&provisioner));
+            Some(provisioner)
+        } else {
+            None
+        };
+        Ok(Self { door, address, gateway, turns, engine, provisioner })
     }
 
     /// Where it listens: the port that was given, or the one that the system chose for port 0.
@@ -169,7 +195,7 @@ impl App {
         let engine = self.engine.clone();
         let watched = self.engine.clone();
         let stop = shutdown.child_token();
-        let ending = stop.clone();
+        let (ending, stopped) = (stop.clone(), stop.clone());
         tokio::spawn(async move {
             while watched.is_running() && !ending.is_cancelled() {
                 tokio::time::sleep(ENGINE_WATCH).await;
@@ -179,9 +205,16 @@ impl App {
                 ending.cancel();
             }
         });
+        let provisioning = self.provisioner.map(|provisioner| tokio::spawn(provisioner.run(stop.clone())));
         let readiness = Readiness::new(move || engine.is_running());
         if let Err(error) = http::serve(self.door, self.gateway, readiness, stop).await {
             tracing::error!(%error, "the server stopped");
+        }
+        stopped.cancel();
+        if let Some(provisioning) = provisioning
+            && tokio::time::timeout(LAST_STEP, provisioning).await.is_err()
+        {
+            tracing::warn!("provisioning was still in a step when the server stopped");
         }
         let engine = self.engine;
         // A join error means that stopping panicked; the process ends all the same.

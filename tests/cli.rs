@@ -42,7 +42,7 @@ fn refused(mut command: Command, code: i32) -> String {
 
 #[test]
 fn a_bad_setting_exits_2_and_is_named() {
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["serve", "--set", "engine.row=2"], "--set: unknown setting engine.row; did you mean engine.rows?"),
         (&["serve", "--set", "engine.rows=257"], "--set: engine.rows is 257, but must be a number, 1 to 256"),
         (
@@ -61,6 +61,14 @@ fn a_bad_setting_exits_2_and_is_named() {
         (
             &["serve", "--set", "server.tls_cert=/nowhere", "--set", "server.tls_key=/nowhere"],
             "setting server.tls_cert: /nowhere: No such file",
+        ),
+        (
+            &["serve", "--set", "models.file=/nowhere.toml"],
+            "setting models.file: /nowhere.toml: No such file",
+        ),
+        (
+            &["serve", "--set", "models.priority=speed"],
+            "models.priority is \"speed\", but must be one of `latency`, `cost`, `quality`, `balanced`",
         ),
         (&["serve", "--model", "/nowhere"], "setting model.path: /nowhere: No such file"),
         (&["serve", "--config", "/nowhere.toml"], "config file /nowhere.toml: No such file"),
@@ -499,4 +507,29 @@ fn every_line_of_a_load_is_accounted_for() {
     for none in ["scripted", "refused_without_retry", "failed", "lost", "extra_frames", "closed_sockets"] {
         assert_eq!((count(&within, none), count(&beyond, none)), (0, 0), "{none}: {within} {beyond}");
     }
+}
+
+/// Field 19 of a process's line: how nice it is.
+fn niceness(process: u32) -> i32 {
+    let line = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // Its name, in brackets, may hold spaces.
+    let (_, fields) = line.rsplit_once(") ").unwrap();
+    fields.split(' ').nth(16).unwrap().parse().unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_runs_in_the_background_is_nice_and_ends_with_its_standard_input() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let words = ["background", "serve", "--listen", "127.0.0.1:0", "--set", "engine.kind=scripted"];
+    let mut command = gateway(&words);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("listening on "), "{line}");
+    assert_eq!(niceness(child.id()), 19);
+    assert!(child.try_wait().unwrap().is_none());
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
 }

@@ -12,7 +12,7 @@ use syn::visit::Visit;
 
 /// Top to bottom. `cli` stands on top because it calls everything and nothing calls it; `pull` stands right
 /// above `config` because it needs no other room, and only `cli` calls it.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 18] = [
     "main",
     "cli",
     "app",
@@ -23,9 +23,11 @@ const ROOMS: [&str; 16] = [
     "turn",
     "npc",
     "chain",
+    "provision",
     "face",
     "archetype",
     "history",
+    "models",
     "engine",
     "wire",
     "pull",

@@ -4,6 +4,7 @@
 //! for something that does not exist or cannot be.
 
 mod adapters;
+mod background;
 mod bench;
 mod chat;
 mod clean;
@@ -45,6 +46,9 @@ enum Command {
     Import(import::ImportArgs),
     /// Lists and checks the adapters of the packs.
     Adapters(adapters::AdaptersArgs),
+    /// Runs another command as the server's child: at the lowest priority, until standard input ends.
+    #[command(hide = true)]
+    Background(background::BackgroundArgs),
     /// Measures the engine, or the whole gateway, on this machine.
     Bench(bench::BenchArgs),
     /// Plans servers and cost (not in this version).
@@ -99,6 +103,7 @@ fn run(command: Option<Command>) -> anyhow::Result<()> {
         Command::Pull(args) => tool(|| pull::run(&args)),
         Command::Import(args) => tool(|| import::run(&args)),
         Command::Adapters(args) => adapters::run(&args),
+        Command::Background(args) => background::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Plan(_) => Err(Usage::later("plan")),
         Command::Migrate(args) => migrate::run(&args),

@@ -144,13 +144,16 @@ pub(super) fn model_paths(config: &Config) -> anyhow::Result<Paths> {
 pub(super) fn explain(error: StartError) -> anyhow::Error {
     let setting = match &error {
         StartError::Keys(_) => "auth.keys",
-        StartError::Journal(_) | StartError::Chains(ChainError::State(_)) => "server.data",
+        StartError::Journal(_) | StartError::Provision(_) | StartError::Chains(ChainError::State(_)) => {
+            "server.data"
+        }
         StartError::Chains(_) => "packs.path",
         StartError::Archive(ArchiveError::Ca { .. }) => "history.postgres_ca",
         StartError::Archive(_) => "history.postgres_url",
         // Names its settings itself.
         StartError::Warm(error) => return Usage(error.to_string()).into(),
         StartError::Moderation(error) => return Usage(error.to_string()).into(),
+        StartError::Models(error) => return Usage(error.to_string()).into(),
         StartError::Tls(error) => return Usage(error.to_string()).into(),
         StartError::Engine(EngineError::BadModel { .. }) => "model.path",
         StartError::Engine(EngineError::BadScript { .. }) => "engine.script_file",

@@ -9,8 +9,10 @@ mod file;
 mod history;
 mod load;
 mod log;
+mod models;
 mod moderation;
 mod npc;
+mod provision;
 mod range;
 mod server;
 mod session;
@@ -27,8 +29,10 @@ pub use file::read_file;
 pub use history::History;
 pub use load::Loader;
 pub use log::{Log, LogFormat};
+pub use models::{Models, Priority};
 pub use moderation::{Direction, Moderation, OnFailure};
 pub use npc::{BargeIn, Npc, OnOverload};
+pub use provision::Provision;
 pub use server::{Model, Packs, Server, Shutdown};
 pub use session::Session;
 pub use turn::{Track, Turn};
@@ -43,6 +47,8 @@ pub struct Config {
     pub auth: Auth,
     pub model: Model,
     pub packs: Packs,
+    pub provision: Provision,
+    pub models: Models,
     pub engine: Engine,
     pub turn: Turn,
     pub npc: Npc,

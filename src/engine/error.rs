@@ -26,6 +26,9 @@ pub enum EngineError {
     Runtime(String),
     #[error("execution provider {provider}: {reason}; providers that this ONNX Runtime has: {found}")]
     Provider { provider: String, reason: String, found: String },
+    /// A model elsewhere that answered in the engine's place.
+    #[error("remote model {model:?}: {reason}")]
+    Remote { model: String, reason: String },
     #[error("the engine has stopped")]
     Stopped,
 }

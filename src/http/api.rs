@@ -10,7 +10,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::{AppState, adapters, history};
+use super::{AppState, adapters, history, provisioning};
 use crate::config::AuthMode;
 
 /// The routes below `/api/v1`.
@@ -22,16 +22,18 @@ pub(super) fn router(state: &AppState) -> Router<AppState> {
         .route("/adapters/{id}/rollback", post(adapters::rollback))
         .route("/archetypes", get(adapters::archetypes))
         .route("/archetypes/{name}", get(adapters::archetype))
-        .route("/provisioning", get(provisioning))
+        .route("/archetypes/{name}/provision", post(provisioning::request))
+        .route("/models", get(models))
+        .route("/provisioning", get(provisioning::list))
         .route("/npcs/{id}", get(npc))
         .route("/npcs/{id}/history", get(history::list))
         .route("/players/{id}", delete(erase));
     routes.fallback(missing).layer(from_fn_with_state(state.clone(), admin))
 }
 
-/// What is being made ready: nothing, for archetypes come with their adapters.
-async fn provisioning() -> Json<serde_json::Value> {
-    Json(json!({ "items": [] }))
+/// The models that may answer lines without adapters; none is listed where there is no choice.
+async fn models(State(state): State<AppState>) -> Json<serde_json::Value> {
+    Json(json!({ "items": state.gateway.models().unwrap_or_default() }))
 }
 
 /// An NPC as `npc.joined` tells of it.

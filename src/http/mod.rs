@@ -18,6 +18,7 @@ mod guard;
 mod health;
 mod history;
 mod listener;
+mod provisioning;
 mod tls;
 mod upgrade;
 

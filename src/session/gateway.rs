@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -22,7 +22,9 @@ use super::socket::{CLOSE_TIME, REPLY_TIME};
 use crate::chain::Chains;
 use crate::config::Config;
 use crate::history::History;
+use crate::models::Told;
 use crate::npc::{NpcError, Npcs};
+use crate::provision::Provisioner;
 use crate::turn::Turns;
 use crate::wire::{EngineKind, Hello, Limits, MAX_AUDIENCE, NpcJoined, PROTOCOL};
 
@@ -41,6 +43,8 @@ pub struct Gateway {
     pub(super) turns: Arc<Turns>,
     pub(super) npcs: Arc<Npcs>,
     pub(super) auth: Arc<Authenticator>,
+    /// Makes adapters for archetypes that have none; unset: nobody does.
+    provisioner: OnceLock<Arc<Provisioner>>,
     pub(super) rates: Rates,
     pub(super) sessions: Registry,
     /// Sessions that ended because their client did not come back.
@@ -111,6 +115,7 @@ impl Gateway {
             recorder,
             rates: Rates::new(limits),
             auth,
+            provisioner: OnceLock::new(),
             sessions: Registry::new(limits.max_sessions, limits.max_sessions_per_player),
             ended: Ended::default(),
             lost: AtomicUsize::new(0),
@@ -160,6 +165,22 @@ impl Gateway {
     /// What tokens are checked with.
     pub fn auth(&self) -> &Arc<Authenticator> {
         &self.auth
+    }
+
+    /// The models that may answer lines without adapters; `None`: there is no choice.
+    pub fn models(&self) -> Option<Vec<Told>> {
+        self.turns.models()
+    }
+
+    /// From now on archetypes without adapters may get some.
+    pub fn provision_with(&self, provisioner: Arc<Provisioner>) {
+        // Set once, at the start.
+        let _ = self.provisioner.set(provisioner);
+    }
+
+    /// Who makes adapters for archetypes that have none; `None`: nobody does.
+    pub fn provisioner(&self) -> Option<&Arc<Provisioner>> {
+        self.provisioner.get()
     }
 
     /// Sessions that are there, also those that wait for their client.

@@ -44,6 +44,9 @@ pub async fn join(
         // The NPC counts every join, and this session is counted already, or is over.
         gateway.npcs.leave(&join.npc);
     }
+    if let Some(provisioner) = gateway.provisioner().filter(|_| joined.chain.generic) {
+        provisioner.met(&joined.npc.archetype);
+    }
     if gateway.turns.is_cold(&session.player.name, &join.npc) {
         let (turns, player) = (Arc::clone(&gateway.turns), session.player.name.clone());
         gateway.turn_tasks.spawn(async move { turns.hydrate(&player, &join.npc).await });

@@ -77,6 +77,7 @@ impl From<EngineError> for TurnError {
             | EngineError::BadAdapter { .. }
             | EngineError::BadScript { .. }
             | EngineError::BadModel { .. }
+            | EngineError::Remote { .. }
             | EngineError::Provider { .. } => {
                 // What failed inside is for the log; the player can only try again.
                 Self { temporary: true, ..Self::new(ErrorCode::EngineFailed, "the model failed; try again") }

@@ -6,6 +6,7 @@ mod erase;
 mod error;
 mod events;
 mod faces;
+mod generic;
 mod guard;
 mod keep;
 mod mix;
@@ -38,6 +39,7 @@ use self::events::Item;
 use self::faces::Faces;
 use self::mix::mix;
 use self::outcomes::Outcomes;
+use self::prompt::Prompt;
 pub(crate) use self::prompt::system_message;
 use self::registry::{Registry, Start};
 use self::run::Runner;
@@ -52,6 +54,7 @@ use crate::config::{self, BargeIn, Config, Track};
 use crate::engine::{Backend, Choice, Choose, EngineError, Mix, Sampling, Schedule, Weighted};
 use crate::face::TableError;
 use crate::history::{Exchange, History, Recalled};
+use crate::models::{Models, ModelsError, Told};
 use crate::npc::{Mind, Npc, Npcs};
 use crate::wire::{
     Action, ActionProposed, AdapterUse, Emotion, ErrorCode, ErrorPayload, FaceInfo, FaceKey,
@@ -122,6 +125,8 @@ pub enum SetupError {
     #[error(transparent)]
     Hook(#[from] HookError),
     #[error(transparent)]
+    Models(#[from] ModelsError),
+    #[error(transparent)]
     Table(#[from] TableError),
 }
 
@@ -139,6 +144,8 @@ pub struct Turns {
     acting: act::Acting,
     speaking: Speaking,
     hook: Option<Hook>,
+    /// Models elsewhere, for lines without adapters; `None`: there are none.
+    models: Option<Models>,
     faces: Faces,
     /// 0: it runs.
     clock: AtomicU64,
@@ -171,6 +178,7 @@ impl Turns {
             acting: act::Acting::default(),
             speaking: Speaking::default(),
             hook: Hook::new(&config.moderation)?,
+            models: Models::new(&config.models)?,
             tasks: TaskTracker::new(),
         }))
     }
@@ -183,6 +191,11 @@ impl Turns {
     /// What turns have gone on without.
     pub fn missed(&self) -> &Missed {
         &self.missed
+    }
+
+    /// The models that may answer lines without adapters; `None`: the engine answers all of them.
+    pub fn models(&self) -> Option<Vec<Told>> {
+        self.models.as_ref().map(Models::told)
     }
 
     /// Who answers.
@@ -403,7 +416,9 @@ impl Turns {
             }
         }
         // The line alone must fit; what of the past fits beside it is settled when its turn comes.
-        self.tokens(npc, say, &[], None, max_tokens)?;
+        if self.engine.tokenizer().is_some() {
+            self.fit(npc, say, &[], None, max_tokens)?;
+        }
         Ok((mix, used, sampling, max_tokens))
     }
 
@@ -464,24 +479,27 @@ impl Turns {
         context - (max_tokens as usize).min(context / 4).max(1)
     }
 
-    /// The prompt's tokens: at least a quarter of the context, or `max_tokens` if that is less, stays free
+    /// The prompt: at least a quarter of the context, or `max_tokens` if that is less, stays free
     /// for the answer.
-    fn tokens(
+    fn fit(
         &self,
         npc: &Npc,
         say: &Say,
         window: &[Exchange],
         recalled: Option<&Recalled>,
         max_tokens: u32,
-    ) -> Result<Vec<u32>, TurnError> {
-        let Some(tokenizer) = self.engine.tokenizer() else { return Ok(Vec::new()) };
+    ) -> Result<Prompt, TurnError> {
+        let tokenizer = self.engine.tokenizer();
+        if tokenizer.is_none() && self.models.is_none() {
+            return Ok(Prompt { tokens: Vec::new(), messages: Vec::new() });
+        }
         let limit = self.prompt_limit(max_tokens);
         let system =
             prompt::system_message(&npc.pack, &npc.info.name, npc.read(Mind::prompt_line).as_deref());
         let message = prompt::player_message(say.context.as_deref(), &say.text);
         let message = prompt::with_recalled(recalled, &message);
         let keep = self.turn.window_min;
-        Ok(prompt::tokens(tokenizer, &system, window, &message, limit, keep)?)
+        Ok(prompt::fit(tokenizer, &system, window, &message, limit, keep)?)
     }
 }
 

@@ -43,19 +43,28 @@ pub fn player_message(context: Option<&str>, text: &str) -> String {
     }
 }
 
-/// The tokens of a prompt that fit into `limit`. If all exchanges do not, the window drops to the newest `keep`
+/// A line's prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    /// As the model in the gateway reads it; none if nobody does.
+    pub tokens: Vec<u32>,
+    /// As a model elsewhere is told it.
+    pub messages: Vec<Message>,
+}
+
+/// A prompt of as many exchanges as fit into `limit` tokens. If all exchanges do not, the window drops to the newest `keep`
 /// at once, so that the next prompts begin like this one, and only then one by one.
 ///
 /// # Errors
 /// [`EngineError::PromptTooLong`] if it does not fit without any; an error of the chat template.
-pub fn tokens(
-    tokenizer: &Tokenizer,
+pub fn fit(
+    tokenizer: Option<&Tokenizer>,
     system: &str,
     window: &[Exchange],
     message: &str,
     limit: usize,
     keep: usize,
-) -> Result<Vec<u32>, EngineError> {
+) -> Result<Prompt, EngineError> {
     let mut skip = 0;
     loop {
         let mut messages = vec![Message::new(Role::System, system)];
@@ -65,15 +74,30 @@ pub fn tokens(
             messages.push(Message::new(Role::Assistant, &exchange.reply));
         }
         messages.push(Message::new(Role::User, message));
-        let tokens = tokenizer.render_chat(&messages, true)?;
+        let tokens = tokenizer.map_or(Ok(Vec::new()), |tokenizer| tokenizer.render_chat(&messages, true))?;
         if tokens.len() <= limit {
-            return Ok(tokens);
+            return Ok(Prompt { tokens, messages });
         }
         if skip == window.len() {
             return Err(EngineError::PromptTooLong { tokens: tokens.len(), limit });
         }
         skip = (skip + 1).max(window.len().saturating_sub(keep)).min(window.len());
     }
+}
+
+/// The tokens of [`fit`].
+///
+/// # Errors
+/// As [`fit`].
+pub fn tokens(
+    tokenizer: &Tokenizer,
+    system: &str,
+    window: &[Exchange],
+    message: &str,
+    limit: usize,
+    keep: usize,
+) -> Result<Vec<u32>, EngineError> {
+    fit(Some(tokenizer), system, window, message, limit, keep).map(|prompt| prompt.tokens)
 }
 
 /// What [`tokens`] gives at the beginning whatever the newest message is.

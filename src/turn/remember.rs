@@ -1,6 +1,7 @@
 //! What of the past is in a line's prompt: the window of its conversation, and what the NPC remembers for it.
 
 use super::TurnError;
+use super::prompt::Prompt;
 use super::run::Runner;
 use crate::history::{Exchange, Line, Recalled, tell};
 use crate::wire::ErrorCode;
@@ -10,22 +11,21 @@ const TOKEN_CHARS: usize = 4;
 
 impl Runner {
     /// The line's prompt, and what the NPC remembers in it.
-    pub(super) async fn prompt(&self) -> Result<(Vec<u32>, Option<Recalled>), TurnError> {
+    pub(super) async fn prompt(&self) -> Result<(Prompt, Option<Recalled>), TurnError> {
         let say = &self.say;
         let audience = say.audience.as_deref().unwrap_or_default();
         let window = self.turns.history.hot().window(&say.npc, &say.player, audience);
-        let tokens = |recalled: Option<&Recalled>| {
-            self.turns.tokens(&self.npc, say, &window, recalled, self.max_tokens)
-        };
+        let fit =
+            |recalled: Option<&Recalled>| self.turns.fit(&self.npc, say, &window, recalled, self.max_tokens);
         if let Some(recalled) = self.recalled(audience, &window).await {
-            match tokens(Some(&recalled)) {
+            match fit(Some(&recalled)) {
                 Ok(prompt) => return Ok((prompt, Some(recalled))),
                 // There is no room for it: the line without it was looked at before.
                 Err(error) if error.code == ErrorCode::TextTooLong => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok((tokens(None)?, None))
+        Ok((fit(None)?, None))
     }
 
     async fn recalled(&self, audience: &[String], window: &[Exchange]) -> Option<Recalled> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::events::Item;
+use super::generic::{Opened, Source};
 use super::guard::{Guard, Passed};
 use super::mix;
 use super::state::TurnState;
@@ -63,6 +64,8 @@ pub(super) struct Progress {
     /// When the engine's last event was taken.
     now: Instant,
     pub usage: Usage,
+    /// Who answers.
+    source: Source,
     /// What of the past stands in the prompt besides the window.
     pub recalled: Option<Recalled>,
     /// What became of the NPC.
@@ -129,6 +132,7 @@ impl Runner {
             started: None,
             now,
             usage: Usage::default(),
+            source: Source::Engine,
             recalled: None,
             became: Became::default(),
         };
@@ -181,8 +185,9 @@ impl Runner {
             }
             Err(error) => return self.failed(&error, events).await,
         };
+        let messages = prompt.messages;
         let request = Generate {
-            prompt,
+            prompt: prompt.tokens,
             mix: self.mix.clone(),
             sampling: self.sampling.clone(),
             stop: self.stops(),
@@ -190,8 +195,16 @@ impl Runner {
             ignore_end: self.turns.turn.ignore_end,
             schedule: self.schedule(),
         };
-        match self.turns.engine.generate(request) {
-            Ok(generation) => {
+        let opened = tokio::select! {
+            biased;
+            () = self.state.cancelled.cancelled() => return Ok(Ending::Cancelled),
+            () = events.closed() => return Err(Gone),
+            opened = self.generate(request, &messages) => opened,
+        };
+        match opened {
+            Ok(Opened { generation, source, before }) => {
+                progress.source = source;
+                progress.waited_ms += before.as_secs_f64() * 1e3;
                 let mut answer = Answer::new(self);
                 let ending = self.stream(generation, &mut answer, progress, events).await;
                 progress.became = answer.tracks.became().clone();
@@ -311,7 +324,7 @@ impl Runner {
         self.turns.choose(question, adapter, self.schedule())
     }
 
-    fn schedule(&self) -> Schedule {
+    pub(super) fn schedule(&self) -> Schedule {
         Schedule {
             deadline: Some(Instant::now() + Duration::from_millis(self.turns.turn.queue_timeout_ms)),
             ..schedule(&self.say.player, &self.say.npc)
@@ -352,6 +365,7 @@ impl Runner {
                 }
             }
             Some(Event::Finished { reason, usage }) => {
+                self.measured(progress.source, &usage);
                 // The engine's times begin when it was asked, the turn's when the line arrived.
                 progress.usage = Usage {
                     queue_ms: progress.waited_ms + usage.queue_ms,

@@ -56,6 +56,7 @@ pub fn engine_stats() -> EngineStats {
 pub struct TestServer {
     pub address: SocketAddr,
     pub chains: Arc<Chains>,
+    pub gateway: Arc<Gateway>,
     _data: TempDir,
     shutdown: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
@@ -129,8 +130,9 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let door = Door::new(listener, tls);
-        let task = tokio::spawn(http::serve(door, gateway, Readiness::new(|| true), shutdown.clone()));
-        Self { address, chains, _data: data, shutdown, task }
+        let serving = Arc::clone(&gateway);
+        let task = tokio::spawn(http::serve(door, serving, Readiness::new(|| true), shutdown.clone()));
+        Self { address, chains, gateway, _data: data, shutdown, task }
     }
 
     /// Begins the shutdown.

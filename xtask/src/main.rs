@@ -1,5 +1,5 @@
 //! Chores of the workspace, one command each: `cargo xtask test`, `cargo xtask lint`, `cargo xtask
-//! measure`, `cargo xtask bench-peers`, `cargo xtask bench-history`, `cargo xtask soak`, `cargo xtask cut`, `cargo xtask fuzz`, `cargo xtask hostile`.
+//! measure`, `cargo xtask bench-peers`, `cargo xtask bench-history`, `cargo xtask soak`, `cargo xtask cut`, `cargo xtask llama`, `cargo xtask fuzz`, `cargo xtask hostile`.
 
 mod clients;
 mod cut;
@@ -7,6 +7,7 @@ mod fuzz;
 mod history;
 mod hostile;
 mod lint;
+mod llama;
 mod measure;
 mod peers;
 mod server;
@@ -47,6 +48,8 @@ enum Chore {
     Hostile(hostile::HostileArgs),
     /// Offers the gateway twice what it can answer for minutes, and accounts for every line and its memory.
     Soak(soak::SoakArgs),
+    /// Proves a real llama.cpp server as a model elsewhere: the tests that need one.
+    Llama(llama::LlamaArgs),
     /// Has clients do many turns through a proxy that cuts their connections at random bytes.
     Cut(cut::CutArgs),
 }
@@ -61,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Hostile(args) => hostile::run(&args),
         Chore::Soak(args) => soak::run(&args),
+        Chore::Llama(args) => llama::run(&args),
         Chore::Cut(args) => cut::run(&args),
     }
 }

@@ -66,7 +66,8 @@ pub(super) fn run(args: &AdaptersArgs) -> anyhow::Result<()> {
 fn spare_threads() {
     const NAME: &str = "CANDLE_NUM_THREADS";
     if std::env::var_os(NAME).is_none() {
-        // SAFETY: the command line is all that has run so far, and it starts no thread.
+        // SAFETY: the command line is all that has run so far, and it starts no thread. `background` does, and whoever calls
+        // that sets the variable for it.
         unsafe { std::env::set_var(NAME, "1") };
     }
 }

@@ -66,6 +66,11 @@ impl Llama {
         Ok(Self { python, bin: bin.into(), version: version.to_owned(), work: work.to_owned(), threads })
     }
 
+    /// Its server's program.
+    pub fn server(&self) -> PathBuf {
+        self.bin.join("llama-server")
+    }
+
     /// The checkpoint in Q4_0, llama.cpp's fastest form on a CPU.
     pub fn quantize(&self, checkpoint: &Path) -> anyhow::Result<PathBuf> {
         let name = checkpoint.file_stem().unwrap_or_default().to_string_lossy();
@@ -96,7 +101,7 @@ impl Llama {
     pub fn serve(&self, model: &Path, slots: usize, adapters: Option<&Path>) -> anyhow::Result<Server> {
         // Free a moment ago; the server takes no port 0 that it would tell.
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
-        let mut command = Command::new(self.bin.join("llama-server"));
+        let mut command = Command::new(self.server());
         command.arg("-m").arg(model).args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
         command.args(["-t", &self.threads, "-tb", &self.threads, "--parallel", &slots.to_string()]);
         command.args(["-c", &(slots * SLOT).to_string(), "--cache-ram", "0"]);

@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use self::figures::{Figures, median};
-use self::llama::Llama;
+pub use self::llama::Llama;
 use self::load::Plan;
 use crate::{root, server, step};
 

@@ -1,0 +1,53 @@
+//! What provisioning works with, from the settings.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use super::StartError;
+use crate::config::Config;
+use crate::provision::{Limits, Provisioner, Registrar, Setup, TrainerCommand};
+
+/// Opens what is stored of provisioning, which blocks. `registrar`: who has turns use what was trained.
+pub(super) async fn open(
+    config: &Config,
+    registrar: Arc<dyn Registrar>,
+) -> Result<Arc<Provisioner>, StartError> {
+    let setup = setup(config).map_err(StartError::Provision)?;
+    let opened = tokio::task::spawn_blocking(move || Provisioner::open(setup, registrar)).await;
+    opened.map_err(|error| StartError::Loader(error.to_string()))?.map_err(StartError::Provision)
+}
+
+fn setup(config: &Config) -> std::io::Result<Setup> {
+    let settings = &config.provision;
+    let packs = &config.packs.path;
+    let (program, arguments) = if settings.trainer.as_os_str().is_empty() {
+        (std::env::current_exe()?, vec!["background".into()])
+    } else {
+        (settings.trainer.clone(), Vec::new())
+    };
+    let threads = settings.threads.to_string();
+    let mut variables: Vec<(OsString, OsString)> = vec![
+        ("RAYON_NUM_THREADS".into(), threads.clone().into()),
+        ("OMP_NUM_THREADS".into(), threads.into()),
+        // Its helpers would spin while they wait, beside a server that wants the cores.
+        ("CANDLE_NUM_THREADS".into(), "1".into()),
+    ];
+    // The weights that are served are those that are trained on.
+    if !config.model.path.as_os_str().is_empty() {
+        variables.push(("NPC_GATEWAY__MODEL__PATH".into(), config.model.path.clone().into()));
+    }
+    Ok(Setup {
+        data: config.server.data.clone(),
+        packs: (!packs.as_os_str().is_empty()).then(|| packs.clone()),
+        trainer: TrainerCommand {
+            program,
+            arguments,
+            variables,
+            packs: packs.clone(),
+            epochs: settings.epochs,
+        },
+        limits: Limits::new(settings),
+        queue: settings.queue,
+        auto: settings.auto,
+    })
+}

@@ -172,6 +172,9 @@ impl Chains {
     }
 
     /// Chains with the adapters of the packs, as if an engine had loaded them.
+    ///
+    /// # Panics
+    /// Never: nothing is read.
     #[cfg(test)]
     pub fn unchecked(packs: &Packs) -> Arc<Self> {
         let chains = Self::new(Setup::default(), None, State::new()).unwrap();

@@ -105,7 +105,7 @@ impl Evaluator<'_> {
     pub async fn run(&self, told: &dyn Fn(&str)) -> Result<Evaluation, TrainingError> {
         let mut evaluation = Evaluation { model: self.base.identity().0.to_owned(), ..Evaluation::default() };
         for pack in self.packs.iter() {
-            for adapter in pack.adapters.values() {
+            for adapter in pack.adapters().values() {
                 self.engine.load_adapter(&adapter.key(), &adapter.dir).await?;
             }
         }
@@ -116,7 +116,7 @@ impl Evaluator<'_> {
         told("mixes");
         evaluation.mixes = self.mixes()?;
         for task in Task::ALL.into_iter().filter(|task| !Task::SPOKEN.contains(task)) {
-            for pack in self.packs.iter().filter(|pack| pack.adapters.contains_key(&task)) {
+            for pack in self.packs.iter().filter(|pack| pack.adapters().contains_key(&task)) {
                 told(&format!("{}.{task}", pack.name));
                 evaluation.chosen.push(self.accuracy(pack, task).await?);
             }
@@ -136,14 +136,14 @@ impl Evaluator<'_> {
 
     /// The adapter of a task as the trainer computes with it.
     fn lora(&self, pack: &Pack, task: Task) -> Result<Option<Lora>, TrainingError> {
-        let Some(of) = pack.adapters.get(&task) else { return Ok(None) };
+        let Some(of) = pack.adapters().get(&task).copied() else { return Ok(None) };
         let model = self.engine.model();
         let adapter = Adapter::load(&of.id, &of.dir, &model.graph, model.model.layers)?;
         Ok(Some(Lora::from_parts(self.base, parts(&adapter, &model.graph))?))
     }
 
     fn perplexities(&self, task: Task) -> Result<Option<Perplexities>, TrainingError> {
-        let with = self.packs.iter().filter(|pack| pack.adapters.contains_key(&task));
+        let with = self.packs.iter().filter(|pack| pack.adapters().contains_key(&task));
         let packs: Vec<&Arc<Pack>> = with.collect();
         if packs.is_empty() {
             return Ok(None);
@@ -177,7 +177,7 @@ impl Evaluator<'_> {
 
     fn mixes(&self) -> Result<Vec<Mixed>, TrainingError> {
         let mut mixes = Vec::new();
-        for pack in self.packs.iter().filter(|pack| pack.adapters.contains_key(&Task::DialogueStyle)) {
+        for pack in self.packs.iter().filter(|pack| pack.adapters().contains_key(&Task::DialogueStyle)) {
             let mut loras = Vec::new();
             for task in Task::SPOKEN {
                 let weight = f64::from(pack.mix.get(&task).copied().unwrap_or(1.0));
@@ -194,7 +194,7 @@ impl Evaluator<'_> {
     async fn accuracy(&self, pack: &Pack, task: Task) -> Result<Accuracy, TrainingError> {
         let items = self.items(pack, task)?;
         let (learned, held_out) = items.split();
-        let with = |pack: &Pack| pack.adapters.get(&task).map(crate::archetype::PackAdapter::key);
+        let with = |pack: &Pack| pack.adapters().get(&task).map(|adapter| adapter.key());
         let own = self.score(&held_out, with(pack).as_deref()).await?;
         let base = self.base_score(&held_out).await?;
         let majority = majority(&learned, &held_out);

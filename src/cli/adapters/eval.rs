@@ -32,7 +32,7 @@ pub(super) fn run(args: &EvalArgs, packs: Option<&Path>) -> anyhow::Result<()> {
     logging::start(&Log { level: "warn".into(), format: LogFormat::Pretty })?;
     let folder = packs.unwrap_or(Path::new("adapters"));
     let all = Packs::load(Some(folder)).map_err(|error| Usage(error.to_string()))?;
-    if all.iter().all(|pack| pack.adapters.is_empty()) {
+    if all.iter().all(|pack| pack.adapters().is_empty()) {
         let path = folder.display();
         return Err(Usage(format!("{path}: no pack has an adapter; `adapters train` makes them")).into());
     }

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use npc_onnx::{ModelFile, Precision};
 
-use super::Usage;
 use crate::archetype::Packs;
 use crate::config::Config;
 use crate::engine::Adapter;

@@ -128,7 +128,7 @@ async fn server(folder: &TempDir) -> TestServer {
     // Answers of this decoder do not depend on who else is answered: texts can be compared.
     let sets =
         [setting(folder), "engine.decoder=native".into(), r#"turn.tracks=["emotion","social"]"#.into()];
-    let more = ["session.max_npcs=10000", "turn.tracks_timeout_ms=600000", "packs.rescan_ms=86400000"];
+    let more = ["session.max_npcs=10000", "turn.tracks_timeout_ms=60000", "packs.rescan_ms=86400000"];
     TestServer::with_own_engine(&sets.iter().map(String::as_str).chain(more).collect::<Vec<_>>()).await
 }
 
@@ -159,7 +159,7 @@ async fn no_turn_mixes_two_versions_and_none_fails() {
         let (server, over, turns, expected) =
             (Arc::clone(&server), Arc::clone(&over), Arc::clone(&turns), Arc::clone(&expected));
         tokio::spawn(async move {
-            let mut client = server.identified(Encoding::Msgpack, &format!("player-{player}")).await;
+            let mut client = server.identified(Encoding::Json, &format!("player-{player}")).await;
             let mut seen = BTreeMap::<String, usize>::new();
             for number in 0.. {
                 if over.load(Ordering::Acquire) {

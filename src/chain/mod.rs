@@ -173,7 +173,7 @@ impl Chains {
 
     /// Chains with the adapters of the packs, as if an engine had loaded them.
     #[cfg(test)]
-    pub fn unchecked(packs: &Packs) -> Arc<Self> {
+    pub(crate) fn unchecked(packs: &Packs) -> Arc<Self> {
         let chains = Self::new(Setup::default(), None, State::new()).unwrap();
         for pack in packs.iter() {
             let link = |(task, adapter): (_, &crate::archetype::PackAdapter)| {

@@ -186,7 +186,7 @@ impl TestServer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let mut request = format!("{method} {path} HTTP/1.1\r\n");
         if !body.is_empty() {
-            request += &format!("Content-Length: {}\r\n", body.len());
+            request.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
         let host = self.address.to_string();
         for (name, value) in [("Host", host.as_str()), ("Connection", "close")] {

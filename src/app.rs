@@ -227,7 +227,9 @@ impl App {
         if tokio::time::timeout(LAST_CHANGES, turns.npcs().close()).await.is_err() {
             tracing::warn!("what became of NPCs in the last seconds was not stored");
         }
-        turns.npcs().chains().close().await;
+        if tokio::time::timeout(LAST_MEMORIES, turns.npcs().chains().close()).await.is_err() {
+            tracing::warn!("Redis still says that this server hosts its chains, for an hour at most");
+        }
         if tokio::time::timeout(LAST_MEMORIES, turns.history().warm().flush()).await.is_err() {
             tracing::warn!("the last memories were not written to Redis");
         }

@@ -176,7 +176,7 @@ impl Chains {
     /// # Panics
     /// Never: nothing is read.
     #[cfg(test)]
-    pub fn unchecked(packs: &Packs) -> Arc<Self> {
+    pub(crate) fn unchecked(packs: &Packs) -> Arc<Self> {
         let chains = Self::new(Setup::default(), None, State::new()).unwrap();
         for pack in packs.iter() {
             let link = |(task, adapter): (_, &crate::archetype::PackAdapter)| {

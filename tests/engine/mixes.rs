@@ -187,19 +187,18 @@ fn random_tokens() -> (Vec<Vec<u32>>, Vec<[u32; 2]>) {
     (prompts, (0..8).map(|_| [token(), token()]).collect())
 }
 
-#[test]
-fn a_batch_of_mixes_equals_merged_weights() {
-    let base = Reference::from_gguf(&gguf()).unwrap();
-    let sources = [
-        Source::random(1, 4, false, ATTENTION, &base),
-        Source::random(2, 8, false, EVERYTHING, &base),
+/// Other targets, rslora, alphas that are no ranks, and modules with a rank and an alpha of their own.
+fn sources(base: &Reference) -> [Source; 4] {
+    [
+        Source::random(1, 4, false, ATTENTION, base),
+        Source::random(2, 8, false, EVERYTHING, base),
         Source::with_own(
             3,
             16,
             true,
             QUERY_KEY,
             Some(Own { key: "layers.7.self_attn.k_proj", rank: 5, alpha: 40.0 }),
-            &base,
+            base,
         ),
         Source::with_own(
             4,
@@ -207,9 +206,15 @@ fn a_batch_of_mixes_equals_merged_weights() {
             false,
             &["self_attn.v_proj", "mlp.down_proj"],
             Some(Own { key: "down_proj", rank: 3, alpha: 4.0 }),
-            &base,
+            base,
         ),
-    ];
+    ]
+}
+
+#[test]
+fn a_batch_of_mixes_equals_merged_weights() {
+    let base = Reference::from_gguf(&gguf()).unwrap();
+    let sources = sources(&base);
     // Eight rows, each with a mix of its own; the first has none.
     let weights: [&[(usize, f32)]; 8] = [
         &[],

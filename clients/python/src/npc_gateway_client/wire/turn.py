@@ -26,11 +26,11 @@ class TurnStarted:
     player: str
     text: str
     generic: bool
+    #: Why it is answered with these adapters, or with none.
+    reason: str | None = None
     adapters: tuple[AdapterUse, ...]
     prompt_tokens: int
     cached_tokens: int
-    #: Why it is answered with these adapters, or with none.
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

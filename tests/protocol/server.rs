@@ -188,12 +188,7 @@ impl TestServer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let mut request = format!("{method} {path} HTTP/1.1\r\n");
         if !body.is_empty() {
-<<<<<<< HEAD
-            let length = body.len().to_string();
-            request.extend(["Content-Length: ", &length, "\r\n"]);
-=======
             request.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
->>>>>>> chains
         }
         let host = self.address.to_string();
         for (name, value) in [("Host", host.as_str()), ("Connection", "close")] {

@@ -86,10 +86,29 @@ fn a_bad_setting_exits_2_and_is_named() {
 
 #[test]
 fn what_is_planned_says_so() {
-    for words in ["plan --npcs 5 --json", "adapters train x"] {
-        let words: Vec<&str> = words.split(' ').collect();
-        let said = refused(gateway(&words), 2);
-        assert!(said.contains("is not available in this version"), "{said}");
+    let said = refused(gateway(&["plan", "--npcs", "5", "--json"]), 2);
+    assert!(said.contains("is not available in this version"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_trained_or_measured_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let mute = folder.path().join("vampire");
+    std::fs::create_dir(&mute).unwrap();
+    std::fs::copy("adapters/vampire/pack.toml", mute.join("pack.toml")).unwrap();
+    let packs = folder.path().to_str().unwrap();
+    let repo = concat!(env!("CARGO_MANIFEST_DIR"), "/adapters");
+    let cases: [(&[&str], &str); 6] = [
+        (&["train", "--packs", packs], "no pack has a folder `lines`"),
+        (&["train", "--packs", packs, "--archetype", "unicorn"], "there is no pack \"unicorn\""),
+        (&["train", "--packs", packs, "--task", "dancing"], "there is no task of that name"),
+        (&["train", "--packs", repo, "--out", packs], "--out: name one --archetype"),
+        (&["train", "--packs", repo, "--resume"], "--out"),
+        (&["eval", "--packs", packs], "no pack has an adapter"),
+    ];
+    for (words, message) in cases {
+        let said = refused(gateway(&[&["adapters"], words].concat()), 2);
+        assert!(said.contains(message), "{words:?}: {said}");
     }
 }
 

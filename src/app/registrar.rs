@@ -13,6 +13,8 @@ pub(super) struct Registry(pub Arc<Chains>);
 impl Registrar for Registry {
     fn load<'a>(&'a self, archetype: &'a str, task: Task, version: u32) -> Answer<'a> {
         Box::pin(async move {
+            // The pack may be newer than the last look at the folder.
+            self.0.find(archetype).await.map_err(|error| error.to_string())?;
             let loaded = self.0.load(archetype, task, version).await;
             loaded.map(drop).map_err(|error| error.to_string())
         })

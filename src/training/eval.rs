@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use npc_trainer::{Base, Example, Lora, Model, Part, Training};
+use npc_trainer::{Base, Example, Lora, Model, Part, TrainError, Training};
 
 use super::examples::{Item, Items, Question, examples};
 use super::train::{Plan, TrainingError};
@@ -139,7 +139,7 @@ impl Evaluator<'_> {
         let Some(of) = pack.adapters().get(&task).copied() else { return Ok(None) };
         let model = self.engine.model();
         let adapter = Adapter::load(&of.id, &of.dir, &model.graph, model.model.layers)?;
-        Ok(Some(Lora::from_parts(self.base, parts(&adapter, &model.graph))?))
+        Ok(Some(lora(self.base, &adapter, &model.graph)?))
     }
 
     fn perplexities(&self, task: Task) -> Result<Option<Perplexities>, TrainingError> {
@@ -166,7 +166,7 @@ impl Evaluator<'_> {
     }
 
     fn held_out(&self, pack: &Pack, task: Task) -> Result<Vec<Example>, TrainingError> {
-        Ok(examples(self.items(pack, task)?.split().1))
+        Ok(self.items(pack, task)?.held_out())
     }
 
     fn perplexity(&self, mix: npc_trainer::Mix<'_>, lines: &[Example]) -> Result<f64, TrainingError> {
@@ -273,6 +273,14 @@ impl Evaluator<'_> {
         let asked: Vec<_> = questions.into_iter().map(ask).collect();
         stream::iter(asked).buffered(AT_ONCE).try_collect().await
     }
+}
+
+/// An adapter as the trainer computes with it.
+///
+/// # Errors
+/// It does not fit the base.
+pub fn lora(base: &Base, adapter: &Adapter, graph: &npc_onnx::GraphInfo) -> Result<Lora, TrainError> {
+    Lora::from_parts(base, parts(adapter, graph))
 }
 
 /// The factors of an adapter by layer and projection.

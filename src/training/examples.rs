@@ -67,6 +67,11 @@ impl Items {
         self.0.iter().partition(|item| item.hash % HELD_OUT != 0)
     }
 
+    /// The examples of the lines that are held out.
+    pub fn held_out(&self) -> Vec<Example> {
+        examples(self.split().1)
+    }
+
     /// Of `folds` parts, all but the one of this number, and that one.
     pub fn fold(&self, fold: u64, folds: u64) -> (Vec<&Item>, Vec<&Item>) {
         self.0.iter().partition(|item| item.hash / HELD_OUT % folds != fold)

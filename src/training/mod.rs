@@ -14,8 +14,8 @@ mod lines;
 mod report;
 mod train;
 
-pub use self::eval::{Accuracy, Crossed, Evaluation, Evaluator, Mixed, Perplexities, Score};
-pub use self::examples::{Items, Question};
+pub use self::eval::{Accuracy, Crossed, Evaluation, Evaluator, Mixed, Perplexities, Score, lora};
+pub use self::examples::{Item, Items, Question};
 pub use self::lines::{Line, LineError, Lines};
 pub use self::report::page;
 pub use self::train::{Metrics, Plan, TrainingError, train};

@@ -10,4 +10,5 @@ mod mixes;
 mod native;
 mod neighbours;
 mod pool;
+mod trained;
 mod turns;

@@ -145,6 +145,7 @@ impl App {
             data: Some(config.server.data.clone()),
             server: history.journal().identity().to_string(),
         };
+        let served = paths.as_ref().map(|paths| paths.model.clone());
         let (engine, kind) = if let Some(paths) = paths {
             let engine = start_engine(paths, config.engine.clone()).await?;
             setup.engine = Some(engine.clone());
@@ -161,8 +162,9 @@ impl App {
         let gateway = Gateway::new(Arc::clone(&config), auth, Arc::clone(&turns), npcs, kind);
         let door = Door::new(listener, tls);
         // A script has no use for adapters.
-        let provisioner = if kind == EngineKind::Model {
-            let provisioner = provision::open(&config, Arc::new(registrar::Registry(chains))).await?;
+        let provisioner = if let Some(model) = served {
+            let registry = Arc::new(registrar::Registry(chains));
+            let provisioner = provision::open(&config, &model, registry).await?;
             gateway.provision_with(Arc::clone(&provisioner));
             Some(provisioner)
         } else {

@@ -1,6 +1,7 @@
 //! What provisioning works with, from the settings.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::StartError;
@@ -8,16 +9,18 @@ use crate::config::Config;
 use crate::provision::{Limits, Provisioner, Registrar, Setup, TrainerCommand};
 
 /// Opens what is stored of provisioning, which blocks. `registrar`: who has turns use what was trained.
+/// `model`: the folder that is served.
 pub(super) async fn open(
     config: &Config,
+    model: &Path,
     registrar: Arc<dyn Registrar>,
 ) -> Result<Arc<Provisioner>, StartError> {
-    let setup = setup(config).map_err(StartError::Provision)?;
+    let setup = setup(config, model).map_err(StartError::Provision)?;
     let opened = tokio::task::spawn_blocking(move || Provisioner::open(setup, registrar)).await;
     opened.map_err(|error| StartError::Loader(error.to_string()))?.map_err(StartError::Provision)
 }
 
-fn setup(config: &Config) -> std::io::Result<Setup> {
+fn setup(config: &Config, model: &Path) -> std::io::Result<Setup> {
     let settings = &config.provision;
     let packs = &config.packs.path;
     let (program, arguments) = if settings.trainer.as_os_str().is_empty() {
@@ -33,9 +36,7 @@ fn setup(config: &Config) -> std::io::Result<Setup> {
         ("CANDLE_NUM_THREADS".into(), "1".into()),
     ];
     // The weights that are served are those that are trained on.
-    if !config.model.path.as_os_str().is_empty() {
-        variables.push(("NPC_GATEWAY__MODEL__PATH".into(), config.model.path.clone().into()));
-    }
+    variables.push(("NPC_GATEWAY__MODEL__PATH".into(), model.into()));
     Ok(Setup {
         data: config.server.data.clone(),
         packs: (!packs.as_os_str().is_empty()).then(|| packs.clone()),

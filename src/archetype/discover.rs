@@ -80,7 +80,7 @@ pub(super) fn version(folder: &Path, pack: &Pack, task: Task, number: u32) -> Re
 
 /// What a pack brings along must not make the server read anything else: no link of it leads out of its folder. The
 /// folder itself may be a link.
-pub(super) fn stays_inside(folder: &Path, path: &Path) -> Result<(), PackError> {
+pub fn stays_inside(folder: &Path, path: &Path) -> Result<(), PackError> {
     if real(path)?.starts_with(real(folder)?) {
         return Ok(());
     }

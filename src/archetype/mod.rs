@@ -30,6 +30,7 @@ use std::{
 pub use blocked::{Found, Phrases};
 pub use cause::{Cause, UnknownCause};
 pub use discover::Versions;
+pub(crate) use discover::stays_inside;
 pub use error::PackError;
 pub use face::FaceOverrides;
 pub use pack::{Pack, PackAdapter, version_number};
@@ -85,6 +86,17 @@ impl Packs {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Pack>> {
         self.by_name.values()
     }
+}
+
+/// Whether a pack's folder has a name that an archetype can have.
+///
+/// # Errors
+/// What is allowed.
+pub fn check_name(dir: &Path, name: &str) -> Result<(), PackError> {
+    if pack::is_name(name) {
+        return Ok(());
+    }
+    Err(PackError::new(&dir.join(name), "a pack's folder is named by 1 to 32 of a-z 0-9 _ -".to_owned()))
 }
 
 /// Reads one pack of a folder; `None`: there is none of that name.

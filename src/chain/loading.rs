@@ -142,7 +142,9 @@ impl Chains {
             (None, None) => {}
         }
         let mut link = Link::default();
-        if pack.pinned(task).is_none() {
+        // Where nothing but a trial was begun, it does not become everybody's.
+        let trial_alone = kept.as_ref().is_some_and(|kept| kept.version.is_none() && kept.earlier.is_empty());
+        if pack.pinned(task).is_none() && !trial_alone {
             wanted.extend(versions.keys().rev());
         }
         let mut tried = Vec::new();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Archetype, Chain, ChainError, Chains, Changing, now_ms};
-use crate::archetype::{Pack, pack_names, read_pack, read_versions};
+use crate::archetype::{Pack, check_name, pack_names, read_pack, read_versions};
 use crate::face::Look;
 
 /// Archetypes of a server.
@@ -34,13 +34,19 @@ impl Chains {
     /// wrong with one is logged, and changes nothing of the others.
     pub async fn rescan(&self) {
         let Some(folder) = self.setup.folder.clone() else { return };
-        let names = match tokio::task::spawn_blocking(move || pack_names(&folder)).await {
+        let looked = folder.clone();
+        let names = match tokio::task::spawn_blocking(move || pack_names(&looked)).await {
             Ok(Ok(names)) => names,
             Ok(Err(error)) => return self.refuse("", &error.into()),
             Err(error) => return self.refuse("", &error.into()),
         };
         self.refused.lock().retain(|name, _| names.contains(name));
         for name in names {
+            if let Err(error) = check_name(&folder, &name) {
+                let archetype = name.clone();
+                self.refuse(&name, &ChainError::Pack { archetype, error });
+                continue;
+            }
             match self.get(&name) {
                 Some(known) => match self.refresh(&known).await {
                     Err(error) => self.refuse(&name, &error),

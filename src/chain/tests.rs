@@ -93,6 +93,7 @@ async fn a_broken_pack_is_refused_with_its_reason_and_harms_nobody() {
     put(folder.path(), "troll", &pack("troll").replace("\"Pip\"", ""));
     put(folder.path(), "ogre", &format!("{}[face.gains]\nAU99 = 1.0\n", pack("ogre")));
     put(folder.path(), "dryad", &pack("dryad"));
+    put(folder.path(), "Sea Hag", &pack("hag"));
     let error = chains.find("troll").await.unwrap_err().to_string();
     assert!(
         error.contains("pack \"troll\" cannot be used") && error.contains("names: it has 0 entries"),
@@ -101,7 +102,10 @@ async fn a_broken_pack_is_refused_with_its_reason_and_harms_nobody() {
     chains.rescan().await;
     assert_eq!(chains.names(), ["dryad", "imp"]);
     let refused = chains.refused();
-    assert_eq!(refused.keys().collect::<Vec<_>>(), ["ogre", "troll"]);
+    assert_eq!(refused.keys().collect::<Vec<_>>(), ["Sea Hag", "ogre", "troll"]);
+    assert!(refused["Sea Hag"].contains("1 to 32 of a-z"), "{}", refused["Sea Hag"]);
+    fs::remove_dir_all(folder.path().join("Sea Hag")).unwrap();
+    chains.rescan().await;
     assert!(refused["ogre"].contains("face.gains.AU99"), "{}", refused["ogre"]);
     // Mended, it is as good as any.
     put(folder.path(), "troll", &pack("troll"));

@@ -85,7 +85,7 @@ struct Event {
 #[derive(Deserialize)]
 struct Choice {
     #[serde(default)]
-    delta: Delta,
+    delta: Option<Delta>,
     #[serde(default)]
     finish_reason: Option<String>,
 }
@@ -98,6 +98,7 @@ struct Delta {
 
 #[derive(Deserialize)]
 struct UsageInfo {
+    #[serde(default)]
     prompt_tokens: u32,
     #[serde(default)]
     completion_tokens: u32,
@@ -126,7 +127,7 @@ pub fn read(data: &[u8]) -> Result<Option<Chunk>, String> {
     }
     let mut chunk = Chunk::default();
     if let Some(choice) = event.choices.into_iter().next() {
-        chunk.text = choice.delta.content.unwrap_or_default();
+        chunk.text = choice.delta.and_then(|delta| delta.content).unwrap_or_default();
         chunk.finish = choice.finish_reason.map(|reason| match reason.as_str() {
             "length" => Finish::Length,
             _ => Finish::Stop,

@@ -12,6 +12,8 @@ use crate::engine::{EngineError, Event, FinishReason, Generation, Usage};
 const CHANNEL: usize = 64;
 /// Bytes that a token has at most, for the bound of an answer.
 const TOKEN_BYTES: usize = 64;
+/// How long the counts of an answer are waited for behind its end.
+const COUNTS: Duration = Duration::from_millis(200);
 
 /// What is counted of an answer.
 struct Counted {
@@ -74,6 +76,7 @@ async fn pass(
     let _ = sender.send(started).await;
     let most = max_tokens as usize * TOKEN_BYTES;
     let mut chunk = Some(std::mem::take(&mut stream.first));
+    let mut until = Instant::now() + stall;
     while let Some(Chunk { text, finish, usage }) = chunk {
         counted.finish = counted.finish.or(finish);
         counted.counts = usage.or(counted.counts);
@@ -85,8 +88,11 @@ async fn pass(
                 return Err(Failure { reason, passing: false });
             }
             let _ = sender.send(Event::Text { text, tokens: 1 }).await;
+            until = Instant::now() + stall;
         }
-        chunk = match tokio::time::timeout(stall, stream.next()).await {
+        // Behind its end only the counts may come, and nobody waits for those long. Events without text are no life.
+        let until = if counted.finish.is_some() { until.min(Instant::now() + COUNTS) } else { until };
+        chunk = match tokio::time::timeout_at(until.into(), stream.next()).await {
             Ok(Ok(chunk)) => chunk,
             // It has said all: how the connection ends is of no interest.
             Ok(Err(_)) | Err(_) if counted.finish.is_some() => None,

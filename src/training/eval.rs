@@ -340,7 +340,7 @@ impl Score {
 }
 
 /// How often the answer that is right most often among `learned` is right among `asked`, where it is offered.
-fn majority(learned: &[&Item], asked: &[&Item]) -> Score {
+pub(super) fn majority(learned: &[&Item], asked: &[&Item]) -> Score {
     let answer = |item: &Item| item.question.as_ref().map(|q| q.options[q.answer].clone());
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for item in learned {

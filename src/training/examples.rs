@@ -63,8 +63,18 @@ impl Items {
     }
 
     /// What is learned from, and what is held out: a tenth of the lines, by their texts.
+    /// Of few lines one at least, and one at least is learned from.
     pub fn split(&self) -> (Vec<&Item>, Vec<&Item>) {
-        self.0.iter().partition(|item| item.hash % HELD_OUT != 0)
+        let (mut learned, mut held_out): (Vec<&Item>, Vec<&Item>) =
+            self.0.iter().partition(|item| item.hash % HELD_OUT != 0);
+        let lowest =
+            |items: &[&Item]| items.iter().enumerate().min_by_key(|(_, item)| item.hash).map(|(at, _)| at);
+        if held_out.is_empty() && learned.len() > 1 {
+            held_out.extend(lowest(&learned).map(|at| learned.remove(at)));
+        } else if learned.is_empty() {
+            learned.extend(lowest(&held_out).map(|at| held_out.remove(at)));
+        }
+        (learned, held_out)
     }
 
     /// The examples of the lines that are held out.
@@ -162,4 +172,34 @@ fn hash(line: &Line) -> u64 {
     }
     let digest = digest.finalize();
     u64::from_le_bytes(digest.first_chunk().copied().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn something_is_learned_from_and_something_is_held_out() {
+        let items = |hashes: &[u64]| {
+            Items(
+                hashes
+                    .iter()
+                    .map(|hash| Item { examples: Vec::new(), question: None, hash: *hash })
+                    .collect(),
+            )
+        };
+        let sizes = |hashes: &[u64]| {
+            let items = items(hashes);
+            let (learned, held_out) = items.split();
+            (learned.len(), held_out.len())
+        };
+        assert_eq!(sizes(&[1, 20, 30, 4, 50]), (2, 3));
+        assert_eq!(sizes(&[1, 2, 3]), (2, 1));
+        assert_eq!(sizes(&[10, 20]), (1, 1));
+        assert_eq!((sizes(&[10]), sizes(&[1])), ((1, 0), (1, 0)));
+        // Each line is in one fold.
+        let items = items(&(0..97).map(|at| at * 7).collect::<Vec<_>>());
+        let asked: usize = (0..5).map(|fold| items.fold(fold, 5).1.len()).sum();
+        assert_eq!(asked, 97);
+    }
 }

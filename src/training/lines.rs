@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::archetype::{Pack, Task};
+use crate::archetype::{Pack, Task, stays_inside};
 use crate::wire::{Action, EmotionLabel};
 
 /// Bytes of a file of lines, of a line, and lines of a file that are read.
@@ -104,6 +104,7 @@ impl Lines {
         if !meta.is_file() {
             return Err(about(None, "is no file".into()));
         }
+        stays_inside(&packs.join(&pack.name), &path).map_err(|error| about(None, error.to_string()))?;
         let file = std::fs::File::open(&path).map_err(io)?;
         let mut reader = BufReader::new(file.take(MAX_FILE + 1));
         let (mut lines, mut seen, mut bytes, mut text) = (Vec::new(), HashSet::new(), 0, String::new());
@@ -268,6 +269,20 @@ mod tests {
         assert!(refused(Task::DialogueStyle, &exchange("Ho", &"x".repeat(2001), "")).contains("2001"));
         let turned = r#"{"messages":[{"role":"assistant","content":"a"},{"role":"user","content":"b"}]}"#;
         assert!(refused(Task::DialogueStyle, turned).contains("take turns"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_leads_out_of_the_pack() {
+        let folder = tempfile::tempdir().unwrap();
+        let pack = Packs::load(None).unwrap().get("vampire").unwrap().as_ref().clone();
+        let path = Lines::path(folder.path(), "vampire", Task::DialogueStyle);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "a secret").unwrap();
+        std::os::unix::fs::symlink(&secret, &path).unwrap();
+        let error = Lines::read(folder.path(), &pack, Task::DialogueStyle).unwrap_err().to_string();
+        assert!(error.contains("leads out of the pack's folder") && !error.contains("a secret"), "{error}");
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use npc_trainer::{Base, LoraConfig, Outcome, Progress, Settings, TrainError, Training};
+use npc_trainer::{Base, Example, LoraConfig, Mix, Model, Outcome, Progress, Settings, TrainError, Training};
 use serde::{Deserialize, Serialize};
 
-use super::examples::{Item, Items, examples};
+use super::eval::majority;
+use super::examples::{Item, Items, Question, examples};
 use super::lines::{LineError, Lines};
 use crate::archetype::{Pack, Task};
 use crate::engine::{EngineError, Tokenizer};
@@ -26,6 +27,14 @@ pub struct Metrics {
     /// Nats a token of what was held out: of the base, and with the adapter.
     pub base_loss: f64,
     pub loss: f64,
+    /// Of what is chosen: the share of the held-out questions that is answered right, that of the base, and that of the answer
+    /// that is right most often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_accuracy: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub majority: Option<f64>,
     pub epochs: usize,
     pub best_epoch: usize,
     pub seed: u64,
@@ -76,10 +85,27 @@ impl Plan<'_> {
             Ok(Items::new(&lines, self.pack, self.tokenizer, context)?.0)
         };
         let mut items = read(self.task)?;
-        if matches!(self.task, Task::Personality | Task::WorldKnowledge) {
+        let speech = Lines::path(self.packs, &self.pack.name, Task::DialogueStyle);
+        if matches!(self.task, Task::Personality | Task::WorldKnowledge) && speech.is_file() {
             items.extend(read(Task::DialogueStyle)?);
         }
         Ok(Items(items))
+    }
+
+    /// The share of questions whose likeliest option is the right one.
+    fn right(&self, mix: Mix<'_>, questions: &[&Question]) -> Result<f64, TrainError> {
+        let mut options = Vec::new();
+        for (group, question) in questions.iter().enumerate() {
+            let tokens = question.options.iter().map(|option| self.tokenizer.encode_text(option));
+            options.extend(tokens.map(|tokens| Example::answer(&question.prompt, &tokens, group)));
+        }
+        let mut measured = Model::new(self.base).measure(mix, &options)?.into_iter();
+        let right = questions.iter().filter(|question| {
+            let of: Vec<f64> = measured.by_ref().take(question.options.len()).map(|m| m.log_prob).collect();
+            let best = of.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            best.is_some_and(|(at, _)| at == question.answer)
+        });
+        Ok(right.count() as f64 / questions.len().max(1) as f64)
     }
 
     /// How it is trained.
@@ -117,14 +143,23 @@ pub fn train(
     }
     std::fs::create_dir_all(&work).map_err(io(&work))?;
     let (learned, held_out) = items.split();
-    let (learned, held_out) = (examples(learned), examples(held_out));
+    let asked: Vec<&Question> = held_out.iter().filter_map(|item| item.question.as_ref()).collect();
+    let majority = (!asked.is_empty()).then(|| majority(&learned, &held_out).share());
+    let (learned, held_out) = (examples(learned), examples(held_out.iter().copied()));
     let (count, held_out_count) = (learned.len(), held_out.len());
     let settings = plan.settings();
     let (seed, learning_rate) = (settings.seed, settings.learning_rate);
     let mut training = Training::new(plan.base, plan.lora.clone(), settings, learned, held_out)?;
     let (lora, outcome) = training.run(Some(&work), progress)?;
     let Outcome { epochs, best_epoch, base_loss, loss, .. } = outcome;
+    let right = |mix: Mix<'_>| (!asked.is_empty()).then(|| plan.right(mix, &asked)).transpose();
+    let (accuracy, base_accuracy) = (right(&[(&lora, 1.0)])?, right(&[])?);
     lora.save(plan.base, &folder)?;
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        // On the disk before what says that they are whole.
+        let path = folder.join(name);
+        std::fs::File::open(&path).and_then(|file| file.sync_all()).map_err(io(&path))?;
+    }
     let metrics = Metrics {
         task: plan.task,
         base: plan.base.identity().1.to_owned(),
@@ -132,6 +167,9 @@ pub fn train(
         held_out: held_out_count,
         base_loss,
         loss,
+        accuracy,
+        base_accuracy,
+        majority,
         epochs,
         best_epoch,
         seed,

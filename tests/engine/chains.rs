@@ -147,6 +147,20 @@ async fn versions_are_checked_promoted_and_taken_back_and_it_is_remembered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trial_of_the_first_version_stays_one_after_a_restart() {
+    let (packs, data) = (packs(), tempfile::tempdir().unwrap());
+    let (first, second) = (engine(), engine());
+    let chains = Chains::open(setup(packs.path(), data.path(), &first)).await.unwrap();
+    add(packs.path(), TASK, 1);
+    chains.canary("imp", TASK, 1, 0.1).await.unwrap();
+    assert_eq!(in_use(&chains, TASK), (None, Some(1)));
+    let chains = Chains::open(setup(packs.path(), data.path(), &second)).await.unwrap();
+    assert_eq!(in_use(&chains, TASK), (None, Some(1)));
+    first.stop();
+    second.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn several_tasks_change_together_and_a_version_stays_as_long_as_a_turn_has_it() {
     const BOTH: [Task; 2] = [Task::Personality, Task::DialogueStyle];
     let (packs, data) = (packs(), tempfile::tempdir().unwrap());

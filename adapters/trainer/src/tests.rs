@@ -283,6 +283,14 @@ fn bad_settings_and_examples_are_named() {
     };
     assert!(example(vec![1, 99], vec![false, true]).contains("token 99"));
     assert!(example(vec![1, 2], vec![false, false]).contains("no token that is learned"));
+    let many = |count: usize| {
+        let mut base = base.clone();
+        base.config.max_position = 4096;
+        let learned = (0..count).map(|at| at > 0).collect();
+        let examples = vec![Example { tokens: vec![1; count], learned, group: 0 }];
+        Training::new(&base, config(&base), settings(1), examples, Vec::new()).unwrap_err().to_string()
+    };
+    assert!(many(1025).contains("at most 1024 are trained on"));
     assert!(example(vec![1; 65], (0..65).map(|at| at > 60).collect()).contains("65 tokens"));
     assert!(example(vec![1, 2], vec![true, true]).contains("first"));
     assert!(refused(config(&base), settings(1), Vec::new()).contains("no examples"));

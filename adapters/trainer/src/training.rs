@@ -17,6 +17,12 @@ use crate::optimizer::AdamW;
 use crate::schedule::rate;
 use crate::{Base, Example, Lora, LoraConfig, Model, TrainError};
 
+/// Tokens of the longest example: attention takes their square in memory.
+const MAX_TOKENS: usize = 1024;
+
+/// Bytes of what the layers below make of all examples.
+const MAX_HIDDEN: usize = 2 << 30;
+
 /// How it is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -147,6 +153,7 @@ impl<'a> Training<'a> {
         if examples.is_empty() {
             return Err(TrainError::Bad("there are no examples to learn from".into()));
         }
+        check_sizes(base, &examples, &held_out)?;
         let model = Model::new(base);
         let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
         let lora = Lora::new(base, config, &mut rng)?;
@@ -221,6 +228,8 @@ impl<'a> Training<'a> {
                 let step = self.optimizer.steps;
                 let elapsed = started.elapsed();
                 let eta_s = elapsed.as_secs_f64() / (step - first) as f64 * steps.saturating_sub(step) as f64;
+                // Epochs may differ by a step.
+                let steps = steps.max(step);
                 let told = Progress { step, steps, loss, held_out, tokens, elapsed, eta_s };
                 if !progress(&told) {
                     return Err(TrainError::Stopped);
@@ -303,6 +312,26 @@ impl<'a> Training<'a> {
             &self.held_out,
         )
     }
+}
+
+/// What would take more memory than beside a server there is.
+fn check_sizes(base: &Base, examples: &[Example], held_out: &[Example]) -> Result<(), TrainError> {
+    let longest = examples.iter().chain(held_out).map(|example| example.tokens.len()).max().unwrap_or(0);
+    if longest > MAX_TOKENS {
+        let reason =
+            format!("an example has {longest} tokens with its prompt; at most {MAX_TOKENS} are trained on");
+        return Err(TrainError::Bad(reason));
+    }
+    let tokens: usize = examples.iter().map(|example| example.tokens.len()).sum();
+    let bytes = tokens.saturating_mul(base.config().hidden_size).saturating_mul(size_of::<f32>());
+    if bytes > MAX_HIDDEN {
+        let (tokens_allowed, examples) =
+            (MAX_HIDDEN / size_of::<f32>() / base.config().hidden_size, examples.len());
+        let reason =
+            format!("{examples} examples have {tokens} tokens; at most {tokens_allowed} are trained on");
+        return Err(TrainError::Bad(reason));
+    }
+    Ok(())
 }
 
 /// Nats a token.

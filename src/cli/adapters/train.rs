@@ -11,12 +11,12 @@ use serde_json::json;
 
 use super::super::{Usage, tool};
 use super::default_model;
-use crate::archetype::{Pack, Packs, Task};
+use crate::archetype::{Pack, Packs, Task, read_pack};
 use crate::engine::Tokenizer;
 use crate::pull::{Cache, Reporter, model_folder};
-use crate::training::{Plan, TrainingError, train};
+use crate::training::{Lines, Plan, TrainingError, train};
 
-/// Versions of an adapter that are looked through for the next free one.
+/// The highest version of an adapter.
 const MAX_VERSION: u32 = 999_999;
 
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub(super) struct TrainArgs {
     /// The archetype; several may be named [default: all that have lines].
     #[arg(long)]
     archetype: Vec<String>,
-    /// The task; several may be named [default: all seven].
+    /// The task; several may be named [default: those that there are lines for].
     #[arg(long)]
     task: Vec<Task>,
     /// Where the adapters are written, as DIR/TASK [default: the next version in the pack's own folder].
@@ -62,8 +62,7 @@ enum Shown {
 pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> {
     tool(|| {
         let folder = packs.unwrap_or(Path::new("adapters"));
-        let all = Packs::load(Some(folder)).map_err(|error| Usage(error.to_string()))?;
-        let chosen = chosen(args, folder, &all)?;
+        let chosen = chosen(args, folder)?;
         let (cache, report) = (Cache::from_env()?, Reporter::new());
         let source = default_model(args.model.as_deref(), &cache, report)?;
         let model = model_folder(&cache, &source, Precision::Int8, report)?;
@@ -74,9 +73,8 @@ pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> 
         if let Some(layers) = args.layers {
             lora.first_layer = base.config().layers.saturating_sub(layers);
         }
-        let tasks = if args.task.is_empty() { Task::ALL.to_vec() } else { args.task.clone() };
-        for pack in chosen {
-            for task in &tasks {
+        for pack in &chosen {
+            for task in &tasks(args, folder, pack)? {
                 let plan = Plan {
                     base: &base,
                     tokenizer: &tokenizer,
@@ -98,28 +96,42 @@ pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> 
     })
 }
 
-/// The packs that were named, or those that have lines.
-fn chosen<'a>(args: &TrainArgs, folder: &Path, packs: &'a Packs) -> anyhow::Result<Vec<&'a Pack>> {
-    if args.archetype.is_empty() {
-        let with_lines = |pack: &&Pack| folder.join(&pack.name).join("lines").is_dir();
-        let found: Vec<&Pack> = packs.iter().map(AsRef::as_ref).filter(with_lines).collect();
-        if found.is_empty() {
-            let path = folder.display();
-            return Err(Usage(format!("{path}: no pack has a folder `lines` to learn from")).into());
-        }
-        if found.len() > 1 && args.out.is_some() {
-            return Err(Usage("--out: name one --archetype, whose adapters it will hold".into()).into());
-        }
-        return Ok(found);
+/// The packs that were named, whatever is wrong with others, or those that have lines.
+fn chosen(args: &TrainArgs, folder: &Path) -> anyhow::Result<Vec<Pack>> {
+    let found = if args.archetype.is_empty() {
+        let packs = Packs::load(Some(folder)).map_err(|error| Usage(error.to_string()))?;
+        let with_lines = packs.iter().filter(|pack| folder.join(&pack.name).join("lines").is_dir());
+        with_lines.map(|pack| Pack::clone(pack)).collect::<Vec<_>>()
+    } else {
+        let read = |name: &String| match read_pack(folder, name) {
+            Ok(Some(pack)) => Ok(pack),
+            Ok(None) => Err(Usage(format!("--archetype: there is no pack {name:?} in {}", folder.display()))),
+            Err(error) => Err(Usage(error.to_string())),
+        };
+        args.archetype.iter().map(read).collect::<Result<Vec<_>, _>>()?
+    };
+    if found.is_empty() {
+        let path = folder.display();
+        return Err(Usage(format!("{path}: no pack has a folder `lines` to learn from")).into());
     }
-    if args.archetype.len() > 1 && args.out.is_some() {
+    if found.len() > 1 && args.out.is_some() {
         return Err(Usage("--out: name one --archetype, whose adapters it will hold".into()).into());
     }
-    let find = |name: &String| {
-        let missing = || Usage(format!("--archetype: there is no pack {name:?} in {}", folder.display()));
-        packs.get(name).map(AsRef::as_ref).ok_or_else(missing)
-    };
-    Ok(args.archetype.iter().map(find).collect::<Result<_, _>>()?)
+    Ok(found)
+}
+
+/// The tasks that were named, or those that the pack has lines for.
+fn tasks(args: &TrainArgs, folder: &Path, pack: &Pack) -> anyhow::Result<Vec<Task>> {
+    if !args.task.is_empty() {
+        return Ok(args.task.clone());
+    }
+    let has_lines = |task: &Task| Lines::path(folder, &pack.name, *task).is_file();
+    let tasks: Vec<Task> = Task::ALL.into_iter().filter(has_lines).collect();
+    if tasks.is_empty() {
+        let path = folder.join(&pack.name).join("lines");
+        return Err(Usage(format!("{}: there is no TASK.jsonl to learn from", path.display())).into());
+    }
+    Ok(tasks)
 }
 
 fn one(plan: &Plan<'_>, args: &TrainArgs) -> anyhow::Result<()> {
@@ -173,8 +185,12 @@ fn publish(
     let metrics = train(plan, work.path(), false, progress)?;
     let versions = folder.join(plan.task.name());
     std::fs::create_dir_all(&versions)?;
-    let free = |version: &u32| !versions.join(format!("v{version}")).exists();
-    let version = (1..=MAX_VERSION).find(free).context("there is no free version")?;
+    let there = |version: &u32| versions.join(format!("v{version}")).exists();
+    // Behind the highest, which is the one in use.
+    let highest =
+        plan.pack.versions.get(&plan.task).and_then(|all| all.keys().next_back().copied()).unwrap_or(0);
+    let version =
+        (highest + 1..=MAX_VERSION).find(|version| !there(version)).context("there is no free version")?;
     std::fs::rename(work.path().join(plan.task.name()), versions.join(format!("v{version}")))?;
     Ok(metrics)
 }

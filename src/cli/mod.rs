@@ -44,7 +44,7 @@ enum Command {
     Pull(pull::PullArgs),
     /// Makes a model folder of a checkpoint (a GGUF file or a safetensors folder).
     Import(import::ImportArgs),
-    /// Lists and checks the adapters of the packs.
+    /// Lists, checks, trains and measures the adapters of the packs, and says which version a server uses.
     Adapters(adapters::AdaptersArgs),
     /// Runs another command as the server's child: at the lowest priority, until standard input ends.
     #[command(hide = true)]

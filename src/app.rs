@@ -3,6 +3,8 @@
 mod provision;
 mod registrar;
 
+pub use provision::trainer;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

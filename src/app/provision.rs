@@ -20,9 +20,12 @@ pub(super) async fn open(
     opened.map_err(|error| StartError::Loader(error.to_string()))?.map_err(StartError::Provision)
 }
 
-fn setup(config: &Config, model: &Path) -> std::io::Result<Setup> {
+/// How the trainer is run beside a server with these settings.
+///
+/// # Errors
+/// The program does not know where it lies.
+pub fn trainer(config: &Config, model: &Path) -> std::io::Result<TrainerCommand> {
     let settings = &config.provision;
-    let packs = &config.packs.path;
     let (program, arguments) = if settings.trainer.as_os_str().is_empty() {
         (std::env::current_exe()?, vec!["background".into()])
     } else {
@@ -37,16 +40,22 @@ fn setup(config: &Config, model: &Path) -> std::io::Result<Setup> {
     ];
     // The weights that are served are those that are trained on.
     variables.push(("NPC_GATEWAY__MODEL__PATH".into(), model.into()));
+    Ok(TrainerCommand {
+        program,
+        arguments,
+        variables,
+        packs: config.packs.path.clone(),
+        epochs: settings.epochs,
+    })
+}
+
+fn setup(config: &Config, model: &Path) -> std::io::Result<Setup> {
+    let settings = &config.provision;
+    let packs = &config.packs.path;
     Ok(Setup {
         data: config.server.data.clone(),
         packs: (!packs.as_os_str().is_empty()).then(|| packs.clone()),
-        trainer: TrainerCommand {
-            program,
-            arguments,
-            variables,
-            packs: packs.clone(),
-            epochs: settings.epochs,
-        },
+        trainer: trainer(config, model)?,
         limits: Limits::new(settings),
         queue: settings.queue,
         auto: settings.auto,

@@ -20,28 +20,36 @@ pub(super) const WEIGHTS_BYTES: u64 = 1 << 30;
 const TARGETS: usize = 64;
 const NAME_CHARS: usize = 200;
 
-/// How well an adapter does on lines that it was not trained on; losses in nats a token.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// How well an adapter does on lines that it was not trained on, as `metrics.json` beside it says. Trainers of others may say
+/// less of it, and more besides.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Metrics {
-    #[serde(default)]
+    /// Answers that were learned from, and held out.
     pub examples: Option<u64>,
-    #[serde(default)]
     pub held_out: Option<u64>,
-    #[serde(default)]
+    /// Nats a token of what was held out: of the base, and with the adapter.
     pub base_loss: Option<f64>,
-    #[serde(default)]
     pub loss: Option<f64>,
-    /// Of choices.
-    #[serde(default)]
+    /// Of what is chosen: the share of the held-out questions that is answered right, that of the base, and that of the answer
+    /// that is right most often.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub base_accuracy: Option<f64>,
-    /// The accuracy of who always chooses what is right most often.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub majority: Option<f64>,
 }
 
 impl Metrics {
+    /// # Errors
+    /// What is wrong with them, naming the key.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let metrics: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        metrics.check()?;
+        Ok(metrics)
+    }
+
     /// How it is worse than the model without it; `None`: it is not, or that was not measured. Choices are judged by
     /// their accuracy.
     pub fn worse(&self) -> Option<String> {
@@ -62,12 +70,12 @@ impl Metrics {
             [("accuracy", self.accuracy), ("base_accuracy", self.base_accuracy), ("majority", self.majority)];
         for (key, value) in losses {
             if let Some(value) = value.filter(|value| !value.is_finite() || *value < 0.0) {
-                return Err(format!("{METRICS}: {key} is {value}, but must be a number from 0 on"));
+                return Err(format!("{key} is {value}, but must be a number from 0 on"));
             }
         }
         for (key, value) in shares {
             if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
-                return Err(format!("{METRICS}: {key} is {value}, but must be from 0 to 1"));
+                return Err(format!("{key} is {value}, but must be from 0 to 1"));
             }
         }
         Ok(())
@@ -113,9 +121,7 @@ impl VersionFiles {
         let config: Config = serde_json::from_slice(&config).map_err(|e| format!("{CONFIG}: {e}"))?;
         let metrics = if dir.join(METRICS).exists() {
             let text = bounded(dir, METRICS, METRICS_BYTES)?;
-            let metrics: Metrics = serde_json::from_slice(&text).map_err(|e| format!("{METRICS}: {e}"))?;
-            metrics.check()?;
-            Some(metrics)
+            Some(Metrics::parse(&text).map_err(|error| format!("{METRICS}: {error}"))?)
         } else {
             None
         };

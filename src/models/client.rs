@@ -29,17 +29,31 @@ const MAX_REFUSAL: usize = 16 << 10;
 #[error("{reason}")]
 pub struct Failure {
     pub reason: String,
-    /// It may be otherwise in a moment.
-    pub passing: bool,
+    pub kind: Kind,
+}
+
+/// What a failure says of the next line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The same line may be answered in a moment.
+    Passing,
+    /// The next one will most likely not be answered either.
+    Lasting,
+    /// Nothing: the model works and has no answer to this one. What a player says must not take it from others.
+    OfTheLine,
 }
 
 impl Failure {
-    fn passing(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), passing: true }
+    pub(super) fn passing(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), kind: Kind::Passing }
     }
 
-    fn lasting(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), passing: false }
+    pub(super) fn lasting(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), kind: Kind::Lasting }
+    }
+
+    fn of_the_line(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), kind: Kind::OfTheLine }
     }
 }
 
@@ -132,8 +146,11 @@ impl RemoteModel {
 
     /// A line was not answered, or not to its end.
     pub fn failed(&self, failure: &Failure) {
-        let opened = self.breaker.lock().failed(Instant::now());
         tracing::warn!(model = self.spec.name, %failure, "a remote model has not answered");
+        if failure.kind == Kind::OfTheLine {
+            return self.breaker.lock().succeeded();
+        }
+        let opened = self.breaker.lock().failed(Instant::now());
         if opened {
             tracing::warn!(model = self.spec.name, "it is left alone for models.breaker_open_ms");
         }
@@ -167,9 +184,11 @@ impl RemoteModel {
                     stream.first = chunk;
                     return Ok(stream);
                 }
-                Some(chunk) if chunk.finish.is_some() => return Err(Failure::lasting("its answer is empty")),
+                Some(chunk) if chunk.finish.is_some() => {
+                    return Err(Failure::of_the_line("its answer is empty"));
+                }
                 Some(_) => {}
-                None => return Err(Failure::lasting("its answer is empty")),
+                None => return Err(Failure::of_the_line("its answer is empty")),
             }
         }
     }
@@ -194,8 +213,12 @@ impl RemoteModel {
         let body = Limited::new(response.into_body(), MAX_REFUSAL).collect().await;
         let words = body.map(|body| chat::complaint(&body.to_bytes())).unwrap_or_default();
         let reason = format!("status {status}: {words}");
-        let passing = status.is_server_error() || status.as_u16() == 429;
-        Err(if passing { Failure::passing(reason) } else { Failure::lasting(reason) })
+        Err(match status.as_u16() {
+            429 | 500.. => Failure::passing(reason),
+            // What the line asks for: too much, or a stop text that it does not take.
+            400 | 413 | 422 => Failure::of_the_line(reason),
+            _ => Failure::lasting(reason),
+        })
     }
 }
 

@@ -28,7 +28,7 @@ pub use request::Ask;
 pub use route::{Candidate, Decision, decide};
 
 use self::breaker::Breaker;
-use self::client::{Failure, RemoteModel};
+use self::client::{Failure, Kind, RemoteModel};
 use self::latency::Measured;
 use crate::config;
 use crate::engine::{EngineError, Generation};
@@ -197,12 +197,12 @@ impl Models {
         loop {
             let Ok(opened) = tokio::time::timeout_at(deadline.into(), model.open(ask)).await else {
                 let reason = "its first word has not come within models.first_word_ms".to_owned();
-                let failure = Failure { reason, passing: false };
+                let failure = Failure::lasting(reason);
                 model.failed(&failure);
                 return Err(failure);
             };
             match opened {
-                Err(failure) if failure.passing && left > 0 => left -= 1,
+                Err(failure) if failure.kind == Kind::Passing && left > 0 => left -= 1,
                 opened => return opened,
             }
         }

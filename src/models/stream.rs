@@ -85,7 +85,7 @@ async fn pass(
             counted.bytes += text.len();
             if counted.bytes > most {
                 let reason = format!("its answer has more than {most} bytes for {max_tokens} tokens");
-                return Err(Failure { reason, passing: false });
+                return Err(Failure::lasting(reason));
             }
             let _ = sender.send(Event::Text { text, tokens: 1 }).await;
             until = Instant::now() + stall;
@@ -99,13 +99,13 @@ async fn pass(
             Ok(Err(failure)) => return Err(failure),
             Err(_) => {
                 let reason = format!("nothing came for {} ms", stall.as_millis());
-                return Err(Failure { reason, passing: true });
+                return Err(Failure::passing(reason));
             }
         };
     }
     match counted.finish {
         Some(_) => Ok(()),
-        None => Err(Failure { reason: "its answer ended without a reason".into(), passing: true }),
+        None => Err(Failure::passing("its answer ended without a reason")),
     }
 }
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::pack::{FILES, METRICS, PackFolder};
 use super::place::{next_version, place, take_back};
 use super::state::{Record, State, TaskRecord};
-use super::verdict::Metrics;
+use super::verdict;
 use super::worker::{Halt, blocking, going_on};
 use super::{Provisioner, fault, trainer};
 use crate::archetype::Task;
@@ -28,11 +28,11 @@ impl Provisioner {
                     }
                 }
                 let metrics = read_file(&folder.join(METRICS), MAX_METRICS)?;
-                Metrics::parse(&metrics).map_err(|error| io::Error::other(format!("{METRICS}: {error}")))
+                verdict::parse(&metrics).map_err(|error| io::Error::other(format!("{METRICS}: {error}")))
             });
             let judged = match read.await {
                 Ok(metrics) => {
-                    let judged = metrics.judge();
+                    let judged = verdict::judge(&metrics);
                     found.metrics = Some(metrics);
                     judged
                 }
@@ -51,7 +51,17 @@ impl Provisioner {
             self.pack(&archetype).ok_or_else(|| Halt::Rejected("there is no folder of packs".into()))?;
         let accepted: Vec<(Task, Option<u32>)> = record.accepted().collect();
         for (task, version) in accepted {
-            let version = self.place(record, &pack, task, version).await?;
+            let version = match self.place(record, &pack, task, version).await {
+                Ok(version) => version,
+                Err(Halt::Rejected(reason)) => {
+                    // The others go on without it.
+                    if let Some(found) = record.tasks.get_mut(&task) {
+                        found.rejected = Some(reason);
+                    }
+                    continue;
+                }
+                Err(stopped) => return Err(stopped),
+            };
             if let Err(reason) = self.registrar.load(&archetype, task, version).await {
                 going_on(stop)?;
                 withdraw(&pack, task, version).await;

@@ -39,7 +39,6 @@ pub use refusal::Refusal;
 pub use registrar::{Answer, Registrar};
 pub use state::{Cause, Record, State, TaskRecord};
 pub use trainer::TrainerCommand;
-pub use verdict::Metrics;
 
 use self::pack::PackFolder;
 use self::store::{MAX_RECORDS, Store};

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::archetype::{Task, version_number};
+use crate::archetype::{Task, read_pack, version_number};
 
 /// An adapter's figures.
 pub const METRICS: &str = "metrics.json";
@@ -30,7 +30,8 @@ impl PackFolder {
         self.path.join("pack.toml").is_file()
     }
 
-    /// The tasks for which there are lines, `lines/TASK.jsonl`.
+    /// The tasks for which there are lines, `lines/TASK.jsonl`, but for those whose version the pack settles: no other could be
+    /// promoted.
     ///
     /// # Errors
     /// The folder cannot be read. That it is not there is none.
@@ -43,9 +44,14 @@ impl PackFolder {
                 Err(error) => Err(error),
             }
         };
+        // A pack that cannot be read is refused elsewhere.
+        let name = self.path.file_name().and_then(|name| name.to_str());
+        let pack =
+            name.zip(self.path.parent()).and_then(|(name, packs)| read_pack(packs, name).ok().flatten());
+        let pinned = |task| pack.as_ref().is_some_and(|pack| pack.pinned(task).is_some());
         let mut tasks = Vec::new();
         for task in Task::ALL {
-            if has_lines(&task)? {
+            if has_lines(&task)? && !pinned(task) {
                 tasks.push(task);
             }
         }

@@ -33,6 +33,10 @@ pub fn next_version(pack: &PackFolder, task: Task) -> io::Result<u32> {
 /// [`io::ErrorKind::AlreadyExists`].
 pub fn place(from: &Path, pack: &PackFolder, task: Task, version: u32) -> io::Result<()> {
     let target = pack.version(task, version);
+    if fs::symlink_metadata(pack.task(task)).is_ok_and(|task| task.is_symlink()) {
+        let message = format!("{} is a link, which nothing is written through", pack.task(task).display());
+        return Err(io::Error::other(message));
+    }
     if target.try_exists()? {
         if is_same(from, &target)? {
             return Ok(());
@@ -136,6 +140,18 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         let kept = fs::read(pack.version(Task::Personality, 1).join(FILES[0])).unwrap();
         assert_eq!(kept, fs::read(one.path().join(FILES[0])).unwrap());
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let (packs, elsewhere, from) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), adapter("one"));
+        let pack = PackFolder::new(packs.path(), "banshee");
+        fs::create_dir_all(pack.task(Task::Personality).parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), pack.task(Task::Personality)).unwrap();
+        let error = place(from.path(), &pack, Task::Personality, 1).unwrap_err().to_string();
+        assert!(error.contains("is a link"), "{error}");
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
     }
 
     #[test]

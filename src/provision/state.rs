@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::progress::Progress;
-use super::verdict::Metrics;
-use crate::archetype::Task;
+use crate::archetype::{Metrics, Task};
 
 /// The form in which records are stored.
 pub const FORMAT: u32 = 1;

@@ -130,6 +130,11 @@ impl Steps {
 }
 
 impl Trainer {
+    /// The process group that it leads, if it has not ended.
+    pub fn group(&self) -> Option<Pid> {
+        self.leader
+    }
+
     /// How it ended, when it has. A future that is dropped loses nothing.
     ///
     /// # Errors

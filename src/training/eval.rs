@@ -8,10 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use npc_trainer::{Base, Example, Lora, Model, Part, TrainError, Training};
+use npc_trainer::{Base, Example, Lora, Model, Part, TrainError};
 
-use super::examples::{Item, Items, Question, examples};
-use super::train::{Plan, TrainingError};
+use super::examples::{Item, Items, Question};
+use super::folds::Folds;
+use super::train::{Plan, TrainingError, lora_config};
 use crate::archetype::{Pack, Packs, Task};
 use crate::engine::{Adapter, Choose, Engine, Mix, Schedule, Tokenizer, Weighted};
 use crate::turn::calibrated;
@@ -94,7 +95,8 @@ pub struct Evaluator<'a> {
     pub folder: &'a Path,
     pub packs: &'a Packs,
     pub engine: &'a Engine,
-    pub folds: u64,
+    /// The adapters of parts, trained before ([`Folds::train`]); `None`: no cross-validation.
+    pub folds: Option<Folds<'a>>,
 }
 
 impl Evaluator<'_> {
@@ -124,14 +126,15 @@ impl Evaluator<'_> {
         Ok(evaluation)
     }
 
-    fn plan<'b>(&'b self, pack: &'b Pack, task: Task, lora: npc_trainer::LoraConfig) -> Plan<'b> {
+    fn plan<'b>(&'b self, pack: &'b Pack, task: Task) -> Plan<'b> {
         let (base, tokenizer, packs) = (self.base, self.tokenizer, self.folder);
-        Plan { base, tokenizer, packs, pack, task, lora, epochs: None, seed: 1 }
+        let lora = lora_config(base, task);
+        Plan { base, tokenizer, packs, pack, task, lora, epochs: None, learning_rate: None, seed: 1 }
     }
 
     /// The items of a task, as its adapter was trained on them.
     fn items(&self, pack: &Pack, task: Task) -> Result<Items, TrainingError> {
-        self.plan(pack, task, npc_trainer::LoraConfig::for_base(self.base)).items()
+        self.plan(pack, task).items()
     }
 
     /// The adapter of a task as the trainer computes with it.
@@ -204,30 +207,27 @@ impl Evaluator<'_> {
                 others.insert(other.name.clone(), self.score(&held_out, Some(&key)).await?);
             }
         }
-        let crossed = if self.folds > 1 { Some(self.crossed(pack, task, &items).await?) } else { None };
+        let crossed = match &self.folds {
+            Some(folds) => Some(self.crossed(pack, task, &items, folds).await?),
+            None => None,
+        };
         Ok(Accuracy { archetype: pack.name.clone(), task, own, base, majority, others, crossed })
     }
 
-    /// Trains on all parts but one and asks about that one, for each part. No part tells when to stop: as many epochs as
-    /// the plan says.
-    async fn crossed(&self, pack: &Pack, task: Task, items: &Items) -> Result<Crossed, TrainingError> {
-        let plan = self.plan(pack, task, npc_trainer::LoraConfig::for_base(self.base));
+    /// Asks about each part with the adapter that learned from the others.
+    async fn crossed(
+        &self,
+        pack: &Pack,
+        task: Task,
+        items: &Items,
+        folds: &Folds<'_>,
+    ) -> Result<Crossed, TrainingError> {
+        let plan = self.plan(pack, task);
         let (mut answers, mut majorities) = (Vec::new(), Score::default());
-        for fold in 0..self.folds {
-            let (learned, asked) = items.fold(fold, self.folds);
-            let mut training = Training::new(
-                self.base,
-                plan.lora.clone(),
-                plan.settings(),
-                examples(learned.clone()),
-                Vec::new(),
-            )?;
-            let (lora, _) = training.run(None, &mut |_| true)?;
-            let io = |source| TrainingError::Io { path: std::env::temp_dir(), source };
-            let folder = tempfile::tempdir().map_err(io)?;
-            lora.save(self.base, folder.path())?;
+        for fold in 0..folds.count {
+            let (learned, asked) = items.fold(fold, folds.count);
             let id = format!("{}.{task}.fold{fold}", pack.name);
-            self.engine.load_adapter(&id, folder.path()).await?;
+            self.engine.load_adapter(&id, &folds.path(&plan, fold)).await?;
             answers.extend(self.answers(&asked, Some(&id)).await?);
             self.engine.drop_adapter(&id)?;
             let part = majority(&learned, &asked);
@@ -235,7 +235,7 @@ impl Evaluator<'_> {
         }
         let all: Vec<&Item> = items.0.iter().collect();
         let base = self.base_score(&all).await?;
-        Ok(Crossed { folds: self.folds, own: Score::new(&answers), base, majority: majorities })
+        Ok(Crossed { folds: folds.count, own: Score::new(&answers), base, majority: majorities })
     }
 
     /// The base as it is served, or with its favourites left in, whichever is right more often.

@@ -11,7 +11,7 @@ use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 
 use crate::training::State;
-use crate::{Base, Example, Lora, LoraConfig, Settings, TrainError};
+use crate::{Base, Data, Lora, LoraConfig, Settings, TrainError};
 
 const FILE: &str = "checkpoint.safetensors";
 
@@ -23,21 +23,15 @@ pub(crate) struct Stored {
     pub state: State,
     pub lora: Lora,
     pub best: Lora,
-    /// Of the optimizer, in the order of [`Lora::vars`].
-    pub moments: Vec<(Tensor, Tensor)>,
+    /// Of the optimizer.
+    pub moments: (Tensor, Tensor),
 }
 
-/// What a training is made of; another one's checkpoint is not gone on with.
-pub(crate) fn identity(
-    base: &Base,
-    config: &LoraConfig,
-    settings: &Settings,
-    examples: &[Example],
-    held_out: &[Example],
-) -> String {
+/// What a training is made of, as a digest: another one's checkpoint is not gone on with.
+pub fn identity(base: &Base, config: &LoraConfig, settings: &Settings, data: &Data) -> String {
     let mut digest = Sha256::new();
-    let text = format!("{:?} {config:?} {settings:?} {}", base.identity(), examples.len());
-    digest.update(text);
+    let Data { examples, held_out } = data;
+    digest.update(format!("{:?} {config:?} {settings:?} {}", base.identity(), examples.len()));
     for example in examples.iter().chain(held_out) {
         digest.update((example.tokens.len() as u64).to_le_bytes());
         digest.update((example.group as u64).to_le_bytes());
@@ -60,17 +54,14 @@ pub(crate) fn save(
     state: &State,
     lora: &Lora,
     best: &Lora,
-    moments: &[(Tensor, Tensor)],
+    (mean, square): &(Tensor, Tensor),
 ) -> Result<(), TrainError> {
     let mut named: Vec<(String, Tensor)> = Vec::new();
     for (kind, lora) in [("lora", lora), ("best", best)] {
         let vars = lora.vars().into_iter().enumerate();
         named.extend(vars.map(|(at, var)| (format!("{kind}.{at}"), var.as_tensor().clone())));
     }
-    for (at, (mean, square)) in moments.iter().enumerate() {
-        named.push((format!("mean.{at}"), mean.clone()));
-        named.push((format!("square.{at}"), square.clone()));
-    }
+    named.extend([("mean".to_owned(), mean.clone()), ("square".to_owned(), square.clone())]);
     let state = serde_json::to_string(state).map_err(|error| TrainError::Bad(error.to_string()))?;
     let notes = HashMap::from([("identity".to_owned(), identity.to_owned()), ("state".to_owned(), state)]);
     let bytes =
@@ -115,8 +106,11 @@ pub(crate) fn load(
         Ok(lora)
     };
     let (lora, best) = (read("lora")?, read("best")?);
-    let moments = (0..lora.vars().len())
-        .map(|at| Ok((tensor(format!("mean.{at}"))?.clone(), tensor(format!("square.{at}"))?.clone())))
-        .collect::<Result<_, TrainError>>()?;
+    let moment = |name: &str| Ok::<_, TrainError>(tensor(name.to_owned())?.clone());
+    let moments = (moment("mean")?, moment("square")?);
+    let count: usize = lora.vars().iter().map(|var| var.elem_count()).sum();
+    if moments.0.dims() != [count] || moments.1.dims() != [count] {
+        return Err(invalid(format!("its moments are not of {count} numbers")));
+    }
     Ok(Some(Stored { state, lora, best, moments }))
 }

@@ -32,11 +32,12 @@ mod tests;
 mod training;
 
 pub use base::Base;
+pub use checkpoint::identity;
 pub use error::TrainError;
 pub use example::Example;
 pub use lora::{Lora, LoraConfig};
 pub use model::{Measured, Mix, Model};
 pub use peft::Part;
-pub use training::{Outcome, Progress, Settings, Training};
+pub use training::{Data, Outcome, Progress, Settings, Training};
 
 pub use candle_core::Device;

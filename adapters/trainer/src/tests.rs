@@ -10,7 +10,7 @@ use crate::batch::common_prefix;
 use crate::lora::Factors;
 use crate::model::{chunks, module};
 use crate::testing::{THETA, base, examples, lora, rng};
-use crate::{Base, Example, Lora, LoraConfig, Measured, Model, Part, Settings, TrainError, Training};
+use crate::{Base, Data, Example, Lora, LoraConfig, Measured, Model, Part, Settings, TrainError, Training};
 
 fn total(measured: &[Measured]) -> f64 {
     measured.iter().map(|m| m.log_prob).sum()
@@ -146,6 +146,10 @@ fn settings(epochs: usize) -> Settings {
     Settings { epochs, batch: 4, learning_rate: 0.02, patience: 50, ..Settings::default() }
 }
 
+fn data(examples: Vec<Example>, held_out: Vec<Example>) -> Data {
+    Data { examples, held_out }
+}
+
 fn config(base: &Base) -> LoraConfig {
     LoraConfig { rank: 4, alpha: 8.0, first_layer: 1, ..LoraConfig::for_base(base) }
 }
@@ -155,7 +159,7 @@ fn what_is_learned_becomes_likely() {
     let base = base();
     let examples = examples(12, 2, 9);
     let mut training =
-        Training::new(&base, config(&base), settings(30), examples.clone(), Vec::new()).unwrap();
+        Training::new(&base, config(&base), settings(30), data(examples.clone(), Vec::new())).unwrap();
     let mut losses = Vec::new();
     let (lora, outcome) = training
         .run(None, &mut |told| {
@@ -179,7 +183,8 @@ fn the_best_epoch_is_kept_and_it_ends_early() {
     // Nothing that is held out can be learned from these.
     let (learned, held_out) = (examples(8, 1, 1), examples(6, 1, 2));
     let settings = Settings { patience: 2, ..settings(40) };
-    let mut training = Training::new(&base, config(&base), settings, learned, held_out.clone()).unwrap();
+    let mut training =
+        Training::new(&base, config(&base), settings, data(learned, held_out.clone())).unwrap();
     let (lora, outcome) = training.run(None, &mut |_| true).unwrap();
     assert!(outcome.epochs < 40 && outcome.epochs <= outcome.best_epoch + 2, "{outcome:?}");
     let measured = Model::new(&base).measure(&[(&lora, 1.0)], &held_out).unwrap();
@@ -193,7 +198,7 @@ fn a_training_that_was_stopped_ends_as_one_that_was_not() {
     let base = base();
     let (learned, held_out) = (examples(10, 2, 1), examples(4, 2, 1));
     let training =
-        || Training::new(&base, config(&base), settings(4), learned.clone(), held_out.clone()).unwrap();
+        || Training::new(&base, config(&base), settings(4), data(learned.clone(), held_out.clone())).unwrap();
     let (whole, outcome) = training().run(None, &mut |_| true).unwrap();
     let folder = tempfile::tempdir().unwrap();
     for stop_at in [2, 5, 8] {
@@ -208,7 +213,8 @@ fn a_training_that_was_stopped_ends_as_one_that_was_not() {
     }
     // Another training does not go on with it.
     let other = Settings { seed: 2, ..settings(4) };
-    let mut other = Training::new(&base, config(&base), other, learned.clone(), held_out.clone()).unwrap();
+    let mut other =
+        Training::new(&base, config(&base), other, data(learned.clone(), held_out.clone())).unwrap();
     let mut first = None;
     other.run(Some(folder.path()), &mut |told| *first.get_or_insert(told.step) > 0).unwrap();
     assert_eq!(first, Some(1));
@@ -258,7 +264,7 @@ fn bad_settings_and_examples_are_named() {
     let base = base();
     let good = examples(3, 1, 1);
     let refused = |config: LoraConfig, settings: Settings, examples: Vec<Example>| {
-        Training::new(&base, config, settings, examples, Vec::new()).unwrap_err().to_string()
+        Training::new(&base, config, settings, data(examples, Vec::new())).unwrap_err().to_string()
     };
     let with = |change: fn(&mut LoraConfig)| {
         let mut config = config(&base);
@@ -288,14 +294,14 @@ fn bad_settings_and_examples_are_named() {
         base.config.max_position = 4096;
         let learned = (0..count).map(|at| at > 0).collect();
         let examples = vec![Example { tokens: vec![1; count], learned, group: 0 }];
-        Training::new(&base, config(&base), settings(1), examples, Vec::new()).unwrap_err().to_string()
+        Training::new(&base, config(&base), settings(1), data(examples, Vec::new())).unwrap_err().to_string()
     };
     assert!(many(1025).contains("at most 1024 are trained on"));
     assert!(example(vec![1; 65], (0..65).map(|at| at > 60).collect()).contains("65 tokens"));
     assert!(example(vec![1, 2], vec![true, true]).contains("first"));
     assert!(refused(config(&base), settings(1), Vec::new()).contains("no examples"));
     let wild = Settings { learning_rate: 1.0, clip: 1e6, ..settings(200) };
-    let mut wild = Training::new(&base, config(&base), wild, good.clone(), Vec::new()).unwrap();
+    let mut wild = Training::new(&base, config(&base), wild, data(good.clone(), Vec::new())).unwrap();
     // It may diverge or not; it does not panic.
     drop(wild.run(None, &mut |told| told.loss.is_finite()));
     let _ = rng(0);

@@ -83,6 +83,30 @@ impl Settings {
     }
 }
 
+/// What is learned from.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Data {
+    pub examples: Vec<Example>,
+    /// They say which epoch was the best. None: the last is.
+    pub held_out: Vec<Example>,
+}
+
+/// The steps of a training, if no epoch ends it before.
+fn steps(examples: &[Example], settings: &Settings) -> usize {
+    (0..settings.epochs).map(|epoch| epoch_chunks(examples, settings, epoch).len()).sum()
+}
+
+/// The steps of an epoch: the examples of each, in an order that the seed and the epoch settle.
+fn epoch_chunks(examples: &[Example], settings: &Settings, epoch: usize) -> Vec<Chunk> {
+    let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
+    rng.set_stream(1 + epoch as u64);
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.shuffle(&mut rng);
+    let mut chunks = chunks(examples, &order, settings.batch);
+    chunks.shuffle(&mut rng);
+    chunks
+}
+
 /// Where a training is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Progress {
@@ -117,6 +141,7 @@ pub struct Outcome {
 pub struct Training<'a> {
     model: Model<'a>,
     settings: Settings,
+    identity: String,
     examples: Vec<Example>,
     held_out: Vec<Example>,
     lora: Lora,
@@ -138,7 +163,7 @@ pub(crate) struct State {
 }
 
 impl<'a> Training<'a> {
-    /// Checks everything and computes what the frozen layers below make of the examples.
+    /// Checks everything.
     ///
     /// # Errors
     /// [`TrainError::Bad`] names the setting or says what is wrong with an example.
@@ -146,10 +171,11 @@ impl<'a> Training<'a> {
         base: &'a Base,
         config: LoraConfig,
         settings: Settings,
-        examples: Vec<Example>,
-        held_out: Vec<Example>,
+        data: Data,
     ) -> Result<Self, TrainError> {
         settings.check()?;
+        let identity = checkpoint::identity(base, &config, &settings, &data);
+        let Data { examples, held_out } = data;
         if examples.is_empty() {
             return Err(TrainError::Bad("there are no examples to learn from".into()));
         }
@@ -157,14 +183,12 @@ impl<'a> Training<'a> {
         let model = Model::new(base);
         let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
         let lora = Lora::new(base, config, &mut rng)?;
-        let optimizer = AdamW::new(lora.vars())?;
         let base_loss = mean_loss(&model.measure(&[], &held_out)?);
+        model.chunks(&examples)?;
+        let optimizer = AdamW::new(lora.vars())?;
         let state = State { epoch: 0, best_epoch: 0, best_loss: base_loss, base_loss, optimizer_steps: 0 };
         let (hidden, shared) = (Vec::new(), BTreeMap::new());
-        let mut training =
-            Self { model, settings, examples, held_out, lora, optimizer, hidden, shared, state };
-        training.prepare()?;
-        Ok(training)
+        Ok(Self { model, settings, identity, examples, held_out, lora, optimizer, hidden, shared, state })
     }
 
     /// What the layers below the first that is adapted make of every example, once.
@@ -203,10 +227,9 @@ impl<'a> Training<'a> {
         progress: &mut dyn FnMut(&Progress) -> bool,
     ) -> Result<(Lora, Outcome), TrainError> {
         let mut best = self.lora.copied()?;
-        let identity = self.identity();
         if let Some(folder) = folder
             && let Some(Stored { state, lora, best: stored, moments }) =
-                checkpoint::load(folder, &identity, self.model.base, &self.lora.config)?
+                checkpoint::load(folder, &self.identity, self.model.base, &self.lora.config)?
         {
             for (var, value) in self.lora.vars().iter().zip(lora.vars()) {
                 var.set(value.as_tensor())?;
@@ -214,22 +237,22 @@ impl<'a> Training<'a> {
             self.optimizer.moments = moments;
             (self.optimizer.steps, self.state, best) = (state.optimizer_steps, state, stored);
         }
-        let per_epoch = self.epoch_chunks(0).len();
-        let steps = per_epoch * self.settings.epochs;
+        let steps = steps(&self.examples, &self.settings);
         let (started, first) = (Instant::now(), self.optimizer.steps);
         let mut tokens = 0;
         let mut held_out = None;
         while self.state.epoch < self.settings.epochs
             && self.state.epoch - self.state.best_epoch < self.settings.patience.max(1)
         {
-            for chunk in self.epoch_chunks(self.state.epoch) {
+            if self.hidden.is_empty() {
+                self.prepare()?;
+            }
+            for chunk in epoch_chunks(&self.examples, &self.settings, self.state.epoch) {
                 let (loss, computed) = self.step(&chunk, steps)?;
                 tokens += computed;
                 let step = self.optimizer.steps;
                 let elapsed = started.elapsed();
                 let eta_s = elapsed.as_secs_f64() / (step - first) as f64 * steps.saturating_sub(step) as f64;
-                // Epochs may differ by a step.
-                let steps = steps.max(step);
                 let told = Progress { step, steps, loss, held_out, tokens, elapsed, eta_s };
                 if !progress(&told) {
                     return Err(TrainError::Stopped);
@@ -250,8 +273,15 @@ impl<'a> Training<'a> {
                 }
             }
             if let Some(folder) = folder {
-                checkpoint::save(folder, &identity, &self.state, &self.lora, &best, &self.optimizer.moments)?;
+                let moments = &self.optimizer.moments;
+                checkpoint::save(folder, &self.identity, &self.state, &self.lora, &best, moments)?;
             }
+        }
+        if self.optimizer.steps > first && self.optimizer.steps < steps {
+            // It ended early: there are no more.
+            let (step, elapsed) = (self.optimizer.steps, started.elapsed());
+            let loss = self.state.best_loss;
+            progress(&Progress { step, steps: step, loss, held_out, tokens, elapsed, eta_s: 0.0 });
         }
         let outcome = Outcome {
             epochs: self.state.epoch,
@@ -261,17 +291,6 @@ impl<'a> Training<'a> {
             loss: self.state.best_loss,
         };
         Ok((best, outcome))
-    }
-
-    /// The steps of an epoch: the examples of each, in an order that the seed and the epoch settle.
-    fn epoch_chunks(&self, epoch: usize) -> Vec<Chunk> {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.settings.seed);
-        rng.set_stream(1 + epoch as u64);
-        let mut order: Vec<usize> = (0..self.examples.len()).collect();
-        order.shuffle(&mut rng);
-        let mut chunks = chunks(&self.examples, &order, self.settings.batch);
-        chunks.shuffle(&mut rng);
-        chunks
     }
 
     /// One step; the loss before it, and the tokens that were computed.
@@ -300,17 +319,6 @@ impl<'a> Training<'a> {
         let Settings { learning_rate, weight_decay, clip, .. } = self.settings;
         self.optimizer.step(&gradients, learning_rate * share, weight_decay, clip)?;
         Ok((value, batch.len()))
-    }
-
-    /// What a checkpoint must have been made with.
-    fn identity(&self) -> String {
-        checkpoint::identity(
-            self.model.base,
-            &self.lora.config,
-            &self.settings,
-            &self.examples,
-            &self.held_out,
-        )
     }
 }
 

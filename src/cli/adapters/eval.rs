@@ -1,18 +1,20 @@
 //! `adapters eval`: how good the adapters of packs are.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use npc_onnx::Precision;
-use npc_trainer::{Base, Device};
+use npc_trainer::Base;
 
 use super::super::{Usage, logging, runtime};
+use super::train::{On, device};
 use super::{default_model, env_vars};
-use crate::archetype::Packs;
+use crate::archetype::{Pack, Packs, Task};
 use crate::config::{Config, Log, LogFormat};
 use crate::engine::{Engine, Tokenizer};
 use crate::pull::{Cache, PullOptions, Reporter, ensure, model_folder};
-use crate::training::{Evaluator, page};
+use crate::training::{Evaluator, Folds, Plan, TrainingError, each, lora_config, page};
 
 #[derive(Debug, Args)]
 pub(super) struct EvalArgs {
@@ -21,8 +23,18 @@ pub(super) struct EvalArgs {
     out: Option<PathBuf>,
     /// Parts of the lines for cross-validating what is chosen, each answered by an adapter that is trained on the others;
     /// 0: not. It takes as long as training those adapters so many times.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=20))]
     folds: u64,
+    /// Where the adapters of the parts are kept: an evaluation that was interrupted goes on, and `adapters train --folds` may have
+    /// made them elsewhere [default: nowhere].
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// Adapters of parts that are trained at once.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: u16,
+    /// What the adapters of parts are trained on.
+    #[arg(long, value_enum, default_value_t = On::Auto)]
+    device: On,
     /// The model folder or checkpoint [default: setting model.path, else the default model].
     #[arg(long)]
     model: Option<PathBuf>,
@@ -41,22 +53,56 @@ pub(super) fn run(args: &EvalArgs, packs: Option<&Path>) -> anyhow::Result<()> {
     let model = model_folder(&cache, &source, Precision::Int8, report)?;
     let library = ensure(&cache, &PullOptions::from_env(false), report)?.runtime_lib;
     let config = Config::load(None, env_vars(), &[])?;
-    let base = Base::load(&model, &Device::Cpu)?;
+    let base = Base::load(&model, &device(args.device)?)?;
     let tokenizer = Tokenizer::load(&model, base.config())?;
+    let temporary = tempfile::tempdir()?;
+    let folds = Folds { count: args.folds, folder: args.work.as_deref().unwrap_or(temporary.path()) };
+    let folds = (args.folds > 1).then_some(folds);
+    if let Some(folds) = &folds {
+        train_parts(folds, folder, &all, &tokenizer, &base, args.jobs.into())?;
+    }
     let engine = Engine::start(&model, &library, &config.engine)?;
-    let evaluator = Evaluator {
-        base: &base,
-        tokenizer: &tokenizer,
-        folder,
-        packs: &all,
-        engine: &engine,
-        folds: args.folds,
-    };
+    let evaluator =
+        Evaluator { base: &base, tokenizer: &tokenizer, folder, packs: &all, engine: &engine, folds };
     let evaluation = runtime()?.block_on(evaluator.run(&|what| eprintln!("==> {what}")))?;
     engine.stop();
     let out = args.out.clone().unwrap_or_else(|| folder.join("EVAL.md"));
     let text = page(&evaluation, &format!("npc-gateway adapters eval --folds {}", args.folds));
     std::fs::write(&out, &text)?;
     println!("{text}");
+    Ok(())
+}
+
+/// The adapters of the parts that are not there yet.
+fn train_parts(
+    folds: &Folds<'_>,
+    folder: &Path,
+    packs: &Packs,
+    tokenizer: &Tokenizer,
+    base: &Base,
+    jobs: usize,
+) -> anyhow::Result<()> {
+    let mut wanted = Vec::new();
+    for pack in packs.iter() {
+        for task in pack.adapters().into_keys().filter(|task| !Task::SPOKEN.contains(task)) {
+            wanted.extend((0..folds.count).map(|fold| (pack, task, fold)));
+        }
+    }
+    let bar = indicatif::ProgressBar::new(wanted.len() as u64).with_style(
+        // A constant, seen to be right.
+        indicatif::ProgressStyle::with_template("{msg:32!} [{bar:30}] {pos:>4}/{len:4} {eta:>4}")
+            .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),
+    );
+    bar.set_message("cross-validation");
+    let work = |(pack, task, fold): &(&Arc<Pack>, Task, u64)| {
+        let (lora, packs, task) = (lora_config(base, *task), folder, *task);
+        let plan =
+            Plan { base, tokenizer, packs, pack, task, lora, epochs: None, learning_rate: None, seed: 1 };
+        folds.train(&plan, *fold)?;
+        bar.inc(1);
+        Ok::<_, TrainingError>(())
+    };
+    each(&wanted, jobs, &work)?;
+    bar.finish_and_clear();
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use npc_onnx::Precision;
-use npc_trainer::{Base, Device, LoraConfig};
+use npc_trainer::{Base, Device, TrainError};
 use serde_json::json;
 
 use super::super::{Usage, tool};
@@ -14,7 +14,7 @@ use super::default_model;
 use crate::archetype::{Pack, Packs, Task, read_pack};
 use crate::engine::Tokenizer;
 use crate::pull::{Cache, Reporter, model_folder};
-use crate::training::{Lines, Plan, TrainingError, train};
+use crate::training::{Folds, Lines, Plan, Trained, TrainingError, each, lora_config, train};
 
 /// The highest version of an adapter.
 const MAX_VERSION: u32 = 999_999;
@@ -30,13 +30,23 @@ pub(super) struct TrainArgs {
     /// Where the adapters are written, as DIR/TASK [default: the next version in the pack's own folder].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Times that each line is learned from, at most [default: 3 for what is spoken, 6 for what is chosen].
+    /// Times that each line is learned from, at most [default: 3 for what is spoken, 5 for what is chosen].
     #[arg(long)]
     epochs: Option<usize>,
+    /// The highest learning rate [default: 0.001 for what is spoken, 0.002 for what is chosen].
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// For a cross-validation by `adapters eval --folds N --work OUT`: instead of the adapters themselves those of N parts of the
+    /// lines, each trained on the others. Only of tasks that choose. What is there already is left.
+    #[arg(long, value_name = "N", requires = "out", conflicts_with = "resume", value_parser = clap::value_parser!(u64).range(2..=20))]
+    folds: Option<u64>,
+    /// Adapters that are trained at once.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: u16,
     /// The inner dimension of the adapters.
     #[arg(long, default_value_t = 8)]
     rank: usize,
-    /// Layers that are adapted, from the top [default: a third].
+    /// Layers that are adapted, from the top [default: a third for what is spoken, a fifth for what is chosen].
     #[arg(long)]
     layers: Option<usize>,
     /// What is drawn comes from it alone.
@@ -45,12 +55,21 @@ pub(super) struct TrainArgs {
     /// Goes on with what was begun, and leaves what is finished. With --out only.
     #[arg(long, requires = "out")]
     resume: bool,
+    /// What it is trained on; auto: an NVIDIA GPU, where this program was built for one.
+    #[arg(long, value_enum, default_value_t = On::Auto)]
+    device: On,
     /// How progress is shown; json: an object a line on standard output.
     #[arg(long, value_enum, default_value_t = Shown::Bar)]
     progress: Shown,
     /// The model folder or checkpoint to train on [default: setting model.path, else the default model].
     #[arg(long)]
     model: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum On {
+    Auto,
+    Cpu,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,34 +85,54 @@ pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> 
         let (cache, report) = (Cache::from_env()?, Reporter::new());
         let source = default_model(args.model.as_deref(), &cache, report)?;
         let model = model_folder(&cache, &source, Precision::Int8, report)?;
-        let base = Base::load(&model, &device()?)?;
+        let base = &Base::load(&model, &device(args.device)?)?;
         let tokenizer = Tokenizer::load(&model, base.config())?;
-        let mut lora = LoraConfig::for_base(&base);
-        (lora.rank, lora.alpha) = (args.rank, 2.0 * args.rank as f64);
-        if let Some(layers) = args.layers {
-            lora.first_layer = base.config().layers.saturating_sub(layers);
-        }
+        let mut wanted = Vec::new();
         for pack in &chosen {
-            for task in &tasks(args, folder, pack)? {
-                let plan = Plan {
-                    base: &base,
-                    tokenizer: &tokenizer,
-                    packs: folder,
-                    pack,
-                    task: *task,
-                    lora: lora.clone(),
-                    epochs: args.epochs,
-                    seed: args.seed,
-                };
-                one(&plan, args).map_err(|error| match error.downcast::<TrainingError>() {
-                    Ok(error) if error.is_bad_input() => Usage(error.to_string()).into(),
-                    Ok(error) => error.into(),
-                    Err(error) => error,
-                })?;
+            for task in tasks(args, folder, pack)? {
+                let folds = args.folds.filter(|_| !Task::SPOKEN.contains(&task)).unwrap_or(0);
+                match args.folds {
+                    Some(_) => wanted.extend((0..folds).map(|fold| (pack, task, Some(fold)))),
+                    None => wanted.push((pack, task, None)),
+                }
             }
         }
-        Ok(())
+        let bars = indicatif::MultiProgress::new();
+        let work = |(pack, task, fold): &(&Pack, Task, Option<u64>)| {
+            let mut lora = lora_config(base, *task);
+            (lora.rank, lora.alpha) = (args.rank, 2.0 * args.rank as f64);
+            if let Some(layers) = args.layers {
+                lora.first_layer = base.config().layers.saturating_sub(layers);
+            }
+            let (tokenizer, packs, task) = (&tokenizer, folder, *task);
+            let (epochs, learning_rate, seed) = (args.epochs, args.learning_rate, args.seed);
+            let plan = Plan { base, tokenizer, packs, pack, task, lora, epochs, learning_rate, seed };
+            match (fold, args.folds, &args.out) {
+                (Some(fold), Some(count), Some(folder)) => {
+                    Folds { count, folder }.train(&plan, *fold)?;
+                    bars.println(format!("{}.{task}: part {fold} of {count}", pack.name))?;
+                    Ok(())
+                }
+                _ => one(&plan, args, &bars),
+            }
+        };
+        each(&wanted, args.jobs.into(), &work).map_err(|Failed(error)| {
+            match error.downcast::<TrainingError>() {
+                Ok(error) if error.is_bad_input() => Usage(error.to_string()).into(),
+                Ok(error) => error.into(),
+                Err(error) => error,
+            }
+        })
     })
+}
+
+/// What ended a training.
+struct Failed(anyhow::Error);
+
+impl<E: Into<anyhow::Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
 }
 
 /// The packs that were named, whatever is wrong with others, or those that have lines.
@@ -114,7 +153,7 @@ fn chosen(args: &TrainArgs, folder: &Path) -> anyhow::Result<Vec<Pack>> {
         let path = folder.display();
         return Err(Usage(format!("{path}: no pack has a folder `lines` to learn from")).into());
     }
-    if found.len() > 1 && args.out.is_some() {
+    if found.len() > 1 && args.out.is_some() && args.folds.is_none() {
         return Err(Usage("--out: name one --archetype, whose adapters it will hold".into()).into());
     }
     Ok(found)
@@ -134,10 +173,10 @@ fn tasks(args: &TrainArgs, folder: &Path, pack: &Pack) -> anyhow::Result<Vec<Tas
     Ok(tasks)
 }
 
-fn one(plan: &Plan<'_>, args: &TrainArgs) -> anyhow::Result<()> {
+fn one(plan: &Plan<'_>, args: &TrainArgs, bars: &indicatif::MultiProgress) -> Result<(), Failed> {
     let (name, task) = (&plan.pack.name, plan.task);
     let what = format!("{name}.{task}");
-    let bar = indicatif::ProgressBar::new(0).with_style(
+    let bar = bars.add(indicatif::ProgressBar::new(0)).with_style(
         // A constant, seen to be right.
         indicatif::ProgressStyle::with_template("{msg:32!} [{bar:30}] {pos:>4}/{len:4} {prefix} {eta:>4}")
             .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),
@@ -159,18 +198,26 @@ fn one(plan: &Plan<'_>, args: &TrainArgs) -> anyhow::Result<()> {
         }
         true
     };
-    let metrics = if let Some(out) = &args.out {
+    let trained = if let Some(out) = &args.out {
         train(plan, out, args.resume, &mut progress)?
     } else {
         publish(plan, &mut progress)?
     };
     bar.finish_and_clear();
-    eprintln!(
-        "{what}: {} examples, {} epochs; of {} held out: {:.3} nats a token, the base {:.3}",
-        metrics.examples, metrics.epochs, metrics.held_out, metrics.loss, metrics.base_loss
-    );
-    if metrics.held_out > 0 && metrics.loss >= metrics.base_loss {
-        eprintln!("{what}: the base is better alone; more lines, or other ones, may help");
+    let say = |text: String| bars.suspend(|| eprintln!("{text}"));
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let Trained { epochs, metrics, .. } = trained;
+    let right = match (metrics.accuracy, metrics.base_accuracy) {
+        (Some(own), Some(base)) => format!("; right {}, the base {}", percent(own), percent(base)),
+        _ => String::new(),
+    };
+    let (examples, held_out) = (metrics.examples.unwrap_or(0), metrics.held_out.unwrap_or(0));
+    let (loss, base_loss) = (metrics.loss.unwrap_or(0.0), metrics.base_loss.unwrap_or(0.0));
+    say(format!(
+        "{what}: {examples} examples, {epochs} epochs; of {held_out} held out: {loss:.3} nats a token, the base {base_loss:.3}{right}"
+    ));
+    if held_out > 0 && loss >= base_loss {
+        say(format!("{what}: the base is better alone; more lines, or other ones, may help"));
     }
     Ok(())
 }
@@ -179,7 +226,7 @@ fn one(plan: &Plan<'_>, args: &TrainArgs) -> anyhow::Result<()> {
 fn publish(
     plan: &Plan<'_>,
     progress: &mut dyn FnMut(&npc_trainer::Progress) -> bool,
-) -> anyhow::Result<crate::training::Metrics> {
+) -> anyhow::Result<Trained> {
     let folder = plan.packs.join(&plan.pack.name);
     let work = tempfile::Builder::new().prefix(".training-").tempdir_in(&folder)?;
     let metrics = train(plan, work.path(), false, progress)?;
@@ -195,7 +242,10 @@ fn publish(
     Ok(metrics)
 }
 
-/// The GPU, where this was built for one and there is one.
-fn device() -> anyhow::Result<Device> {
-    if cfg!(feature = "cuda-training") { Ok(Device::cuda_if_available(0)?) } else { Ok(Device::Cpu) }
+/// The GPU, where this was built for one and one is wanted.
+pub(super) fn device(on: On) -> Result<Device, TrainError> {
+    match on {
+        On::Auto if cfg!(feature = "cuda-training") => Ok(Device::new_cuda(0)?),
+        On::Auto | On::Cpu => Ok(Device::Cpu),
+    }
 }

@@ -7,9 +7,12 @@ use rand_chacha::ChaCha8Rng;
 
 use super::figures::{Figures, Loop};
 use super::report::{Machine, Parts, Report, VERSION, Via};
-use super::{EngineArgs, Part, Workload, adapters, ask, cases, loading, registered, swap, switching, turn};
+use super::{
+    EngineArgs, Part, Workload, adapters, ask, cases, loading, registered, swap, switching, training, turn,
+};
 use crate::config;
 use crate::engine::{Engine, Mix, int8_ceiling, threads};
+use crate::provision::TrainerCommand;
 
 pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
     let mut config = args.settings.config()?;
@@ -21,7 +24,8 @@ pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
     let paths = super::super::serve::model_paths(&config)?;
     let runtime = super::super::runtime()?;
     let start = |config: &config::Engine| Ok(Engine::start(&paths.model, &paths.library, config)?);
-    let report = runtime.block_on(measure(args, start, &config.engine))?;
+    let trainer = crate::app::trainer(&config, &paths.model)?;
+    let report = runtime.block_on(measure(args, start, &config.engine, &trainer))?;
     report.publish(args.json.as_deref())
 }
 
@@ -30,6 +34,7 @@ async fn measure(
     args: &EngineArgs,
     start: impl Fn(&config::Engine) -> anyhow::Result<Engine>,
     config: &config::Engine,
+    trainer: &TrainerCommand,
 ) -> anyhow::Result<Report> {
     let wants = |part| args.what.contains(&part);
     let folder = tempfile::tempdir()?;
@@ -59,6 +64,10 @@ async fn measure(
     }
     if wants(Part::Swap) {
         parts.swap = Some(swap::measure(&start, config, folder.path(), args.repeats).await?);
+    }
+    if wants(Part::Training) {
+        let measured = training::measure(&start, config, trainer, folder.path(), args.repeats).await?;
+        parts.training = Some(measured);
     }
     if wants(Part::Registered) {
         parts.registered = Some(registered::measure(&start, config, folder.path()).await?);

@@ -18,6 +18,7 @@ mod stats;
 mod swap;
 mod switching;
 mod talker;
+mod training;
 mod turn;
 mod words;
 
@@ -130,6 +131,8 @@ enum Part {
     Loading,
     /// Streams while versions of adapters are promoted, against streams alone.
     Swap,
+    /// Streams beside a trainer, as the server runs it, against streams alone.
+    Training,
     /// A thousand adapters in the memory of some 270, named by Zipf's law.
     Registered,
 }

@@ -12,6 +12,7 @@ use super::loading::Loading;
 use super::registered::Registered;
 use super::swap::Swap;
 use super::switching::Switching;
+use super::training::Training;
 use super::turn::Turn;
 
 /// Of the JSON's keys; a reader refuses others.
@@ -66,6 +67,8 @@ pub struct Parts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap: Option<Swap>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub training: Option<Training>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub registered: Option<Registered>,
 }
 
@@ -102,6 +105,7 @@ impl Parts {
             self.switching.as_ref().map(Switching::table),
             self.loading.as_ref().map(Loading::table),
             self.swap.as_ref().map(Swap::table),
+            self.training.as_ref().map(Training::table),
             self.registered.as_ref().map(Registered::table),
         ];
         tables.into_iter().flatten()

@@ -224,6 +224,20 @@ async fn a_model_that_fails_again_and_again_is_left_alone_and_tried_again() {
 }
 
 #[tokio::test]
+async fn a_line_that_a_model_does_not_answer_takes_it_from_nobody() {
+    for bad in [Does::Refuses(400), Does::Says(&[])] {
+        let server = Server::start([bad.clone()]).await;
+        let file = file(&[&server]);
+        let models = models(&config::Models { breaker_open_ms: 3_600_000, ..config(&file) });
+        for asked in 1..=5 {
+            assert!(came(&models).await.is_local, "{bad:?}");
+            assert_eq!(server.asked(), asked, "{bad:?}: the next line is asked of it as well");
+        }
+        assert_eq!(models.told()[1].closed, None);
+    }
+}
+
+#[tokio::test]
 async fn nobody_who_listens_ends_the_request() {
     let server = Server::start([Does::HangsBehind(&["I am"])]).await;
     let file = file(&[&server]);

@@ -21,7 +21,7 @@ async fn lines_become_adapters_that_turns_use() {
     for task in record.tasks.values() {
         let progress = task.progress.unwrap();
         assert_eq!((progress.step, progress.steps, task.version), (3, 3, Some(1)));
-        assert_eq!((task.metrics.as_ref().unwrap().loss, task.rejected.as_deref()), (1.5, None));
+        assert_eq!((task.metrics.as_ref().unwrap().loss, task.rejected.as_deref()), (Some(1.5), None));
     }
     let trained = place.log("trainer.log");
     assert_eq!(trained, ["nice 19 threads 1", "trained dialogue_style", "trained action_policy"]);

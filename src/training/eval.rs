@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use npc_trainer::{Base, Example, Lora, Model, Part, TrainError};
+use npc_trainer::{Base, Example, Lora, Model, TrainError};
 
 use super::examples::{Item, Items, Question};
 use super::folds::Folds;
@@ -87,6 +87,17 @@ pub struct Evaluation {
     pub chosen: Vec<Accuracy>,
 }
 
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Perplexities of what is spoken.
+    Spoken,
+    /// The default mixes.
+    Mixes,
+    /// What is chosen.
+    Chosen,
+}
+
 /// Measures the adapters of packs.
 #[derive(Debug)]
 pub struct Evaluator<'a> {
@@ -100,24 +111,28 @@ pub struct Evaluator<'a> {
 }
 
 impl Evaluator<'_> {
-    /// Measures everything; `told` hears what is measured next.
+    /// Measures these parts; `told` hears what is measured next.
     ///
     /// # Errors
     /// [`TrainingError`].
-    pub async fn run(&self, told: &dyn Fn(&str)) -> Result<Evaluation, TrainingError> {
+    pub async fn run(&self, parts: &[Part], told: &dyn Fn(&str)) -> Result<Evaluation, TrainingError> {
+        let wants = |part| parts.contains(&part);
         let mut evaluation = Evaluation { model: self.base.identity().0.to_owned(), ..Evaluation::default() };
         for pack in self.packs.iter() {
             for adapter in pack.adapters().values() {
                 self.engine.load_adapter(&adapter.key(), &adapter.dir).await?;
             }
         }
-        for task in Task::SPOKEN {
+        for task in Task::SPOKEN.into_iter().filter(|_| wants(Part::Spoken)) {
             told(&format!("perplexities of {task}"));
             evaluation.spoken.extend(self.perplexities(task)?);
         }
-        told("mixes");
-        evaluation.mixes = self.mixes()?;
-        for task in Task::ALL.into_iter().filter(|task| !Task::SPOKEN.contains(task)) {
+        if wants(Part::Mixes) {
+            told("mixes");
+            evaluation.mixes = self.mixes()?;
+        }
+        let chosen = Task::ALL.into_iter().filter(|task| !Task::SPOKEN.contains(task));
+        for task in chosen.filter(|_| wants(Part::Chosen)) {
             for pack in self.packs.iter().filter(|pack| pack.adapters().contains_key(&task)) {
                 told(&format!("{}.{task}", pack.name));
                 evaluation.chosen.push(self.accuracy(pack, task).await?);
@@ -284,12 +299,15 @@ pub fn lora(base: &Base, adapter: &Adapter, graph: &npc_onnx::GraphInfo) -> Resu
 }
 
 /// The factors of an adapter by layer and projection.
-fn parts<'a>(adapter: &'a Adapter, graph: &'a npc_onnx::GraphInfo) -> impl Iterator<Item = Part> + 'a {
+fn parts<'a>(
+    adapter: &'a Adapter,
+    graph: &'a npc_onnx::GraphInfo,
+) -> impl Iterator<Item = npc_trainer::Part> + 'a {
     adapter.layers.iter().enumerate().flat_map(move |(layer, groups)| {
         groups.iter().zip(&graph.groups).flat_map(move |(factors, group)| {
             factors.iter().filter_map(move |factors| {
                 let projection = group.projections.iter().find(|p| p.offset == factors.offset)?;
-                Some(Part {
+                Some(npc_trainer::Part {
                     layer,
                     projection: projection.name.clone(),
                     rank: factors.rank,

@@ -16,7 +16,7 @@ mod lines;
 mod report;
 mod train;
 
-pub use self::eval::{Accuracy, Crossed, Evaluation, Evaluator, Mixed, Perplexities, Score, lora};
+pub use self::eval::{Accuracy, Crossed, Evaluation, Evaluator, Mixed, Part, Perplexities, Score, lora};
 pub use self::examples::{Item, Items, Question};
 pub use self::folds::{Folds, each};
 pub use self::lines::{Line, LineError, Lines};

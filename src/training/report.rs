@@ -11,21 +11,26 @@ pub fn page(evaluation: &Evaluation, command: &str) -> String {
          part in training but to say when it should end.\n",
         evaluation.model
     );
-    // Writing into a string does not fail.
-    let _ = write!(page, "\n{}", spoken(evaluation));
-    let _ = write!(page, "\n{}", chosen(&evaluation.chosen));
+    let parts = [
+        (!evaluation.spoken.is_empty()).then(|| spoken(&evaluation.spoken)),
+        (!evaluation.mixes.is_empty()).then(|| mixes(&evaluation.mixes)),
+        (!evaluation.chosen.is_empty()).then(|| chosen(&evaluation.chosen)),
+    ];
+    for part in parts.into_iter().flatten() {
+        // Writing into a string does not fail; so below.
+        let _ = write!(page, "\n{part}");
+    }
     page
 }
 
-fn spoken(evaluation: &Evaluation) -> String {
+fn spoken(tables: &[Perplexities]) -> String {
     let mut text = String::from(
         "## What is spoken\n\nPerplexity of the held-out answers of each archetype (rows) under the adapter of each (columns) and \
          under the base, in the prompts that the server makes. Lower is better; a row's lowest is bold.\n",
     );
-    for table in &evaluation.spoken {
+    for table in tables {
         let _ = write!(text, "\n### {}\n\n{}", table.task, perplexities(table));
     }
-    let _ = write!(text, "\n### The default mix\n\n{}", mixes(&evaluation.mixes));
     text
 }
 
@@ -54,7 +59,8 @@ fn perplexities(table: &Perplexities) -> String {
 
 fn mixes(mixes: &[Mixed]) -> String {
     let mut text = String::from(
-        "Held-out dialogue with `dialogue_style` alone, and with the pack's mix of the three spoken tasks.\n\n\
+        "## The default mix\n\nPerplexity of held-out dialogue with `dialogue_style` alone, and with the pack's mix of the three spoken \
+         tasks.\n\n\
          | lines | alone | mix |\n|---|---|---|\n",
     );
     for Mixed { archetype, alone, mixed } in mixes {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use npc_onnx::Precision;
 use npc_trainer::Base;
 
@@ -14,13 +14,16 @@ use crate::archetype::{Pack, Packs, Task};
 use crate::config::{Config, Log, LogFormat};
 use crate::engine::{Engine, Tokenizer};
 use crate::pull::{Cache, PullOptions, Reporter, ensure, model_folder};
-use crate::training::{Evaluator, Folds, Plan, TrainingError, each, lora_config, page};
+use crate::training::{Evaluator, Folds, Part, Plan, TrainingError, each, lora_config, page};
 
 #[derive(Debug, Args)]
 pub(super) struct EvalArgs {
     /// Where the page is written [default: EVAL.md in the folder of packs].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// What is measured.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "spoken,mixes,chosen")]
+    what: Vec<What>,
     /// Parts of the lines for cross-validating what is chosen, each answered by an adapter that is trained on the others;
     /// 0: not. It takes as long as training those adapters so many times.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=20))]
@@ -40,6 +43,16 @@ pub(super) struct EvalArgs {
     model: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Perplexities of what is spoken, under every adapter.
+    Spoken,
+    /// Dialogue under the packs' default mixes.
+    Mixes,
+    /// How often what is chosen is right.
+    Chosen,
+}
+
 pub(super) fn run(args: &EvalArgs, packs: Option<&Path>) -> anyhow::Result<()> {
     logging::start(&Log { level: "warn".into(), format: LogFormat::Pretty })?;
     let folder = packs.unwrap_or(Path::new("adapters"));
@@ -57,20 +70,41 @@ pub(super) fn run(args: &EvalArgs, packs: Option<&Path>) -> anyhow::Result<()> {
     let tokenizer = Tokenizer::load(&model, base.config())?;
     let temporary = tempfile::tempdir()?;
     let folds = Folds { count: args.folds, folder: args.work.as_deref().unwrap_or(temporary.path()) };
-    let folds = (args.folds > 1).then_some(folds);
+    let folds = (args.folds > 1 && args.what.contains(&What::Chosen)).then_some(folds);
     if let Some(folds) = &folds {
         train_parts(folds, folder, &all, &tokenizer, &base, args.jobs.into())?;
     }
     let engine = Engine::start(&model, &library, &config.engine)?;
     let evaluator =
         Evaluator { base: &base, tokenizer: &tokenizer, folder, packs: &all, engine: &engine, folds };
-    let evaluation = runtime()?.block_on(evaluator.run(&|what| eprintln!("==> {what}")))?;
+    let part = |what: &What| match what {
+        What::Spoken => Part::Spoken,
+        What::Mixes => Part::Mixes,
+        What::Chosen => Part::Chosen,
+    };
+    let parts: Vec<Part> = args.what.iter().map(part).collect();
+    let evaluation = runtime()?.block_on(evaluator.run(&parts, &|what| eprintln!("==> {what}")))?;
     engine.stop();
     let out = args.out.clone().unwrap_or_else(|| folder.join("EVAL.md"));
-    let text = page(&evaluation, &format!("npc-gateway adapters eval --folds {}", args.folds));
+    let text = page(&evaluation, &command(args));
     std::fs::write(&out, &text)?;
     println!("{text}");
     Ok(())
+}
+
+/// The command that was called, as far as it changes the page.
+fn command(args: &EvalArgs) -> String {
+    let mut command = format!("npc-gateway adapters eval --folds {}", args.folds);
+    let names: Vec<String> = args
+        .what
+        .iter()
+        .filter_map(ValueEnum::to_possible_value)
+        .map(|value| value.get_name().to_owned())
+        .collect();
+    if names.len() < What::value_variants().len() {
+        command.push_str(&format!(" --what {}", names.join(",")));
+    }
+    command
 }
 
 /// The adapters of the parts that are not there yet.

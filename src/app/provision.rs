@@ -27,7 +27,8 @@ pub(super) async fn open(
 pub fn trainer(config: &Config, model: &Path) -> std::io::Result<TrainerCommand> {
     let settings = &config.provision;
     let (program, arguments) = if settings.trainer.as_os_str().is_empty() {
-        (std::env::current_exe()?, vec!["background".into()])
+        let memory = settings.max_memory_mb.to_string();
+        (std::env::current_exe()?, vec!["background".into(), "--max-memory-mb".into(), memory.into()])
     } else {
         (settings.trainer.clone(), Vec::new())
     };

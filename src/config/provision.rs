@@ -20,4 +20,6 @@ pub struct Provision {
     pub max_mb: u64,
     /// Minutes that the training of one archetype may take.
     pub max_minutes: u64,
+    /// MiB of memory that the trainer may take.
+    pub max_memory_mb: u64,
 }

@@ -43,6 +43,7 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("provision.queue", Range::Closed(1.0, 64.0)),
     ("provision.max_mb", Range::Closed(1.0, 1_048_576.0)),
     ("provision.max_minutes", Range::Closed(1.0, 10_080.0)),
+    ("provision.max_memory_mb", Range::Closed(256.0, 1_048_576.0)),
     ("models.local_cost", Range::Closed(0.0, 1_000_000.0)),
     ("models.local_quality", Range::Closed(0.0, 1.0)),
     ("models.first_word_ms", Range::Closed(10.0, 60_000.0)),

@@ -41,6 +41,13 @@ impl Breaker {
         (self.failures, self.opened, self.trying) = (0, None, false);
     }
 
+    /// A line was not answered, which was its own fault: of the model it says only that it is there again.
+    pub fn excused(&mut self) {
+        if self.trying {
+            self.succeeded();
+        }
+    }
+
     /// A line failed. Returns whether that has opened it.
     pub fn failed(&mut self, now: Instant) -> bool {
         self.failures = self.failures.saturating_add(1);
@@ -75,6 +82,12 @@ mod tests {
         assert!(breaker.admit(later + PAUSE));
         breaker.succeeded();
         assert!(breaker.admit(later + PAUSE) && breaker.admit(later + PAUSE));
+        assert!(!breaker.failed(later) && !breaker.failed(later));
+        breaker.excused();
+        assert!(breaker.failed(later), "an excuse does not make up for failures");
+        assert!(breaker.admit(later + PAUSE));
+        breaker.excused();
+        assert!(breaker.admit(later + PAUSE) && breaker.admit(later + PAUSE), "but it answers again");
     }
 
     #[test]

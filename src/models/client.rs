@@ -148,7 +148,7 @@ impl RemoteModel {
     pub fn failed(&self, failure: &Failure) {
         tracing::warn!(model = self.spec.name, %failure, "a remote model has not answered");
         if failure.kind == Kind::OfTheLine {
-            return self.breaker.lock().succeeded();
+            return self.breaker.lock().excused();
         }
         let opened = self.breaker.lock().failed(Instant::now());
         if opened {
@@ -188,7 +188,7 @@ impl RemoteModel {
                     return Err(Failure::of_the_line("its answer is empty"));
                 }
                 Some(_) => {}
-                None => return Err(Failure::of_the_line("its answer is empty")),
+                None => return Err(Failure::passing("its answer ended without a reason")),
             }
         }
     }

@@ -3,21 +3,29 @@
 use std::io::{self, Read};
 use std::thread;
 
-use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group, setpriority_process};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, kill_process_group, setpriority_process,
+    setrlimit,
+};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 
 /// The lowest priority: a trainer gets what the server does not need.
 const NICE: i32 = 19;
 
-/// For a trainer, called before it does anything else: takes the lowest priority, and has this process killed when its
-/// standard input ends. The server holds the other end of it and never writes, so it ends with the server, however that
-/// ends.
+/// For a trainer, called before it does anything else: takes the lowest priority, is refused more than `memory` bytes of its own
+/// (what is mapped of files does not count), and has this process killed when its standard input ends. The server holds the
+/// other end of it and never writes, so it ends with the server, however that ends.
 ///
 /// # Errors
-/// There are no threads any more.
-pub fn settle() -> io::Result<()> {
+/// There are no threads any more, or the system does not bound its memory.
+pub fn settle(memory: Option<u64>) -> io::Result<()> {
     lower(None);
+    if let Some(memory) = memory {
+        // What is allowed already cannot be raised.
+        let most = getrlimit(Resource::Data).maximum.map_or(memory, |most| most.min(memory));
+        setrlimit(Resource::Data, Rlimit { current: Some(most), maximum: Some(most) })?;
+    }
     thread::Builder::new().name("parent".into()).spawn(|| {
         // What comes is of no interest, and an error is an end too.
         let mut buffer = [0; 64];

@@ -51,16 +51,15 @@ impl Provisioner {
             self.pack(&archetype).ok_or_else(|| Halt::Rejected("there is no folder of packs".into()))?;
         let accepted: Vec<(Task, Option<u32>)> = record.accepted().collect();
         for (task, version) in accepted {
-            let version = match self.place(record, &pack, task, version).await {
+            let version = match self.place(record, &pack, task, version).await? {
                 Ok(version) => version,
-                Err(Halt::Rejected(reason)) => {
-                    // The others go on without it.
+                // The others go on without it.
+                Err(reason) => {
                     if let Some(found) = record.tasks.get_mut(&task) {
-                        found.rejected = Some(reason);
+                        (found.rejected, found.version) = (Some(reason), None);
                     }
                     continue;
                 }
-                Err(stopped) => return Err(stopped),
             };
             if let Err(reason) = self.registrar.load(&archetype, task, version).await {
                 going_on(stop)?;
@@ -75,20 +74,24 @@ impl Provisioner {
     }
 
     /// Puts one adapter into the pack. Its version is stored first, so that a copy that was cut off is not made twice.
+    /// Within the result: why this one cannot be placed, where others may be.
     async fn place(
         &self,
         record: &mut Record,
         pack: &PackFolder,
         task: Task,
         mut version: Option<u32>,
-    ) -> Result<u32, Halt> {
+    ) -> Result<Result<u32, String>, Halt> {
         let from = trainer::out(&self.store.work(&record.archetype), task);
         loop {
             let settled = if let Some(version) = version {
                 version
             } else {
                 let pack = pack.clone();
-                let next = blocking(move || next_version(&pack, task)).await?;
+                let next = match blocking(move || next_version(&pack, task)).await {
+                    Ok(next) => next,
+                    Err(error) => return Ok(Err(error.to_string())),
+                };
                 if let Some(found) = record.tasks.get_mut(&task) {
                     found.version = Some(next);
                 }
@@ -97,10 +100,12 @@ impl Provisioner {
             };
             let (from, pack) = (from.clone(), pack.clone());
             match blocking(move || place(&from, &pack, task, settled)).await {
-                Ok(()) => return Ok(settled),
+                Ok(()) => return Ok(Ok(settled)),
                 // Somebody else has put one there meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => version = None,
-                Err(error) => return Err(error.into()),
+                // That is everybody's.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error.into()),
+                Err(error) => return Ok(Err(error.to_string())),
             }
         }
     }

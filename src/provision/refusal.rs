@@ -10,7 +10,8 @@ pub enum Refusal {
     #[error("there is no pack for archetype {0:?}")]
     NoPack(String),
     #[error(
-        "archetype {0:?} has nothing to train on: write lines for at least one task into lines/TASK.jsonl in its pack"
+        "archetype {0:?} has nothing to train on: write lines for at least one task, whose version its pack does not settle, into \
+         lines/TASK.jsonl in its pack"
     )]
     NoLines(String),
     #[error("archetype {archetype:?} is being provisioned already: it is {}", state.name())]

@@ -156,6 +156,12 @@ impl Trainer {
         }
         let words = last_words(&self.log)?;
         let words = if words.is_empty() { format!("the trainer ended with {status}") } else { words };
+        // What the standard library says when the system refuses memory.
+        let words = if words.contains("memory allocation of") {
+            format!("{words} (provision.max_memory_mb bounds its memory)")
+        } else {
+            words
+        };
         Ok(if status.code() == Some(2) { Ended::BadInput(words) } else { Ended::Failed(words) })
     }
 }

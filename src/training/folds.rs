@@ -1,10 +1,10 @@
 //! Cross-validation: an adapter for each part of the lines, trained on the others.
 
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use npc_trainer::{Data, Training, identity};
+use npc_trainer::{Data, Progress, Training, identity};
+use parking_lot::Mutex;
 
 use super::examples::examples;
 use super::train::{Plan, TrainingError};
@@ -29,18 +29,28 @@ impl Folds<'_> {
     ///
     /// # Errors
     /// [`TrainingError`].
-    pub fn train(&self, plan: &Plan<'_>, fold: u64) -> Result<(), TrainingError> {
+    pub fn train(
+        &self,
+        plan: &Plan<'_>,
+        fold: u64,
+        progress: &mut dyn FnMut(&Progress) -> bool,
+    ) -> Result<(), TrainingError> {
         let items = plan.items()?;
         let (learned, _) = items.fold(fold, self.count);
         let data = Data { examples: examples(learned), held_out: Vec::new() };
         let identity = identity(plan.base, &plan.lora, &plan.settings(), &data);
         let folder = self.path(plan, fold);
         let whole = folder.join(IDENTITY);
-        if std::fs::read_to_string(&whole).is_ok_and(|there| there == identity) {
-            return Ok(());
+        match std::fs::read_to_string(&whole) {
+            Ok(there) if there == identity => return Ok(()),
+            Ok(_) => {
+                let folder = folder.display();
+                tracing::warn!(%folder, "an adapter of other lines or of another training is made anew");
+            }
+            Err(_) => {}
         }
         let (lora, _) =
-            Training::new(plan.base, plan.lora.clone(), plan.settings(), data)?.run(None, &mut |_| true)?;
+            Training::new(plan.base, plan.lora.clone(), plan.settings(), data)?.run(None, progress)?;
         let io = |source| TrainingError::Io { path: folder.clone(), source };
         if folder.exists() {
             std::fs::remove_dir_all(&folder).map_err(io)?;
@@ -51,7 +61,7 @@ impl Folds<'_> {
     }
 }
 
-/// Does `work` for all of `items`, `jobs` at once. The first error ends it.
+/// Does `work` for all of `items`, `jobs` at once. Behind the first error nothing is begun any more, and that error is told.
 ///
 /// # Errors
 /// Of `work`.
@@ -60,19 +70,52 @@ pub fn each<T: Sync, E: Send>(
     jobs: usize,
     work: &(dyn Fn(&T) -> Result<(), E> + Sync),
 ) -> Result<(), E> {
-    let next = AtomicUsize::new(0);
+    let (next, first) = (AtomicUsize::new(0), Mutex::new(None));
     let one = || {
         while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-            // Behind an error nobody begins another.
-            work(item).inspect_err(|_| next.store(items.len(), Ordering::Relaxed))?;
+            if let Err(error) = work(item) {
+                next.store(items.len(), Ordering::Relaxed);
+                first.lock().get_or_insert(error);
+            }
         }
-        Ok(())
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..jobs.clamp(1, items.len().max(1))).map(|_| scope.spawn(one)).collect();
-        // A panic of a thread goes on here, as it would without threads.
-        let ends =
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        ends.fold(Ok(()), Result::and)
-    })
+        for _ in 0..jobs.clamp(1, items.len().max(1)) {
+            scope.spawn(one);
+        }
+    });
+    first.into_inner().map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn all_is_done_once_and_several_at_once() {
+        let (together, done) = (Barrier::new(4), AtomicUsize::new(0));
+        let items: Vec<usize> = (0..40).collect();
+        let all = each::<_, ()>(&items, 4, &|item| {
+            // Nobody goes on before four are here.
+            together.wait();
+            done.fetch_add(1 << item.min(&20), Ordering::Relaxed);
+            Ok(())
+        });
+        assert_eq!(all, Ok(()));
+        assert_eq!(done.into_inner(), (1 << 20) - 1 + (20 << 20));
+    }
+
+    #[test]
+    fn the_first_error_is_told_and_ends_it() {
+        let begun = AtomicUsize::new(0);
+        let items: Vec<usize> = (0..1000).collect();
+        let ended = each(&items, 1, &|item| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            if *item < 3 { Ok(()) } else { Err(*item) }
+        });
+        assert_eq!((ended, begun.into_inner()), (Err(3), 4));
+        assert_eq!(each::<usize, ()>(&[], 3, &|_| Err(())), Ok(()));
+    }
 }

@@ -15,6 +15,9 @@ use crate::{Base, Data, Lora, LoraConfig, Settings, TrainError};
 
 const FILE: &str = "checkpoint.safetensors";
 
+/// The form of what is stored: one in another form is another training's.
+const FORM: u32 = 2;
+
 /// Largest checkpoint that is read.
 const MAX_BYTES: u64 = 4 << 30;
 
@@ -31,7 +34,7 @@ pub(crate) struct Stored {
 pub fn identity(base: &Base, config: &LoraConfig, settings: &Settings, data: &Data) -> String {
     let mut digest = Sha256::new();
     let Data { examples, held_out } = data;
-    digest.update(format!("{:?} {config:?} {settings:?} {}", base.identity(), examples.len()));
+    digest.update(format!("{FORM} {:?} {config:?} {settings:?} {}", base.identity(), examples.len()));
     for example in examples.iter().chain(held_out) {
         digest.update((example.tokens.len() as u64).to_le_bytes());
         digest.update((example.group as u64).to_le_bytes());

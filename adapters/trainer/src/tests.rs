@@ -185,7 +185,14 @@ fn the_best_epoch_is_kept_and_it_ends_early() {
     let settings = Settings { patience: 2, ..settings(40) };
     let mut training =
         Training::new(&base, config(&base), settings, data(learned, held_out.clone())).unwrap();
-    let (lora, outcome) = training.run(None, &mut |_| true).unwrap();
+    let mut last = (0, 1);
+    let (lora, outcome) = training
+        .run(None, &mut |told| {
+            last = (told.step, told.steps);
+            true
+        })
+        .unwrap();
+    assert_eq!(last, (outcome.steps, outcome.steps), "its last word is that it is done");
     assert!(outcome.epochs < 40 && outcome.epochs <= outcome.best_epoch + 2, "{outcome:?}");
     let measured = Model::new(&base).measure(&[(&lora, 1.0)], &held_out).unwrap();
     let tokens: usize = measured.iter().map(|m| m.tokens).sum();

@@ -240,7 +240,7 @@ impl<'a> Training<'a> {
         let steps = steps(&self.examples, &self.settings);
         let (started, first) = (Instant::now(), self.optimizer.steps);
         let mut tokens = 0;
-        let mut held_out = None;
+        let (mut held_out, mut last) = (None, self.state.best_loss);
         while self.state.epoch < self.settings.epochs
             && self.state.epoch - self.state.best_epoch < self.settings.patience.max(1)
         {
@@ -249,7 +249,7 @@ impl<'a> Training<'a> {
             }
             for chunk in epoch_chunks(&self.examples, &self.settings, self.state.epoch) {
                 let (loss, computed) = self.step(&chunk, steps)?;
-                tokens += computed;
+                (tokens, last) = (tokens + computed, loss);
                 let step = self.optimizer.steps;
                 let elapsed = started.elapsed();
                 let eta_s = elapsed.as_secs_f64() / (step - first) as f64 * steps.saturating_sub(step) as f64;
@@ -277,10 +277,9 @@ impl<'a> Training<'a> {
                 checkpoint::save(folder, &self.identity, &self.state, &self.lora, &best, moments)?;
             }
         }
-        if self.optimizer.steps > first && self.optimizer.steps < steps {
-            // It ended early: there are no more.
-            let (step, elapsed) = (self.optimizer.steps, started.elapsed());
-            let loss = self.state.best_loss;
+        if self.optimizer.steps < steps {
+            // It ended early: there are no more. It is over, whatever is answered.
+            let (step, elapsed, loss) = (self.optimizer.steps, started.elapsed(), last);
             progress(&Progress { step, steps: step, loss, held_out, tokens, elapsed, eta_s: 0.0 });
         }
         let outcome = Outcome {

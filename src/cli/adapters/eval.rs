@@ -25,8 +25,8 @@ pub(super) struct EvalArgs {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "spoken,mixes,chosen")]
     what: Vec<What>,
     /// Parts of the lines for cross-validating what is chosen, each answered by an adapter that is trained on the others;
-    /// 0: not. It takes as long as training those adapters so many times.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=20))]
+    /// 2 to 20; 0: not. It takes as long as training those adapters so many times.
+    #[arg(long, default_value_t = 5, value_parser = parts)]
     folds: u64,
     /// Where the adapters of the parts are kept: an evaluation that was interrupted goes on, and `adapters train --folds` may have
     /// made them elsewhere [default: nowhere].
@@ -41,6 +41,13 @@ pub(super) struct EvalArgs {
     /// The model folder or checkpoint [default: setting model.path, else the default model].
     #[arg(long)]
     model: Option<PathBuf>,
+}
+
+fn parts(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(count @ (0 | 2..=20)) => Ok(count),
+        _ => Err("must be 0 or 2 to 20".to_owned()),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -94,15 +101,16 @@ pub(super) fn run(args: &EvalArgs, packs: Option<&Path>) -> anyhow::Result<()> {
 
 /// The command that was called, as far as it changes the page.
 fn command(args: &EvalArgs) -> String {
-    let mut command = format!("npc-gateway adapters eval --folds {}", args.folds);
-    let names: Vec<String> = args
-        .what
-        .iter()
-        .filter_map(ValueEnum::to_possible_value)
-        .map(|value| value.get_name().to_owned())
-        .collect();
-    if names.len() < What::value_variants().len() {
-        command.push_str(&format!(" --what {}", names.join(",")));
+    let mut command = "npc-gateway adapters eval".to_owned();
+    let all = What::value_variants();
+    let wanted: Vec<&What> = all.iter().filter(|what| args.what.contains(what)).collect();
+    if wanted.len() < all.len() {
+        let names: Vec<_> = wanted.iter().filter_map(|what| what.to_possible_value()).collect();
+        let names: Vec<&str> = names.iter().map(clap::builder::PossibleValue::get_name).collect();
+        command = format!("{command} --what {}", names.join(","));
+    }
+    if args.what.contains(&What::Chosen) {
+        command = format!("{command} --folds {}", args.folds);
     }
     command
 }
@@ -132,7 +140,7 @@ fn train_parts(
         let (lora, packs, task) = (lora_config(base, *task), folder, *task);
         let plan =
             Plan { base, tokenizer, packs, pack, task, lora, epochs: None, learning_rate: None, seed: 1 };
-        folds.train(&plan, *fold)?;
+        folds.train(&plan, *fold, &mut |_| true)?;
         bar.inc(1);
         Ok::<_, TrainingError>(())
     };

@@ -1,9 +1,11 @@
 //! `adapters train`: the adapters of packs, from their lines.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use npc_onnx::Precision;
 use npc_trainer::{Base, Device, TrainError};
@@ -31,10 +33,10 @@ pub(super) struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Times that each line is learned from, at most [default: 3 for what is spoken, 5 for what is chosen].
-    #[arg(long)]
+    #[arg(long, conflicts_with = "folds")]
     epochs: Option<usize>,
     /// The highest learning rate [default: 0.001 for what is spoken, 0.002 for what is chosen].
-    #[arg(long)]
+    #[arg(long, conflicts_with = "folds")]
     learning_rate: Option<f64>,
     /// For a cross-validation by `adapters eval --folds N --work OUT`: instead of the adapters themselves those of N parts of the
     /// lines, each trained on the others. Only of tasks that choose. What is there already is left.
@@ -44,13 +46,13 @@ pub(super) struct TrainArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
     /// The inner dimension of the adapters.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, conflicts_with = "folds")]
     rank: usize,
     /// Layers that are adapted, from the top [default: a third for what is spoken, a fifth for what is chosen].
-    #[arg(long)]
+    #[arg(long, conflicts_with = "folds")]
     layers: Option<usize>,
     /// What is drawn comes from it alone.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, conflicts_with = "folds")]
     seed: u64,
     /// Goes on with what was begun, and leaves what is finished. With --out only.
     #[arg(long, requires = "out")]
@@ -59,7 +61,7 @@ pub(super) struct TrainArgs {
     #[arg(long, value_enum, default_value_t = On::Auto)]
     device: On,
     /// How progress is shown; json: an object a line on standard output.
-    #[arg(long, value_enum, default_value_t = Shown::Bar)]
+    #[arg(long, value_enum, default_value_t = Shown::Bar, conflicts_with = "folds")]
     progress: Shown,
     /// The model folder or checkpoint to train on [default: setting model.path, else the default model].
     #[arg(long)]
@@ -82,23 +84,14 @@ pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> 
     tool(|| {
         let folder = packs.unwrap_or(Path::new("adapters"));
         let chosen = chosen(args, folder)?;
+        let wanted = wanted(args, folder, &chosen)?;
         let (cache, report) = (Cache::from_env()?, Reporter::new());
         let source = default_model(args.model.as_deref(), &cache, report)?;
         let model = model_folder(&cache, &source, Precision::Int8, report)?;
         let base = &Base::load(&model, &device(args.device)?)?;
         let tokenizer = Tokenizer::load(&model, base.config())?;
-        let mut wanted = Vec::new();
-        for pack in &chosen {
-            for task in tasks(args, folder, pack)? {
-                let folds = args.folds.filter(|_| !Task::SPOKEN.contains(&task)).unwrap_or(0);
-                match args.folds {
-                    Some(_) => wanted.extend((0..folds).map(|fold| (pack, task, Some(fold)))),
-                    None => wanted.push((pack, task, None)),
-                }
-            }
-        }
-        let bars = indicatif::MultiProgress::new();
-        let work = |(pack, task, fold): &(&Pack, Task, Option<u64>)| {
+        let bars = Bars { bars: indicatif::MultiProgress::new(), failed: AtomicBool::new(false) };
+        let work = |(pack, task, fold): &Wanted<'_>| {
             let mut lora = lora_config(base, *task);
             (lora.rank, lora.alpha) = (args.rank, 2.0 * args.rank as f64);
             if let Some(layers) = args.layers {
@@ -109,13 +102,14 @@ pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> 
             let plan = Plan { base, tokenizer, packs, pack, task, lora, epochs, learning_rate, seed };
             match (fold, args.folds, &args.out) {
                 (Some(fold), Some(count), Some(folder)) => {
-                    Folds { count, folder }.train(&plan, *fold)?;
-                    bars.println(format!("{}.{task}: part {fold} of {count}", pack.name))?;
+                    Folds { count, folder }.train(&plan, *fold, &mut |_| bars.go_on())?;
+                    bars.say(&format!("{}.{task}: part {} of {count}", pack.name, fold + 1));
                     Ok(())
                 }
                 _ => one(&plan, args, &bars),
             }
         };
+        let work = |wanted: &Wanted<'_>| work(wanted).inspect_err(|_| bars.failed.store(true, Ordering::Relaxed));
         each(&wanted, args.jobs.into(), &work).map_err(|Failed(error)| {
             match error.downcast::<TrainingError>() {
                 Ok(error) if error.is_bad_input() => Usage(error.to_string()).into(),
@@ -124,6 +118,47 @@ pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> 
             }
         })
     })
+}
+
+/// What is trained; in a cross-validation without which part of the lines.
+type Wanted<'a> = (&'a Pack, Task, Option<u64>);
+
+/// All that is to be trained, each once. Its lines are good.
+fn wanted<'a>(args: &TrainArgs, folder: &Path, chosen: &'a [Pack]) -> anyhow::Result<Vec<Wanted<'a>>> {
+    let mut wanted = Vec::new();
+    for pack in chosen {
+        for task in tasks(args, folder, pack)? {
+            let folds = match args.folds {
+                None => vec![None],
+                Some(_) if Task::SPOKEN.contains(&task) => continue,
+                Some(count) => (0..count).map(Some).collect(),
+            };
+            // Before hours are spent on others.
+            Lines::read(folder, pack, task).map_err(|error| Usage(error.to_string()))?;
+            wanted.extend(folds.into_iter().map(|fold| (pack, task, fold)));
+        }
+    }
+    if wanted.is_empty() {
+        return Err(Usage("--folds: none of these tasks is one that chooses".into()).into());
+    }
+    Ok(wanted)
+}
+
+/// The bars of the trainings that run.
+struct Bars {
+    bars: indicatif::MultiProgress,
+    /// One of them has failed; the others end.
+    failed: AtomicBool,
+}
+
+impl Bars {
+    fn go_on(&self) -> bool {
+        !self.failed.load(Ordering::Relaxed)
+    }
+
+    fn say(&self, text: &str) {
+        self.bars.suspend(|| eprintln!("{text}"));
+    }
 }
 
 /// What ended a training.
@@ -147,7 +182,8 @@ fn chosen(args: &TrainArgs, folder: &Path) -> anyhow::Result<Vec<Pack>> {
             Ok(None) => Err(Usage(format!("--archetype: there is no pack {name:?} in {}", folder.display()))),
             Err(error) => Err(Usage(error.to_string())),
         };
-        args.archetype.iter().map(read).collect::<Result<Vec<_>, _>>()?
+        let names: BTreeSet<&String> = args.archetype.iter().collect();
+        names.into_iter().map(read).collect::<Result<Vec<_>, _>>()?
     };
     if found.is_empty() {
         let path = folder.display();
@@ -162,7 +198,8 @@ fn chosen(args: &TrainArgs, folder: &Path) -> anyhow::Result<Vec<Pack>> {
 /// The tasks that were named, or those that the pack has lines for.
 fn tasks(args: &TrainArgs, folder: &Path, pack: &Pack) -> anyhow::Result<Vec<Task>> {
     if !args.task.is_empty() {
-        return Ok(args.task.clone());
+        let tasks: BTreeSet<Task> = args.task.iter().copied().collect();
+        return Ok(tasks.into_iter().collect());
     }
     let has_lines = |task: &Task| Lines::path(folder, &pack.name, *task).is_file();
     let tasks: Vec<Task> = Task::ALL.into_iter().filter(has_lines).collect();
@@ -173,10 +210,10 @@ fn tasks(args: &TrainArgs, folder: &Path, pack: &Pack) -> anyhow::Result<Vec<Tas
     Ok(tasks)
 }
 
-fn one(plan: &Plan<'_>, args: &TrainArgs, bars: &indicatif::MultiProgress) -> Result<(), Failed> {
+fn one(plan: &Plan<'_>, args: &TrainArgs, bars: &Bars) -> Result<(), Failed> {
     let (name, task) = (&plan.pack.name, plan.task);
     let what = format!("{name}.{task}");
-    let bar = bars.add(indicatif::ProgressBar::new(0)).with_style(
+    let bar = bars.bars.add(indicatif::ProgressBar::new(0)).with_style(
         // A constant, seen to be right.
         indicatif::ProgressStyle::with_template("{msg:32!} [{bar:30}] {pos:>4}/{len:4} {prefix} {eta:>4}")
             .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),
@@ -185,7 +222,7 @@ fn one(plan: &Plan<'_>, args: &TrainArgs, bars: &indicatif::MultiProgress) -> Re
     let mut progress = |told: &npc_trainer::Progress| {
         if args.progress == Shown::Json {
             let line = json!({
-                "task": task, "step": told.step, "steps": told.steps, "loss": told.loss,
+                "archetype": name, "task": task, "step": told.step, "steps": told.steps, "loss": told.loss,
                 "held_out": told.held_out, "eta_s": told.eta_s,
             });
             // Whoever reads it may be gone; what is trained is of use all the same.
@@ -196,7 +233,7 @@ fn one(plan: &Plan<'_>, args: &TrainArgs, bars: &indicatif::MultiProgress) -> Re
             bar.set_prefix(format!("loss {:.2}", told.loss));
             bar.set_position(told.step as u64);
         }
-        true
+        bars.go_on()
     };
     let trained = if let Some(out) = &args.out {
         train(plan, out, args.resume, &mut progress)?
@@ -204,7 +241,6 @@ fn one(plan: &Plan<'_>, args: &TrainArgs, bars: &indicatif::MultiProgress) -> Re
         publish(plan, &mut progress)?
     };
     bar.finish_and_clear();
-    let say = |text: String| bars.suspend(|| eprintln!("{text}"));
     let percent = |share: f64| format!("{:.0} %", 100.0 * share);
     let Trained { epochs, metrics, .. } = trained;
     let right = match (metrics.accuracy, metrics.base_accuracy) {
@@ -213,11 +249,11 @@ fn one(plan: &Plan<'_>, args: &TrainArgs, bars: &indicatif::MultiProgress) -> Re
     };
     let (examples, held_out) = (metrics.examples.unwrap_or(0), metrics.held_out.unwrap_or(0));
     let (loss, base_loss) = (metrics.loss.unwrap_or(0.0), metrics.base_loss.unwrap_or(0.0));
-    say(format!(
+    bars.say(&format!(
         "{what}: {examples} examples, {epochs} epochs; of {held_out} held out: {loss:.3} nats a token, the base {base_loss:.3}{right}"
     ));
     if held_out > 0 && loss >= base_loss {
-        say(format!("{what}: the base is better alone; more lines, or other ones, may help"));
+        bars.say(&format!("{what}: the base is better alone; more lines, or other ones, may help"));
     }
     Ok(())
 }
@@ -229,17 +265,22 @@ fn publish(
 ) -> anyhow::Result<Trained> {
     let folder = plan.packs.join(&plan.pack.name);
     let work = tempfile::Builder::new().prefix(".training-").tempdir_in(&folder)?;
-    let metrics = train(plan, work.path(), false, progress)?;
+    let trained = train(plan, work.path(), false, progress)?;
     let versions = folder.join(plan.task.name());
     std::fs::create_dir_all(&versions)?;
-    let there = |version: &u32| versions.join(format!("v{version}")).exists();
     // Behind the highest, which is the one in use.
     let highest =
         plan.pack.versions.get(&plan.task).and_then(|all| all.keys().next_back().copied()).unwrap_or(0);
-    let version =
-        (highest + 1..=MAX_VERSION).find(|version| !there(version)).context("there is no free version")?;
-    std::fs::rename(work.path().join(plan.task.name()), versions.join(format!("v{version}")))?;
-    Ok(metrics)
+    for version in highest + 1..=MAX_VERSION {
+        use std::io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
+        match std::fs::rename(work.path().join(plan.task.name()), versions.join(format!("v{version}"))) {
+            Ok(()) => return Ok(trained),
+            // Somebody else's.
+            Err(error) if matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bail!("{}: there is no free version", versions.display())
 }
 
 /// The GPU, where this was built for one and one is wanted.

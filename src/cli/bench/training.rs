@@ -98,6 +98,7 @@ pub async fn measure(
         let before = steps.load(Ordering::Relaxed);
         for pair in 0..pairs {
             for trains in [pair % 2 == 1, pair % 2 == 0] {
+                anyhow::ensure!(!counting.is_finished(), "the trainer ended while it was measured");
                 signal(group, if trains { Signal::CONT } else { Signal::STOP })?;
                 let gaps = percentiles(phase(&engine, streams, &mut rng).await?);
                 if trains { &mut training } else { &mut quiet }.push(gaps);
@@ -113,7 +114,6 @@ pub async fn measure(
             p99_ratio: median(ratios.collect()),
         });
     }
-    anyhow::ensure!(!counting.is_finished(), "the trainer ended while it was measured");
     // Kills the trainer.
     drop(running);
     engine.stop();

@@ -14,6 +14,7 @@ pub mod history;
 pub mod http;
 pub mod models;
 pub mod npc;
+pub mod planner;
 pub mod provision;
 pub mod pull;
 pub mod session;

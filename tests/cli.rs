@@ -91,6 +91,22 @@ fn what_is_planned_says_so() {
 }
 
 #[test]
+fn the_reference_cases_are_told_with_their_arithmetic() {
+    let output = gateway(&["plan", "--reference"]).output().unwrap();
+    assert!(output.status.success());
+    let told = String::from_utf8(output.stdout).unwrap();
+    for row in ["| 100 | 87.5 | 1 |", "| 1000 | 875.0 | 5 |", "| 10000 | 8750.0 | 175 | 154833 |"] {
+        assert!(told.contains(row), "{row}: {told}");
+    }
+    assert!(
+        told.contains(
+            "servers for 1,000 NPCs: 5 g5.2xlarge (does not hold): the design's own formula gives 18"
+        ),
+        "{told}"
+    );
+}
+
+#[test]
 fn what_cannot_be_trained_or_measured_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let mute = folder.path().join("vampire");

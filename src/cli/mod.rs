@@ -12,6 +12,7 @@ mod import;
 mod link;
 mod logging;
 mod migrate;
+mod plan;
 mod promote;
 mod pull;
 mod replay;
@@ -21,7 +22,7 @@ mod store;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::config::{ConfigError, Log, LogFormat};
 
@@ -51,9 +52,8 @@ enum Command {
     Background(background::BackgroundArgs),
     /// Measures the engine, or the whole gateway, on this machine.
     Bench(bench::BenchArgs),
-    /// Plans servers and cost (not in this version).
-    #[command(hide = true)]
-    Plan(Later),
+    /// Plans servers and cost; so far the reference cases.
+    Plan(plan::PlanArgs),
     /// Brings the databases up to date, while no server runs on them; serve does so by itself.
     Migrate(migrate::MigrateArgs),
     /// Writes an NPC and all that happened with it to a file, also while a server runs.
@@ -64,24 +64,10 @@ enum Command {
     Replay(replay::ReplayArgs),
 }
 
-/// The arguments of a command that does not exist yet: taken, so that the answer is about the command.
-#[derive(Debug, Args)]
-struct Later {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _arguments: Vec<String>,
-}
-
 /// The user asked for something that cannot be: exit code 2 instead of 1.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
-
-impl Usage {
-    /// The answer to a command that is planned.
-    fn later(command: &str) -> anyhow::Error {
-        Self(format!("`{command}` is not available in this version")).into()
-    }
-}
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -105,7 +91,7 @@ fn run(command: Option<Command>) -> anyhow::Result<()> {
         Command::Adapters(args) => adapters::run(&args),
         Command::Background(args) => background::run(args),
         Command::Bench(args) => bench::run(args),
-        Command::Plan(_) => Err(Usage::later("plan")),
+        Command::Plan(args) => plan::run(&args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Export(args) => store::export(&args),
         Command::Restore(args) => store::restore(&args),
@@ -138,7 +124,10 @@ mod tests {
     fn what_is_planned_is_known() {
         let cli = Cli::try_parse_from(["npc-gateway", "plan", "--npcs", "5", "--json"]).unwrap();
         let error = run(cli.command).unwrap_err();
-        assert_eq!(error.to_string(), "`plan` is not available in this version");
+        assert_eq!(
+            error.to_string(),
+            "`plan` is not available in this version but for `plan --reference`, which prints the reference cases"
+        );
         assert!(error.is::<Usage>());
     }
 }

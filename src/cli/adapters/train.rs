@@ -109,7 +109,8 @@ pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> 
                 _ => one(&plan, args, &bars),
             }
         };
-        let work = |wanted: &Wanted<'_>| work(wanted).inspect_err(|_| bars.failed.store(true, Ordering::Relaxed));
+        let work =
+            |wanted: &Wanted<'_>| work(wanted).inspect_err(|_| bars.failed.store(true, Ordering::Relaxed));
         each(&wanted, args.jobs.into(), &work).map_err(|Failed(error)| {
             match error.downcast::<TrainingError>() {
                 Ok(error) if error.is_bad_input() => Usage(error.to_string()).into(),

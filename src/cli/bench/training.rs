@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -54,8 +52,8 @@ pub struct Case {
     pub streams: usize,
     /// Of each kind.
     pub phases: usize,
-    /// Steps that the trainer did in its phases.
-    pub steps: usize,
+    /// Time that the trainer computed in its phases, on all cores together, in seconds; only Linux tells.
+    pub trainer_cpu_s: Option<f64>,
     /// Medians over the phases.
     pub quiet_inter_token_ms: Percentiles,
     pub training_inter_token_ms: Percentiles,
@@ -80,13 +78,9 @@ pub async fn measure(
     eprintln!("==> waiting for the trainer's first step");
     let first = tokio::time::timeout(PATIENCE, said.next()).await.context("it does no step")??;
     first.context("the trainer ended before its first step")?;
-    let steps = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&steps);
-    let counting = tokio::spawn(async move {
-        while said.next().await.is_ok_and(|progress| progress.is_some()) {
-            counted.fetch_add(1, Ordering::Relaxed);
-        }
-    });
+    // What it says must be read, or it waits.
+    let reading =
+        tokio::spawn(async move { while said.next().await.is_ok_and(|progress| progress.is_some()) {} });
     let mut rng = ChaCha8Rng::seed_from_u64(6);
     let mut cases = Vec::new();
     for streams in STREAMS {
@@ -95,10 +89,10 @@ pub async fn measure(
         signal(group, Signal::STOP)?;
         phase(&engine, streams, &mut rng).await?;
         let (mut quiet, mut training) = (Vec::new(), Vec::new());
-        let before = steps.load(Ordering::Relaxed);
+        let before = computed_s(group);
         for pair in 0..pairs {
             for trains in [pair % 2 == 1, pair % 2 == 0] {
-                anyhow::ensure!(!counting.is_finished(), "the trainer ended while it was measured");
+                anyhow::ensure!(!reading.is_finished(), "the trainer ended while it was measured");
                 signal(group, if trains { Signal::CONT } else { Signal::STOP })?;
                 let gaps = percentiles(phase(&engine, streams, &mut rng).await?);
                 if trains { &mut training } else { &mut quiet }.push(gaps);
@@ -108,7 +102,7 @@ pub async fn measure(
         cases.push(Case {
             streams,
             phases: quiet.len(),
-            steps: steps.load(Ordering::Relaxed) - before,
+            trainer_cpu_s: computed_s(group).zip(before).map(|(now, before)| now - before),
             quiet_inter_token_ms: Percentiles::median(&quiet),
             training_inter_token_ms: Percentiles::median(&training),
             p99_ratio: median(ratios.collect()),
@@ -118,6 +112,17 @@ pub async fn measure(
     drop(running);
     engine.stop();
     Ok(Training { cases })
+}
+
+/// Time that the leader of a group has computed, in seconds.
+fn computed_s(leader: Pid) -> Option<f64> {
+    /// Of the times that Linux tells: USER_HZ, the same on all machines.
+    const TICKS_PER_S: f64 = 100.0;
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", leader.as_raw_nonzero())).ok()?;
+    // Behind the name, which may hold anything, in brackets: state is the first, utime the twelfth, stime behind it.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let times: Vec<f64> = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+    (times.len() == 2).then(|| times.iter().sum::<f64>() / TICKS_PER_S)
 }
 
 fn signal(group: Pid, signal: Signal) -> anyhow::Result<()> {
@@ -159,15 +164,16 @@ fn write_pack(packs: &Path) -> std::io::Result<()> {
 impl Training {
     pub fn table(&self) -> String {
         let mut out = String::from(
-            "| streams | ms between tokens, p50 / p95 / p99 | beside a trainer | p99 beside over without | its steps |\n\
+            "| streams | ms between tokens, p50 / p95 / p99 | beside a trainer | p99 beside over without | the trainer's CPU time |\n\
              |---|---|---|---|---|\n",
         );
         let row = |p: Percentiles| format!("{:.2} / {:.2} / {:.2}", p.p50, p.p95, p.p99);
         for case in &self.cases {
             let (quiet, training) = (row(case.quiet_inter_token_ms), row(case.training_inter_token_ms));
-            let (ratio, steps) = (case.p99_ratio, case.steps);
+            let ratio = case.p99_ratio;
+            let computed = case.trainer_cpu_s.map_or_else(|| "not known".to_owned(), |s| format!("{s:.1} s"));
             // Writing to a string cannot fail.
-            let _ = writeln!(out, "| {} | {quiet} | {training} | {ratio:.2} | {steps} |", case.streams);
+            let _ = writeln!(out, "| {} | {quiet} | {training} | {ratio:.2} | {computed} |", case.streams);
         }
         out
     }

@@ -55,6 +55,10 @@ use crate::config;
 const FILE: &str = "journal.sqlite";
 /// Held for as long as the server runs: two would not know of each other's turns.
 const LOCK: &str = "journal.lock";
+/// How long a server that was killed may still hold it, and how often it is looked: a process that it was just starting has what
+/// it held, until that becomes another program.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// Orders besides the records, for which the queue has room too.
 const OTHER_ORDERS: usize = 16;
 
@@ -405,10 +409,19 @@ fn lock(data: &Path) -> Result<File, JournalError> {
         File::open(parent.unwrap_or(Path::new("."))).and_then(|parent| parent.sync_all()).map_err(open)?;
     }
     let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(open)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(data.to_owned())),
-        Err(TryLockError::Error(error)) => Err(open(error)),
+    let mut left = LOCK_PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if left.is_zero() => {
+                return Err(JournalError::InUse(data.to_owned()));
+            }
+            Err(TryLockError::WouldBlock) => {
+                std::thread::sleep(LOCK_RETRY);
+                left = left.saturating_sub(LOCK_RETRY);
+            }
+            Err(TryLockError::Error(error)) => return Err(open(error)),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Pack {
     pub speech: Vec<String>,
     /// What it knows: one fact each. At most 16 of at most 300 characters.
     pub lore: Vec<String>,
-    /// Weight of each task's adapter, -2 to 2. Every task is there: 1 where the file names none.
+    /// Weights of tasks' adapters that the file names, -2 to 2; see [`Self::weight`].
     pub mix: BTreeMap<Task, f32>,
     /// Lines that it says instead of an answer while the server is overloaded; 1 to 64.
     pub overload_lines: Vec<String>,
@@ -78,6 +78,14 @@ impl Pack {
             adapter.map(|adapter| (*task, adapter))
         };
         self.versions.iter().filter_map(chosen).collect()
+    }
+
+    /// The weight of a task's adapter, -2 to 2. Where the file names none, each adapter that speaks, of `speaking` in a
+    /// line, has an equal part of 1: they have learned from the same lines, and several as strong as one alone would say
+    /// everything several times over. What chooses is alone, and has 1.
+    pub fn weight(&self, task: Task, speaking: usize) -> f32 {
+        let part = if Task::SPOKEN.contains(&task) { 1.0 / speaking.max(1) as f32 } else { 1.0 };
+        self.mix.get(&task).copied().unwrap_or(part)
     }
 }
 
@@ -149,7 +157,7 @@ impl Pack {
         let blocked::File { input, output } = file.blocked;
         check.list("blocked.input", &input, 0, limits::PHRASES, limits::PHRASE_CHARS)?;
         check.list("blocked.output", &output, 0, limits::PHRASES, limits::PHRASE_CHARS)?;
-        let mut mix: BTreeMap<Task, f32> = Task::ALL.into_iter().map(|task| (task, 1.0)).collect();
+        let mut mix = BTreeMap::new();
         for (name, weight) in file.mix {
             if !(-limits::WEIGHT..=limits::WEIGHT).contains(&weight) {
                 let reason = format!("it is {weight}, but must be from -{0} to {0}", limits::WEIGHT);

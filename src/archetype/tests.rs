@@ -63,8 +63,11 @@ fn a_pack_is_read_whole() {
     assert_eq!(packs.names().collect::<Vec<_>>(), ["imp"]);
     let imp = packs.get("imp").unwrap();
     assert_eq!((imp.title.as_str(), imp.names.as_slice()), ("Imp", &["Pip".to_owned()][..]));
-    assert_eq!(imp.mix.len(), 7);
-    assert_eq!((imp.mix[&Task::DialogueStyle], imp.mix[&Task::Personality]), (0.5, 1.0));
+    let weights = |speaking| Task::ALL.map(|task| imp.weight(task, speaking));
+    assert_eq!(weights(1), Task::ALL.map(|task| if task == Task::DialogueStyle { 0.5 } else { 1.0 }));
+    // What speaks and is not named shares.
+    assert_eq!((imp.weight(Task::DialogueStyle, 2), imp.weight(Task::Personality, 2)), (0.5, 0.5));
+    assert_eq!(imp.weight(Task::ActionPolicy, 2), 1.0);
     assert!(imp.versions.is_empty() && imp.services.is_none());
     assert!(packs.get("elf").is_none());
 }

@@ -30,6 +30,30 @@ pub struct Step<'a> {
     pub mixes: &'a [Arc<ResolvedMix>],
 }
 
+/// How much a step computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StepWork {
+    pub tokens: usize,
+    /// Tokens whose logits are wanted.
+    pub logits: usize,
+    /// Sum over the tokens of the positions that each looks at, its own included.
+    pub attended: usize,
+    /// Sum over the tokens of their adapters.
+    pub mixed: usize,
+}
+
+impl Step<'_> {
+    pub fn work(&self) -> StepWork {
+        let mut work = StepWork { tokens: self.tokens.len(), ..StepWork::default() };
+        for token in self.tokens {
+            work.logits += usize::from(token.wants_logits);
+            work.attended += token.position + 1;
+            work.mixed += self.mixes.get(token.sequence).map_or(0, |mix| mix.len());
+        }
+        work
+    }
+}
+
 /// Computes steps. Not shared: one thread owns it.
 ///
 /// Whoever drives it sees to it that pages suffice: a sequence of n tokens takes ⌈n / [`Decoder::page_tokens`]⌉ of

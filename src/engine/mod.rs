@@ -9,14 +9,18 @@ mod decoder;
 mod error;
 mod load;
 mod native;
+mod open;
+mod pace;
 mod pool;
 mod portable;
 mod pressure;
+mod rehearsal;
 mod request;
 mod runtime;
 mod sampler;
 mod scheduler;
 mod script;
+mod timer;
 mod tokenizer;
 mod worker;
 
@@ -32,10 +36,12 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::adapter::{Adapter, AdapterInfo};
 pub use self::backend::Backend;
-pub use self::decoder::{Decoder, ResolvedMix, Step, StepToken};
+pub use self::decoder::{Decoder, ResolvedMix, Step, StepToken, StepWork};
 pub use self::error::EngineError;
 pub use self::native::{Ceiling, Native, int8_ceiling};
+pub use self::open::OPTION_SEQUENCES;
 pub use self::portable::Portable;
+pub use self::rehearsal::{Rehearsal, RehearsalOptions, Rehearsed};
 pub use self::request::{
     Choice, Choose, Event, FinishReason, Generate, Generation, Mix, Sampling, Schedule, Usage, Weighted,
 };
@@ -44,16 +50,17 @@ pub use self::scheduler::{MAX_STOP_CHARS, MAX_STOPS};
 pub use self::script::Script;
 #[cfg(test)]
 pub use self::script::watch::secrets;
+pub use self::timer::{StepPart, StepTimer};
 pub use self::tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
 
 use self::adapter::{Reader, Registry};
 use self::checks::{bad, check_stops};
-use self::load::Measured;
-use self::pressure::Pressure;
+use self::open::{Opened, reader};
+use self::pace::{Pace, Patience};
 use self::sampler::Sampler;
 use self::scheduler::{ChooseWork, GenerateWork, Job, Limits, StopMatcher, Work};
 use self::worker::{Command, QueueSlot, Shared, Worker};
-use crate::config::{self, DecoderKind, Provider};
+use crate::config::{self, DecoderKind};
 
 /// Longest list of options that one [`Choose`] may have.
 pub const MAX_OPTIONS: usize = 256;
@@ -113,9 +120,6 @@ impl Drop for Inner {
     }
 }
 
-/// Sequences of the native decoder for the options of choices, each for one step. They cost nothing while unused.
-const OPTION_SEQUENCES: usize = 64;
-
 impl Engine {
     /// Opens the model folder and starts the engine's thread. Blocks while the model is read.
     ///
@@ -123,37 +127,7 @@ impl Engine {
     /// [`EngineError::BadModel`] if the folder is no model folder, [`EngineError::Runtime`] if ONNX Runtime
     /// cannot be loaded or refuses the graph, [`EngineError::Provider`] if a provider cannot be loaded.
     pub fn start(model_dir: &Path, library: &Path, config: &config::Engine) -> Result<Self, EngineError> {
-        let bad = |reason: String| EngineError::BadModel { path: model_dir.to_owned(), reason };
-        let model = Arc::new(ModelFile::read(model_dir).map_err(|error| bad(error.to_string()))?);
-        let tokenizer = Tokenizer::load(model_dir, &model.model)?;
-        if tokenizer.vocab_size() > model.model.vocab_size {
-            return Err(bad(format!(
-                "tokenizer.json has {} tokens, but the model only {}",
-                tokenizer.vocab_size(),
-                model.model.vocab_size
-            )));
-        }
-        let environment = runtime::load(library)?;
-        let kind = choose_decoder(model_dir, config);
-        let mut decoder: Box<dyn Decoder> = match kind {
-            DecoderKind::Native => {
-                if config.providers != [Provider::Cpu] {
-                    return Err(EngineError::Provider {
-                        provider: "native".to_owned(),
-                        reason: "engine.decoder = \"native\" computes on the CPU alone".to_owned(),
-                        found: "engine.providers with others than \"cpu\"".to_owned(),
-                    });
-                }
-                let kept_conversations = config.kept_conversations + OPTION_SEQUENCES;
-                let config = config::Engine { kept_conversations, ..config.clone() };
-                Box::new(Native::open(&environment, model_dir, Arc::clone(&model), &config)?)
-            }
-            DecoderKind::Portable | DecoderKind::Auto => {
-                Box::new(Portable::open(&environment, model_dir, Arc::clone(&model), config)?)
-            }
-        };
-        try_out(decoder.as_mut())
-            .map_err(|error| bad(format!("its graph does not compute what model.toml says: {error}")))?;
+        let Opened { decoder, kind, tokenizer, model } = Opened::open(model_dir, library, config)?;
         tracing::info!(
             decoder = ?kind,
             model = model.name,
@@ -185,19 +159,16 @@ impl Engine {
             vocab_size: decoder.vocab_size(),
         };
         let registry = Arc::new(Registry::new(config.max_adapters, config.adapter_memory_mb << 20));
-        let precision = (kind == DecoderKind::Native).then_some(config.adapter_precision);
-        let reader = Reader { model: Arc::clone(&model), precision };
+        let reader = reader(&model, kind, config);
         let worker = Worker {
             decoder,
             tokenizer: tokenizer.clone(),
             commands: receiver,
-            shared: Arc::clone(&shared),
             registry: Arc::clone(&registry),
             limits,
             resident: HashMap::new(),
             dropped: Vec::new(),
-            measured: Measured::default(),
-            pressure: Pressure::new(Duration::from_millis(config.overload_after_ms)),
+            pace: Pace::new(Arc::clone(&shared), Duration::from_millis(config.overload_after_ms)),
         };
         let failed = |error: std::io::Error| {
             EngineError::Runtime(format!("the engine's thread did not start: {error}"))
@@ -243,7 +214,7 @@ impl Engine {
 
     /// What computes: `native` or `portable`.
     pub fn decoder(&self) -> &'static str {
-        if self.inner.kind == DecoderKind::Native { "native" } else { "portable" }
+        open::name(self.inner.kind)
     }
 
     pub fn stats(&self) -> EngineStats {
@@ -373,54 +344,13 @@ impl Engine {
     }
 
     fn queue_slot(&self, tokens: usize, schedule: Schedule) -> Result<QueueSlot, EngineError> {
-        let shared = &self.inner.shared;
-        let slot = if self.comes_too_late(schedule) {
-            None
-        } else {
-            // Half of the queue at most, so that what nobody waits for turns no player away.
-            let queue = self.inner.config.queue;
-            let limit = if schedule.background { queue.div_ceil(2) } else { queue };
-            QueueSlot::take(shared, limit, tokens, schedule.background)
-        };
-        if !schedule.background {
-            shared.load.came(slot.is_some());
-        }
+        let config = &self.inner.config;
+        let patience = Patience { queue: config.queue, overload_wait_ms: config.overload_wait_ms };
+        let slot = patience.admit(&self.inner.shared, tokens, schedule, Instant::now());
         slot.ok_or_else(|| self.overloaded())
-    }
-
-    /// Whether a request that has a deadline would be refused later, so that it is better told now.
-    fn comes_too_late(&self, schedule: Schedule) -> bool {
-        let Some(deadline) = schedule.deadline else { return false };
-        let load = &self.inner.shared.load;
-        let patience = deadline.saturating_duration_since(Instant::now()).as_millis() as u64;
-        load.wait_ms() > patience
-            || (load.is_overloaded() && load.start_ms() > self.inner.config.overload_wait_ms.min(patience))
     }
 
     fn overloaded(&self) -> EngineError {
         EngineError::Overloaded { retry_after_ms: self.inner.shared.load.drain_ms() }
-    }
-}
-
-/// Computes one token: a graph that is not the one of `model.toml` fails now, and not with the first request.
-fn try_out(decoder: &mut dyn Decoder) -> Result<(), EngineError> {
-    let tokens = [StepToken { sequence: 0, position: 0, token: 0, wants_logits: true }];
-    let mixes = vec![Arc::default(); decoder.sequences()];
-    let mut logits = Vec::new();
-    decoder.step(Step { tokens: &tokens, mixes: &mixes }, &mut logits)?;
-    decoder.release(0);
-    Ok(())
-}
-
-/// What `auto` means here.
-fn choose_decoder(model_dir: &Path, config: &config::Engine) -> DecoderKind {
-    match config.decoder {
-        DecoderKind::Auto => {
-            let possible = config.providers == [Provider::Cpu]
-                && native::is_fast()
-                && model_dir.join(npc_onnx::NATIVE_GRAPH_FILE).is_file();
-            if possible { DecoderKind::Native } else { DecoderKind::Portable }
-        }
-        kind => kind,
     }
 }

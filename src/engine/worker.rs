@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use super::EngineError;
 use super::adapter::{Adapter, Registry, Version};
 use super::decoder::{Decoder, Step};
-use super::load::{Load, Measured};
-use super::pressure::Pressure;
-use super::scheduler::{Changes, Job, Limits, Scheduler};
+use super::load::Load;
+use super::pace::Pace;
+use super::scheduler::{Job, Limits, Scheduler};
 use super::tokenizer::Tokenizer;
 
 /// While nothing can be computed but somebody waits for adapters: how often to look for deadlines and callers that
@@ -91,45 +91,40 @@ pub struct Worker {
     pub decoder: Box<dyn Decoder>,
     pub tokenizer: Tokenizer,
     pub commands: Receiver<Command>,
-    pub shared: Arc<Shared>,
     pub registry: Arc<Registry>,
     pub limits: Limits,
     /// The adapters in memory.
     pub resident: HashMap<Version, Arc<Adapter>>,
     /// Adapters that nobody can name any more, but that requests may still use.
     pub dropped: Vec<Version>,
-    pub measured: Measured,
-    pub pressure: Pressure,
+    pub pace: Pace,
 }
 
 impl Worker {
     /// Runs until the last handle is gone or [`Command::Stop`] comes.
     pub fn run(mut self) {
-        let _running = Running(Arc::clone(&self.shared), Arc::clone(&self.registry));
+        let shared = Arc::clone(&self.pace.shared);
+        let _running = Running(Arc::clone(&shared), Arc::clone(&self.registry));
         let mut scheduler = Scheduler::new(self.limits, self.decoder.sequences());
         let mut tokens = Vec::new();
         let mut logits = Vec::new();
-        let mut last = None;
         while self.take_commands(&mut scheduler) {
             self.release_adapters(&mut scheduler);
-            scheduler.set_retry_after(self.shared.load.drain_ms());
+            scheduler.set_retry_after(shared.load.drain_ms());
             let now = Instant::now();
             let changes = scheduler.admit(self.decoder.as_mut(), now);
-            self.apply(&scheduler, &changes);
-            let load = &self.shared.load;
-            load.late(changes.late);
-            load.set_overloaded(self.pressure.update(now, scheduler.lines_wait(), load.arrivals()));
+            self.pace.admitted(&scheduler, &changes, now);
             scheduler.plan(&mut tokens);
             if tokens.is_empty() {
-                last = None;
+                self.pace.idle();
                 continue;
             }
             let full = scheduler.is_full();
-            let start = last.unwrap_or_else(Instant::now);
+            let start = self.pace.begins(Instant::now());
             let step = Step { tokens: &tokens, mixes: scheduler.mixes() };
             let result = self.decoder.step(step, &mut logits);
-            self.shared.steps.fetch_add(1, Ordering::Relaxed);
-            self.shared.tokens.fetch_add(tokens.len() as u64, Ordering::Relaxed);
+            shared.steps.fetch_add(1, Ordering::Relaxed);
+            shared.tokens.fetch_add(tokens.len() as u64, Ordering::Relaxed);
             let changes = match result {
                 Ok(()) => {
                     let tokenizer = &self.tokenizer;
@@ -140,12 +135,7 @@ impl Worker {
                     scheduler.fail(&tokens, &error, self.decoder.as_mut())
                 }
             };
-            let now = Instant::now();
-            if full {
-                self.measured.full_step(tokens.len(), (now - start).as_secs_f64());
-            }
-            last = Some(now);
-            self.apply(&scheduler, &changes);
+            self.pace.stepped(&scheduler, &changes, (tokens.len(), full), (start, Instant::now()));
         }
         scheduler.stop();
     }
@@ -190,7 +180,7 @@ impl Worker {
                 Command::Drop(version) => self.dropped.push(version),
                 Command::Forget(done) => {
                     let changes = scheduler.forget_all(self.decoder.as_mut());
-                    self.apply(scheduler, &changes);
+                    self.pace.apply(scheduler, &changes);
                     // Fails only if the caller is gone.
                     let _ = done.send(());
                 }
@@ -252,17 +242,5 @@ impl Worker {
             }
             used
         });
-    }
-
-    fn apply(&mut self, scheduler: &Scheduler, changes: &Changes) {
-        for (promised, computed) in &changes.finished {
-            self.measured.finished(*promised, *computed);
-        }
-        let full_rows = if scheduler.is_full() { scheduler.live() } else { 0 };
-        let (tokens, prompts) = (scheduler.tokens_to_come(), scheduler.prompts_to_come());
-        self.shared.load.set(&self.measured, tokens, prompts, full_rows);
-        self.shared.abandoned.fetch_add(changes.abandoned as u64, Ordering::Relaxed);
-        self.shared.late.fetch_add(changes.late as u64, Ordering::Relaxed);
-        self.shared.live.store(scheduler.live(), Ordering::Relaxed);
     }
 }

@@ -133,7 +133,8 @@ impl ArchetypeLoad {
         self.lines_per_action * SPOKEN_TASKS.len() as f64 + self.choices_per_action
     }
 
-    fn check(&self, key: &str) -> Result<(), InputError> {
+    /// Checks the ranges; `key` is what messages put before a field's name.
+    pub(super) fn check(&self, key: &str) -> Result<(), InputError> {
         input::text(&format!("{key}.name"), &self.name)?;
         input::whole(&format!("{key}.npcs"), self.npcs, 0, 10_000_000)?;
         for (field, value, low, high) in [

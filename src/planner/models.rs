@@ -157,6 +157,16 @@ impl Models {
     pub fn iter(&self) -> impl Iterator<Item = &BaseModel> {
         self.0.iter()
     }
+
+    /// Adds a model, such as one that lies in a folder. It comes before one of the same name.
+    ///
+    /// # Errors
+    /// A figure outside its range.
+    pub fn add(&mut self, model: BaseModel) -> Result<(), InputError> {
+        model.check(&format!("model {}", model.name))?;
+        self.0.insert(0, model);
+        Ok(())
+    }
 }
 
 impl BaseModel {

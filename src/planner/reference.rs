@@ -10,6 +10,7 @@ use super::instances::Catalogue;
 use super::load::{Load, Rates};
 
 pub use claims::{Claim, claims};
+pub(super) use words::{dollars, number};
 
 /// The instance type that the reference design rents.
 pub const INSTANCE: &str = "g5.2xlarge";

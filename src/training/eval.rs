@@ -197,8 +197,9 @@ impl Evaluator<'_> {
         let mut mixes = Vec::new();
         for pack in self.packs.iter().filter(|pack| pack.adapters().contains_key(&Task::DialogueStyle)) {
             let mut loras = Vec::new();
+            let among = Task::SPOKEN.into_iter().filter(|task| pack.adapters().contains_key(task)).count();
             for task in Task::SPOKEN {
-                let weight = f64::from(pack.mix.get(&task).copied().unwrap_or(1.0));
+                let weight = f64::from(pack.weight(task, among));
                 loras.extend(self.lora(pack, task)?.map(|lora| (lora, weight)));
             }
             let lines = self.held_out(pack, Task::DialogueStyle)?;

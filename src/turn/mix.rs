@@ -24,13 +24,14 @@ pub(super) fn mix(
         }
     }
     let own = npc.read(|mind| mind.personality().weights());
+    let speaking = Task::SPOKEN.into_iter().filter(|task| routes.adapter(*task).is_some()).count();
     let mut mix = Mix::new();
     let mut used = Vec::new();
     let others = Task::ALL.into_iter().filter(|task| !Task::SPOKEN.contains(task));
     for task in Task::SPOKEN.into_iter().chain(others) {
         let Some(adapter) = routes.adapter(task) else { continue };
         let asked = weights.and_then(|w| w.get(task.name()).copied());
-        let usual = if Task::SPOKEN.contains(&task) { usual(npc, &own, task) } else { 0.0 };
+        let usual = if Task::SPOKEN.contains(&task) { usual(npc, &own, task, speaking) } else { 0.0 };
         let weight = asked.unwrap_or(usual);
         if weight == 0.0 {
             continue;
@@ -51,14 +52,15 @@ pub(super) fn of_task(
 ) -> Option<(Weighted, AdapterUse)> {
     let adapter = routes.adapter(task)?;
     let asked = weights.and_then(|weights| weights.get(task.name()).copied());
-    let weight = asked.unwrap_or_else(|| usual(npc, &npc.read(|mind| mind.personality().weights()), task));
+    let weight = asked.unwrap_or_else(|| usual(npc, &npc.read(|mind| mind.personality().weights()), task, 1));
     (weight != 0.0).then(|| weighed(adapter, weight))
 }
 
-/// The pack's weight, as strong as the NPC's personality makes it; −2 to 2.
-fn usual(npc: &Npc, own: &BTreeMap<Task, f32>, task: Task) -> f32 {
-    let (pack, own) = (npc.pack.mix.get(&task), own.get(&task));
-    (pack.copied().unwrap_or(1.0) * own.copied().unwrap_or(1.0)).clamp(-2.0, 2.0)
+/// The pack's weight, as strong as the NPC's personality makes it; −2 to 2. `among`: see [`Pack::weight`].
+///
+/// [`Pack::weight`]: crate::archetype::Pack::weight
+fn usual(npc: &Npc, own: &BTreeMap<Task, f32>, task: Task, among: usize) -> f32 {
+    (npc.pack.weight(task, among) * own.get(&task).copied().unwrap_or(1.0)).clamp(-2.0, 2.0)
 }
 
 fn weighed(version: &Version, weight: f32) -> (Weighted, AdapterUse) {
@@ -136,7 +138,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_is_spoken_by_the_spoken_tasks_with_the_packs_weights() {
-        let usual = pairs(&[("dialogue_style", 1.0), ("personality", 0.5)]);
+        // The pack does not name how it speaks: of three spoken adapters it has its part.
+        let usual = pairs(&[("dialogue_style", 1.0 / 3.0), ("personality", 0.5)]);
         assert_eq!(used(None).await, usual);
         assert_eq!(used(Some(&[])).await, usual);
     }
@@ -145,7 +148,7 @@ mod tests {
     async fn a_task_that_the_request_names_joins_the_line() {
         let asked = [("action_policy", 0.25), ("goal_prioritization", -1.0), ("world_knowledge", 0.75)];
         let expected = pairs(&[
-            ("dialogue_style", 1.0),
+            ("dialogue_style", 1.0 / 3.0),
             ("personality", 0.5),
             ("world_knowledge", 0.75),
             ("action_policy", 0.25),

@@ -10,5 +10,6 @@ mod mixes;
 mod native;
 mod neighbours;
 mod pool;
+mod steps;
 mod trained;
 mod turns;

@@ -8,10 +8,11 @@ use rand_chacha::ChaCha8Rng;
 use super::figures::{Figures, Loop};
 use super::report::{Machine, Parts, Report, VERSION, Via};
 use super::{
-    EngineArgs, Part, Workload, adapters, ask, cases, loading, registered, swap, switching, training, turn,
+    EngineArgs, Part, Workload, adapters, ask, cases, loading, registered, steps, swap, switching, training,
+    turn,
 };
 use crate::config;
-use crate::engine::{Engine, Mix, int8_ceiling, threads};
+use crate::engine::{Engine, Mix, StepTimer, int8_ceiling, threads};
 use crate::provision::TrainerCommand;
 
 pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
@@ -25,7 +26,15 @@ pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
     let runtime = super::super::runtime()?;
     let start = |config: &config::Engine| Ok(Engine::start(&paths.model, &paths.library, config)?);
     let trainer = crate::app::trainer(&config, &paths.model)?;
-    let report = runtime.block_on(measure(args, start, &config.engine, &trainer))?;
+    let mut report = runtime.block_on(measure(args, start, &config.engine, &trainer))?;
+    if args.what.contains(&Part::Steps) {
+        let mut engine = config.engine.clone();
+        engine.rows = engine.rows.max(steps::rows());
+        let timer = StepTimer::open(&paths.model, &paths.library, &engine, steps::sampling(&config.turn))?;
+        let folder = tempfile::tempdir()?;
+        adapters::write_all(timer.model(), folder.path())?;
+        report.parts.steps = Some(steps::measure(timer, folder.path(), args.repeats)?);
+    }
     report.publish(args.json.as_deref())
 }
 

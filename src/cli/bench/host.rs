@@ -14,6 +14,7 @@ pub struct Host {
     pub url: String,
     pub model: String,
     pub decoder: &'static str,
+    pub engine: Backend,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), StartError>>,
     /// Of everything that it writes; goes with it.
@@ -43,9 +44,10 @@ impl Host {
             Backend::Model(engine) => (engine.model().name.clone(), engine.decoder()),
             Backend::Scripted(_) => ("none".to_owned(), "scripted"),
         };
+        let engine = app.engine().clone();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(app.run(shutdown.clone()));
-        Ok(Self { url, model, decoder, shutdown, task, _data: data })
+        Ok(Self { url, model, decoder, engine, shutdown, task, _data: data })
     }
 
     /// Ends it, and the engine with it.

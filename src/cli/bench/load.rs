@@ -60,17 +60,42 @@ pub(super) struct LoadArgs {
     json: Option<PathBuf>,
 }
 
+/// What is offered to a gateway.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offer {
+    /// Lines a second; `None`: `clients` at a time.
+    pub rate: Option<f64>,
+    pub clients: u16,
+    pub seconds: Duration,
+    pub conversations: u16,
+    /// Longest answer.
+    pub tokens: u32,
+}
+
+/// What came of a line that the model answered.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Heard {
+    /// From when the line was to be said, in milliseconds.
+    pub first_token_ms: f64,
+    pub total_ms: f64,
+    pub prompt_tokens: u32,
+    pub cached_tokens: u32,
+    pub generated_tokens: u32,
+    /// Answers to choices that came with it.
+    pub choices: u32,
+}
+
 /// What became of the lines. Every one that was sent is in exactly one of `answered`, `scripted`, `refused`, `failed`
 /// and `lost`.
 #[derive(Debug, Default, PartialEq, Serialize)]
-struct Tally {
+pub(super) struct Tally {
     /// From the first line to the end of the last.
     seconds: f64,
     /// Lines that there were, whether or not somebody was free to say them.
-    offered: u64,
+    pub offered: u64,
     sent: u64,
     /// By the model.
-    answered: u64,
+    pub answered: u64,
     /// With a scripted line.
     scripted: u64,
     /// With `overloaded`.
@@ -86,9 +111,9 @@ struct Tally {
     /// By the gateway, of players who waited for nothing.
     closed_sockets: u64,
     /// Answered by the model.
-    lines_per_second: f64,
+    pub lines_per_second: f64,
     /// Of the answered ones, from when the line was to be said, in milliseconds.
-    first_token_ms: Percentiles,
+    pub first_token_ms: Percentiles,
     total_ms: Percentiles,
     /// What the first of those that went wrong were told.
     messages: Vec<String>,
@@ -97,7 +122,7 @@ struct Tally {
 /// How a line ended.
 #[derive(Debug, PartialEq)]
 enum End {
-    Answered { first_token_ms: f64, total_ms: f64 },
+    Answered(Heard),
     Scripted,
     Refused { retry: bool },
     Failed(String),
@@ -124,7 +149,14 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
     anyhow::ensure!(args.rate.is_none_or(|rate| rate > 0.0 && rate.is_finite()), "--rate must be above 0");
     let seconds = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
     let url = link::url(&args.url)?;
-    let tally = super::super::runtime()?.block_on(offer(args, &url, seconds))?;
+    let offered = Offer {
+        rate: args.rate,
+        clients: args.clients,
+        seconds,
+        conversations: args.conversations,
+        tokens: args.tokens,
+    };
+    let (tally, _) = super::super::runtime()?.block_on(offer(offered, &url))?;
     let text = serde_json::to_string_pretty(&tally)?;
     println!("{text}");
     match &args.json {
@@ -134,7 +166,7 @@ pub(super) fn run(args: &LoadArgs) -> anyhow::Result<()> {
 }
 
 /// Says lines for so long, waits for the end of all of them, and counts.
-async fn offer(args: &LoadArgs, url: &str, seconds: Duration) -> anyhow::Result<Tally> {
+pub(super) async fn offer(args: Offer, url: &str) -> anyhow::Result<(Tally, Vec<Heard>)> {
     let count = usize::from(args.conversations);
     // As many places as conversations: nobody ever waits to say that it is free, and one line each to be counted.
     let (free, mut is_free) = mpsc::channel(count);
@@ -154,7 +186,7 @@ async fn offer(args: &LoadArgs, url: &str, seconds: Duration) -> anyhow::Result<
     let counted = tokio::spawn(count_ends(ends));
 
     let start = Instant::now();
-    let end = start + seconds;
+    let end = start + args.seconds;
     let (mut offered, mut sent) = (0, 0);
     let turns = std::sync::Arc::new(Semaphore::new(usize::from(args.clients)));
     let mut due = start;
@@ -190,7 +222,7 @@ async fn offer(args: &LoadArgs, url: &str, seconds: Duration) -> anyhow::Result<
         extra_frames += left.extra_frames;
         closed.extend(left.closed);
     }
-    let mut tally = counted.await?;
+    let (mut tally, heard) = counted.await?;
     let closed_sockets = closed.len() as u64;
     tally.messages.extend(closed);
     tally.messages.truncate(MESSAGES);
@@ -198,18 +230,17 @@ async fn offer(args: &LoadArgs, url: &str, seconds: Duration) -> anyhow::Result<
     tally.lost += sent - tally.ended();
     tally.seconds = start.elapsed().saturating_sub(LISTEN).as_secs_f64();
     tally.lines_per_second = tally.answered as f64 / tally.seconds;
-    Ok(Tally { offered, sent, extra_frames, closed_sockets, ..tally })
+    Ok((Tally { offered, sent, extra_frames, closed_sockets, ..tally }, heard))
 }
 
-async fn count_ends(mut ends: mpsc::Receiver<End>) -> Tally {
+async fn count_ends(mut ends: mpsc::Receiver<End>) -> (Tally, Vec<Heard>) {
     let mut tally = Tally::default();
-    let (mut first, mut total) = (Vec::new(), Vec::new());
+    let mut all: Vec<Heard> = Vec::new();
     while let Some(end) = ends.recv().await {
         let message = match end {
-            End::Answered { first_token_ms, total_ms } => {
+            End::Answered(heard) => {
                 tally.answered += 1;
-                first.push(first_token_ms);
-                total.push(total_ms);
+                all.push(heard);
                 continue;
             }
             End::Scripted => {
@@ -234,9 +265,9 @@ async fn count_ends(mut ends: mpsc::Receiver<End>) -> Tally {
             tally.messages.push(message);
         }
     }
-    tally.first_token_ms = percentiles(first);
-    tally.total_ms = percentiles(total);
-    tally
+    tally.first_token_ms = percentiles(all.iter().map(|heard| heard.first_token_ms).collect());
+    tally.total_ms = percentiles(all.iter().map(|heard| heard.total_ms).collect());
+    (tally, all)
 }
 
 impl Tally {
@@ -343,7 +374,7 @@ impl Speaker {
         };
         self.talker.send(&ClientFrame::Say(Box::new(say))).await?;
         let millis = || due.elapsed().as_secs_f64() * 1e3;
-        let (mut started, mut first, mut failed) = (false, None, None);
+        let (mut started, mut first, mut failed, mut choices) = (false, None, None, 0);
         loop {
             let frame = self.talker.next().await?;
             if turn_of(&frame).is_some_and(|of| *of != turn) {
@@ -353,6 +384,10 @@ impl Speaker {
             match frame {
                 ServerFrame::TurnStarted(_) => started = true,
                 ServerFrame::DialogueDelta(_) => first = first.or_else(|| Some(millis())),
+                ServerFrame::Emotion(_)
+                | ServerFrame::ActionProposed(_)
+                | ServerFrame::Social(_)
+                | ServerFrame::Goal(_) => choices += 1,
                 // Once it has started, `turn.done` comes too.
                 ServerFrame::Error(error) if started => failed = Some(error.message),
                 ServerFrame::Error(error) => return Ok(refused(error)),
@@ -365,7 +400,14 @@ impl Speaker {
                         None => {
                             let total_ms = millis();
                             // An answer may have no text: it was then heard at its end.
-                            End::Answered { first_token_ms: first.unwrap_or(total_ms), total_ms }
+                            End::Answered(Heard {
+                                first_token_ms: first.unwrap_or(total_ms),
+                                total_ms,
+                                prompt_tokens: done.usage.prompt_tokens,
+                                cached_tokens: done.usage.cached_tokens,
+                                generated_tokens: done.usage.generated_tokens,
+                                choices,
+                            })
                         }
                     });
                 }
@@ -404,8 +446,8 @@ mod tests {
     async fn every_end_is_counted_once() {
         let (sender, ends) = mpsc::channel(16);
         for end in [
-            End::Answered { first_token_ms: 1.0, total_ms: 2.0 },
-            End::Answered { first_token_ms: 3.0, total_ms: 4.0 },
+            End::Answered(Heard { first_token_ms: 1.0, total_ms: 2.0, ..Heard::default() }),
+            End::Answered(Heard { first_token_ms: 3.0, total_ms: 4.0, ..Heard::default() }),
             End::Scripted,
             End::Refused { retry: true },
             End::Refused { retry: false },
@@ -415,7 +457,8 @@ mod tests {
             sender.send(end).await.unwrap();
         }
         drop(sender);
-        let tally = count_ends(ends).await;
+        let (tally, heard) = count_ends(ends).await;
+        assert_eq!(heard.len(), 2);
         assert_eq!((tally.answered, tally.scripted, tally.refused), (2, 1, 2));
         assert_eq!((tally.refused_without_retry, tally.failed, tally.lost), (1, 1, 1));
         assert_eq!((tally.ended(), tally.first_token_ms.p50), (7, 2.0));

@@ -10,11 +10,13 @@ mod host;
 mod journal;
 mod load;
 mod loading;
+mod plan;
 mod recall;
 mod registered;
 mod report;
 mod socket;
 mod stats;
+mod steps;
 mod swap;
 mod switching;
 mod talker;
@@ -46,6 +48,8 @@ enum What {
     History(history::HistoryArgs),
     /// Lets NPCs remember a million interactions, and measures how long that takes for a line.
     Recall(recall::RecallArgs),
+    /// Offers loads to a gateway of its own, and compares what is seen with what the planner predicts.
+    Plan(plan::PlanArgs),
     /// Offers lines to a gateway that runs, and accounts for every one: what `cargo xtask soak` is made of.
     #[command(hide = true)]
     Load(load::LoadArgs),
@@ -135,6 +139,8 @@ enum Part {
     Training,
     /// A thousand adapters in the memory of some 270, named by Zipf's law.
     Registered,
+    /// Single steps of the decoder, by what they compute: what `plan` simulates servers with.
+    Steps,
 }
 
 /// Which adapters the requests name.
@@ -156,6 +162,7 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Journal(args) => journal::run(&args),
         What::History(args) => history::run(&args),
         What::Recall(args) => recall::run(&args),
+        What::Plan(args) => plan::run(&args),
         What::Load(args) => load::run(&args),
     }
 }

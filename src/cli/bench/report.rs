@@ -10,6 +10,7 @@ use super::conversation::Conversation;
 use super::figures::Figures;
 use super::loading::Loading;
 use super::registered::Registered;
+use super::steps::Steps;
 use super::swap::Swap;
 use super::switching::Switching;
 use super::training::Training;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub training: Option<Training>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registered: Option<Registered>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Steps>,
 }
 
 /// What the requests went through.
@@ -107,6 +110,7 @@ impl Parts {
             self.swap.as_ref().map(Swap::table),
             self.training.as_ref().map(Training::table),
             self.registered.as_ref().map(Registered::table),
+            self.steps.as_ref().map(Steps::table),
         ];
         tables.into_iter().flatten()
     }
@@ -237,6 +241,10 @@ mod tests {
         assert!(!table.contains("decode tokens/s") && !table.contains("mixes of"), "{table}");
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["turn"]["first_token_ratio"], 1.2);
-        assert!(["switching", "loading", "swap", "registered"].iter().all(|part| json.get(part).is_none()));
+        assert!(
+            ["switching", "loading", "swap", "registered", "steps"]
+                .iter()
+                .all(|part| json.get(part).is_none())
+        );
     }
 }

@@ -79,6 +79,15 @@ impl Adapter {
             .map_err(|reason| EngineError::BadAdapter { path: dir.to_owned(), reason })
     }
 
+    /// One that changes nothing, for a decoder that computes nothing.
+    pub(super) fn hollow() -> Self {
+        let id = Arc::from("");
+        let info = AdapterInfo { id, path: PathBuf::new(), rank: 0, targets: Vec::new(), bytes: 0 };
+        let version = next_version();
+        let (layers, group_ranks) = (Vec::new(), Vec::new());
+        Self { info, version, digest: 0, layers, group_ranks, packed: OnceLock::new() }
+    }
+
     /// Makes it ready for the native decoder; takes a few milliseconds, so not on the engine's thread.
     pub fn pack(&self, precision: AdapterPrecision) {
         self.packed.get_or_init(|| Arc::new(PackedAdapter::new(&self.layers, precision)));

@@ -21,6 +21,11 @@ impl TextStream {
         Self { pieces, held: Vec::with_capacity(4) }
     }
 
+    /// A stream in which no token has any text.
+    pub(in crate::engine) fn silent() -> Self {
+        Self::new(Arc::new(Pieces::new(std::iter::empty())))
+    }
+
     /// Adds a token and returns the characters that are complete now; `None` if there are none. Marks and
     /// unknown ids add nothing.
     pub fn push(&mut self, id: u32) -> Option<String> {

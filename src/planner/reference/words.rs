@@ -1,7 +1,7 @@
 //! Numbers as people write them.
 
 /// With commas between thousands, and as many decimals as are asked for.
-pub(super) fn number(value: f64, decimals: usize) -> String {
+pub(in crate::planner) fn number(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     let (sign, text) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
@@ -16,6 +16,6 @@ pub(super) fn number(value: f64, decimals: usize) -> String {
 }
 
 /// Dollars without cents.
-pub(super) fn dollars(value: f64) -> String {
+pub(in crate::planner) fn dollars(value: f64) -> String {
     format!("{} dollars", number(value, 0))
 }

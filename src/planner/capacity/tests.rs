@@ -1,0 +1,114 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::planner::instances::Catalogue;
+use crate::planner::load::ArchetypeLoad;
+use crate::planner::measured::Measured;
+use crate::planner::memory::{AdapterShape, Precision, Target};
+use crate::planner::models::Models;
+
+fn deployed(model: &str) -> Deployed {
+    let architecture = Models::built_in().unwrap().get(model).unwrap().architecture;
+    Deployed {
+        architecture,
+        weights: Precision::Int8.scheme(),
+        integer: true,
+        adapter: AdapterShape {
+            rank: 8,
+            layers: architecture.layers,
+            targets: Target::ATTENTION.to_vec(),
+            element_bytes: 1,
+        },
+        adapters: 7,
+    }
+}
+
+fn on(instance: &str, model: &str) -> Scaled {
+    let (models, measured) = (Models::built_in().unwrap(), Measured::built_in().unwrap());
+    let device = Catalogue::built_in().unwrap().get(instance).unwrap().device.clone();
+    Scaled::on(&device, &deployed(model), &measured, &models)
+}
+
+fn mix() -> Mix {
+    Mix::of(&ArchetypeLoad::new("vampire", 1)).unwrap()
+}
+
+#[test]
+fn a_single_token_of_a_large_model_reads_the_weights() {
+    let scaled = on("g5.2xlarge", "llama-3.1-8b");
+    // 7.85 GB of linear layers, 1.05 GB of head and 24 MB of adapters, at 60 % of 600 GB/s.
+    let read = scaled.steps.points[0].seconds;
+    assert!((0.0245..0.0252).contains(&read), "{read}");
+    // From some batch on it computes: 2 · 6.98e9 operations a token at 40 % of 70e12.
+    let (last, before) = (&scaled.steps.points[14], &scaled.steps.points[13]);
+    let slope = (last.seconds - before.seconds) / (last.tokens - before.tokens) as f64;
+    assert!((slope / (2.0 * 6_979_321_856.0 / 28e12) - 1.0).abs() < 1e-9, "{slope}");
+    scaled.steps.check("steps").unwrap();
+}
+
+#[test]
+fn figures_say_where_they_are_from() {
+    let (gpu, cpu) = (on("g5.2xlarge", "smollm2-135m"), on("c7a.8xlarge", "smollm2-135m"));
+    assert!(matches!(gpu.compute_efficiency.unwrap().basis, Basis::Assumed(_)));
+    assert!(matches!(cpu.compute_efficiency.unwrap().basis, Basis::Scaled(_)));
+    assert!(matches!((gpu.basis, cpu.basis), (Basis::Scaled(_), Basis::Scaled(_))));
+    assert!(matches!(Scaled::here(&Measured::built_in().unwrap()).basis, Basis::Measured(_)));
+}
+
+#[test]
+fn each_limit_is_named() {
+    let steps = on("g5.2xlarge", "llama-3.1-8b").steps;
+    let limit = |first_token_ms, token_ms, rows| {
+        capacity(&steps, &mix(), &Targets { first_token_ms, token_ms }, rows, 1).unwrap().limit
+    };
+    assert_eq!(limit(600_000.0, 60_000.0, 6), Limit::KvMemory);
+    assert_eq!(limit(600_000.0, 60.0, 10_000), Limit::TokenLatency);
+    assert_eq!(limit(100.0, 60_000.0, 10_000), Limit::FirstToken);
+    // Where it computes all the time, more rows do no more.
+    assert_eq!(limit(600_000.0, 60_000.0, 10_000), Limit::Throughput);
+    let small = on("g5.2xlarge", "smollm2-135m").steps;
+    assert_eq!(capacity(&small, &mix(), &Targets::default(), 10_000, 1).unwrap().limit, Limit::Engine);
+}
+
+#[test]
+fn a_target_under_one_step_says_by_how_much() {
+    let steps = on("g5.2xlarge", "llama-3.1-8b").steps;
+    let said = |first_token_ms, token_ms| {
+        capacity(&steps, &mix(), &Targets { first_token_ms, token_ms }, 100, 1).unwrap_err()
+    };
+    let slow = said(10_000.0, 5.0);
+    assert!(
+        slow.over_ms() > 15.0
+            && slow.to_string().starts_with("the target for the time between two tokens is 5 ms")
+    );
+    assert!(said(5.0, 10_000.0).to_string().contains("the time to the first token is 5 ms"));
+}
+
+#[test]
+fn actions_without_lines_only_choose() {
+    let load = ArchetypeLoad { lines_per_action: 0.0, ..ArchetypeLoad::new("mute", 1) };
+    let only = capacity(
+        &on("g5.2xlarge", "smollm2-135m").steps,
+        &Mix::of(&load).unwrap(),
+        &Targets::default(),
+        99,
+        1,
+    );
+    let only = only.unwrap();
+    assert!(only.choices_per_s > 0.0 && only.decode_tokens_per_s == 0.0);
+    assert!(Mix::of(&ArchetypeLoad { choices_per_action: 0.0, ..load }).is_none());
+}
+
+proptest! {
+    #[test]
+    fn no_batch_passes_a_target_or_the_memory(token_ms in 30.0..500.0, first_ms in 100.0..5000.0, rows in 2_u64..400, bases in 1_usize..3) {
+        let steps = on("g6e.xlarge", "llama-3.1-8b").steps;
+        let targets = Targets { first_token_ms: first_ms, token_ms };
+        if let Ok(found) = capacity(&steps, &mix(), &targets, rows, bases) {
+            prop_assert!(found.step_ms <= token_ms && found.first_token_ms <= first_ms);
+            prop_assert!(found.rows <= rows.max(2) && found.actions_per_s > 0.0);
+            let more = capacity(&steps, &mix(), &Targets { first_token_ms: first_ms * 2.0, token_ms: token_ms * 2.0 }, rows * 2, bases).unwrap();
+            prop_assert!(more.actions_per_s >= found.actions_per_s);
+        }
+    }
+}

@@ -7,13 +7,12 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::Usage;
-use crate::planner::fleet::{Adapters, DEFAULT_MODEL, Inputs, PlanError, Request, model_of_folder, plan};
+use crate::planner::fleet::{Adapters, CONTEXT, DEFAULT_MODEL, Inputs, PlanError, Request, model_of_folder};
 use crate::planner::instances::Catalogue;
 use crate::planner::load::Load;
 use crate::planner::measured::Measured;
-use crate::planner::models::Models;
-use crate::planner::reference::{self, INSTANCE};
-use crate::planner::report::{Chart, Report, markdown, plain};
+use crate::planner::models::{BaseModel, Folder, Models};
+use crate::planner::report::{Chart, Report, markdown, plain, reference_cases};
 use crate::planner::simulation::simulate;
 use crate::planner::what_if::{changed, market, zones};
 
@@ -32,6 +31,12 @@ pub(super) struct PlanArgs {
     /// The base model: a name that is known, or a folder with config.json or model.toml.
     #[arg(long, value_name = "NAME|DIR", default_value = DEFAULT_MODEL)]
     model: String,
+    /// The base model of one archetype where it is another; may be given several times.
+    #[arg(long, value_name = "NAME=MODEL")]
+    archetype_model: Vec<String>,
+    /// Tokens that a row may hold: engine.context.
+    #[arg(long, value_name = "N", default_value_t = CONTEXT)]
+    context: u64,
     /// What weights are held in: int8, int4 or fp16. Without it: as the gateway itself would hold the model.
     #[arg(long, value_name = "NAME")]
     precision: Option<String>,
@@ -78,7 +83,7 @@ pub(super) struct PlanArgs {
     svg: Option<PathBuf>,
     /// Prints the reference cases (100, 1,000 and 10,000 NPCs) beside this plan, and what of the reference design's figures
     /// holds, with the arithmetic.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["json", "format", "svg", "what_if"])]
     reference: bool,
 }
 
@@ -104,15 +109,17 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<()> {
         Some(file) => Measured::from_bench(&file.display().to_string(), &read(file)?).map_err(usage)?,
         None => Measured::built_in()?,
     };
-    if Path::new(&args.model).is_dir() {
-        let model = folder(&args.model)?;
-        models.add(model).map_err(usage)?;
+    let request = args.request()?;
+    for name in std::iter::once(&request.model).chain(request.models.values()) {
+        if is_folder(name, &models) {
+            models.add(folder(name)?).map_err(usage)?;
+        }
     }
     let inputs =
         Inputs { models: &models, catalogue: &catalogue, measured: &measured, simulate: Some(&simulate) };
-    let request = args.request()?;
     if args.reference {
-        return print_reference(&request, &inputs);
+        print!("{}", reference_cases(&request, &inputs).map_err(usage)?);
+        return Ok(());
     }
     let report = Report::new(request, &args.what_if, &inputs).map_err(usage)?;
     match if args.json { Format::Json } else { args.format } {
@@ -135,6 +142,15 @@ impl PlanArgs {
         };
         let mut request = Request::new(load);
         request.model.clone_from(&self.model);
+        for named in &self.archetype_model {
+            let Some((archetype, model)) = named.split_once('=') else {
+                return Err(Usage(format!("--archetype-model is {named:?}, but must be NAME=MODEL")).into());
+            };
+            if request.models.insert(archetype.to_owned(), model.to_owned()).is_some() {
+                return Err(Usage(format!("--archetype-model names {archetype} twice")).into());
+            }
+        }
+        request.context_tokens = self.context;
         request.precision.clone_from(&self.precision);
         request.adapters.rank = self.rank;
         request.only.clone_from(&self.only);
@@ -147,6 +163,7 @@ impl PlanArgs {
         if let Some(npcs) = self.npcs {
             request = changed(&request, &[format!("npcs={npcs}")]).map_err(usage)?;
         }
+        request.check().map_err(usage)?;
         Ok(request)
     }
 }
@@ -163,54 +180,22 @@ fn read(file: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// Whether a model's name means a folder: a name that is known does not, even where a folder has it, unless it is a path.
+fn is_folder(name: &str, models: &Models) -> bool {
+    let path = name.contains(std::path::is_separator);
+    (path || !models.has(name)) && Path::new(name).is_dir()
+}
+
 /// A base model in a folder: what `import` wrote, or a checkpoint.
-fn folder(name: &str) -> anyhow::Result<crate::planner::models::BaseModel> {
+fn folder(name: &str) -> anyhow::Result<BaseModel> {
     let file = ["model.toml", "config.json"].map(|file| Path::new(name).join(file));
     let Some(file) = file.into_iter().find(|file| file.is_file()) else {
         return Err(Usage(format!("{name}: has neither config.json nor model.toml")).into());
     };
-    Ok(model_of_folder(name, &file.display().to_string(), &read(&file)?).map_err(usage)?)
-}
-
-fn print_reference(request: &Request, inputs: &Inputs<'_>) -> anyhow::Result<()> {
-    println!(
-        "| NPCs | inferences/s | {INSTANCE}, as designed | on demand | spot | by its formula | on demand | spot | this plan | on \
-         demand | spot |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
-    for case in reference::cases(inputs.catalogue)? {
-        let (design, formula) = (case.design, case.formula);
-        let same = changed(request, &[format!("npcs={}", case.npcs)]).map_err(usage)?;
-        let fleet = plan(&same, inputs).map_err(usage)?;
-        let groups = fleet.groups.iter().map(|group| format!("{} {}", group.servers, group.instance));
-        println!(
-            "| {} | {:.1} | {} | {:.0} | {:.0} | {} | {:.0} | {:.0} | {} | {:.0} | {:.0} |",
-            case.npcs,
-            case.rates.inferences_per_s,
-            design.servers,
-            design.on_demand_usd_per_month,
-            design.spot_usd_per_month,
-            formula.servers,
-            formula.on_demand_usd_per_month,
-            formula.spot_usd_per_month,
-            groups.collect::<Vec<_>>().join(", "),
-            fleet.cost.on_demand_usd_per_month,
-            fleet.cost.spot_usd_per_month
-        );
-    }
-    println!(
-        "\nDollars a month. This plan: {}, with the figures that `plan --npcs N` prints.",
-        request.model
-    );
-    println!("What the reference design says, and what of it holds:");
-    for claim in reference::claims(inputs.models, inputs.catalogue)? {
-        let holds = if claim.holds { "holds" } else { "does not hold" };
-        println!("\n{}: {} ({holds}): {}", claim.topic, claim.says, claim.finding);
-        for line in claim.arithmetic {
-            println!("    {line}");
-        }
-    }
-    Ok(())
+    let mut model = model_of_folder(name, &file.display().to_string(), &read(&file)?).map_err(usage)?;
+    let native = std::fs::metadata(Path::new(name).join("native.bin")).ok();
+    model.folder = Some(Folder { native_bytes: native.map(|file| file.len()) });
+    Ok(model)
 }
 
 #[cfg(test)]
@@ -248,6 +233,47 @@ mod tests {
         assert!(
             request(&["--npcs", "9", "--headroom", "2"]).unwrap_err().to_string().contains("headroom is 2")
         );
+    }
+
+    #[test]
+    fn archetypes_may_have_models_of_their_own() {
+        let named = ["--npcs", "9", "--context", "2048", "--archetype-model", "lich=llama-3.1-8b"];
+        let asked = request(&[&named[..], &["--archetype-model", "ghoul=a=b"]].concat()).unwrap();
+        assert_eq!(asked.context_tokens, 2048);
+        assert_eq!((asked.model_of("lich"), asked.model_of("ghoul")), ("llama-3.1-8b", "a=b"));
+        assert_eq!(asked.model_of("zombie"), DEFAULT_MODEL);
+        for (bad, wanted) in [
+            ("lich", "must be NAME=MODEL"),
+            ("lich=smollm2-360m", "names lich twice"),
+            ("dragon=smollm2-135m", "no archetype \"dragon\""),
+        ] {
+            let error = request(&[&named[..], &["--archetype-model", bad]].concat()).unwrap_err();
+            assert!(error.is::<Usage>() && error.to_string().contains(wanted), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_reference_cases_are_printed_alone() {
+        request(&["--reference"]).unwrap();
+        for other in [&["--json"][..], &["--format", "json"], &["--svg", "x.svg"], &["--what-if", "npcs=2"]] {
+            let error = request(&[&["--reference"], other].concat()).unwrap_err().to_string();
+            assert!(error.contains("cannot be used with"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_known_name_is_no_folder_unless_it_is_a_path() {
+        let models = Models::built_in().unwrap();
+        assert!(!is_folder(DEFAULT_MODEL, &models) && !is_folder("no-such-folder", &models));
+        let there = tempfile::tempdir().unwrap();
+        let path = there.path().join(DEFAULT_MODEL);
+        std::fs::create_dir(&path).unwrap();
+        assert!(is_folder(path.to_str().unwrap(), &models));
+        // The folder that a test runs in has this one.
+        assert!(is_folder("src", &models));
+        let mut named = models.clone();
+        named.add(BaseModel { name: "src".into(), ..models.get(DEFAULT_MODEL).unwrap().clone() }).unwrap();
+        assert!(!is_folder("src", &named) && is_folder("./src", &named));
     }
 
     #[test]

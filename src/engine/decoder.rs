@@ -38,6 +38,8 @@ pub struct StepWork {
     pub logits: usize,
     /// Sum over the tokens of the positions that each looks at, its own included.
     pub attended: usize,
+    /// Sum over the sequences of the positions that any of their tokens looks at: what is read of the KV cache.
+    pub read: usize,
     /// Sum over the tokens of their adapters.
     pub mixed: usize,
 }
@@ -49,6 +51,9 @@ impl Step<'_> {
             work.logits += usize::from(token.wants_logits);
             work.attended += token.position + 1;
             work.mixed += self.mixes.get(token.sequence).map_or(0, |mix| mix.len());
+        }
+        for own in self.tokens.chunk_by(|a, b| a.sequence == b.sequence) {
+            work.read += own.last().map_or(0, |last| last.position + 1);
         }
         work
     }

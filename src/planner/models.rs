@@ -106,6 +106,13 @@ impl Architecture {
     }
 }
 
+/// What is known of a model that lies in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Folder {
+    /// Size of `native.bin`, which the native decoder reads; `None`: there is none.
+    pub native_bytes: Option<u64>,
+}
+
 /// A base model that is known by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseModel {
@@ -120,6 +127,8 @@ pub struct BaseModel {
     pub published_parameters: u64,
     /// Where the figures are from.
     pub source: String,
+    /// `None`: it is one of the file's.
+    pub folder: Option<Folder>,
 }
 
 /// Base models by name.
@@ -152,6 +161,10 @@ impl Models {
         self.0.iter().find(|model| model.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
             InputError::unknown("base model", name, self.0.iter().map(|model| model.name.as_str()))
         })
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|model| model.name.eq_ignore_ascii_case(name))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &BaseModel> {
@@ -233,6 +246,7 @@ impl Row {
             context_tokens: self.context_tokens,
             published_parameters: self.parameters,
             source: self.source,
+            folder: None,
         }
     }
 }

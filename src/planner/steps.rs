@@ -29,6 +29,9 @@ pub struct StepShape {
     pub logits: usize,
     /// Sum over the tokens of the positions that each looks at, its own included.
     pub attended: usize,
+    /// Sum over the sequences of the positions that any of their tokens looks at: what is read of the KV cache.
+    #[serde(default)]
+    pub read: usize,
     /// Sum over the tokens of their adapters: a token whose mix has three counts as three.
     pub mixed: usize,
 }
@@ -51,6 +54,9 @@ pub struct StepTimes {
     pub logits_s: f64,
     /// For each position attended.
     pub attended_s: f64,
+    /// For each position read: tokens of one prompt share what they look at.
+    #[serde(default)]
+    pub read_s: f64,
     /// For each adapter of each token.
     pub mixed_s: f64,
     /// Beside each step: the scheduler, channels, sockets.
@@ -66,8 +72,23 @@ impl StepTimes {
         self.curve(shape.tokens as f64)
             + self.logits_s * shape.logits as f64
             + self.attended_s * shape.attended as f64
+            + self.read_s * shape.read as f64
             + self.mixed_s * shape.mixed as f64
             + self.step_overhead_s
+    }
+
+    /// The times of a machine on which all takes so much longer; `factor`: above 0.
+    #[must_use]
+    pub fn slower(&self, factor: f64) -> Self {
+        let point = |point: &StepPoint| StepPoint { seconds: point.seconds * factor, ..*point };
+        Self {
+            points: self.points.iter().map(point).collect(),
+            logits_s: self.logits_s * factor,
+            attended_s: self.attended_s * factor,
+            read_s: self.read_s * factor,
+            mixed_s: self.mixed_s * factor,
+            step_overhead_s: self.step_overhead_s * factor,
+        }
     }
 
     fn curve(&self, tokens: f64) -> f64 {
@@ -98,6 +119,7 @@ impl StepTimes {
         for (field, value) in [
             ("logits_s", self.logits_s),
             ("attended_s", self.attended_s),
+            ("read_s", self.read_s),
             ("mixed_s", self.mixed_s),
             ("step_overhead_s", self.step_overhead_s),
         ] {

@@ -8,11 +8,11 @@ use rand_chacha::ChaCha8Rng;
 use super::figures::{Figures, Loop};
 use super::report::{Machine, Parts, Report, VERSION, Via};
 use super::{
-    EngineArgs, Part, Workload, adapters, ask, cases, loading, registered, steps, swap, switching, training,
-    turn,
+    EngineArgs, Part, Workload, adapters, ask, cases, loading, memory, registered, steps, swap, switching,
+    training, turn,
 };
 use crate::config;
-use crate::engine::{Engine, Mix, StepTimer, int8_ceiling, threads};
+use crate::engine::{Engine, Mix, int8_ceiling, threads};
 use crate::provision::TrainerCommand;
 
 pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
@@ -26,14 +26,19 @@ pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
     let runtime = super::super::runtime()?;
     let start = |config: &config::Engine| Ok(Engine::start(&paths.model, &paths.library, config)?);
     let trainer = crate::app::trainer(&config, &paths.model)?;
-    let mut report = runtime.block_on(measure(args, start, &config.engine, &trainer))?;
-    if args.what.contains(&Part::Steps) {
-        let mut engine = config.engine.clone();
-        engine.rows = engine.rows.max(steps::rows());
-        let timer = StepTimer::open(&paths.model, &paths.library, &engine, steps::sampling(&config.turn))?;
+    // First: memory that others let go of may stay with the process.
+    let mut memory = None;
+    if args.what.contains(&Part::Memory) {
         let folder = tempfile::tempdir()?;
-        adapters::write_all(timer.model(), folder.path())?;
-        report.parts.steps = Some(steps::measure(timer, folder.path(), args.repeats)?);
+        adapters::write_all(&npc_onnx::ModelFile::read(&paths.model)?, folder.path())?;
+        let measured = memory::measure(start, &config.engine, &paths.model, folder.path());
+        memory = Some(runtime.block_on(measured)?);
+    }
+    let mut report = runtime.block_on(measure(args, start, &config.engine, &trainer))?;
+    report.parts.memory = memory;
+    if args.what.contains(&Part::Steps) {
+        let mut timer = steps::open(&paths, &config.engine, &config.turn)?;
+        report.parts.steps = Some(steps::measure(&mut timer, args.repeats)?);
     }
     report.publish(args.json.as_deref())
 }

@@ -10,6 +10,7 @@ mod host;
 mod journal;
 mod load;
 mod loading;
+mod memory;
 mod plan;
 mod recall;
 mod registered;
@@ -141,6 +142,8 @@ enum Part {
     Registered,
     /// Single steps of the decoder, by what they compute: what `plan` simulates servers with.
     Steps,
+    /// Memory that the process takes, against what the planner says.
+    Memory,
 }
 
 /// Which adapters the requests name.

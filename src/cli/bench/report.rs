@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::conversation::Conversation;
 use super::figures::Figures;
 use super::loading::Loading;
+use super::memory::Memory;
 use super::registered::Registered;
 use super::steps::Steps;
 use super::swap::Swap;
@@ -73,6 +74,8 @@ pub struct Parts {
     pub registered: Option<Registered>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<Steps>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
 }
 
 /// What the requests went through.
@@ -111,6 +114,7 @@ impl Parts {
             self.training.as_ref().map(Training::table),
             self.registered.as_ref().map(Registered::table),
             self.steps.as_ref().map(Steps::table),
+            self.memory.as_ref().map(Memory::table),
         ];
         tables.into_iter().flatten()
     }
@@ -242,7 +246,7 @@ mod tests {
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["turn"]["first_token_ratio"], 1.2);
         assert!(
-            ["switching", "loading", "swap", "registered", "steps"]
+            ["switching", "loading", "swap", "registered", "steps", "memory"]
                 .iter()
                 .all(|part| json.get(part).is_none())
         );

@@ -11,7 +11,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use super::input::{self, InputError};
-use super::steps::StepTimes;
+use super::steps::{StepShape, StepTimes};
 
 pub use mix::Mix;
 pub use scale::{Basis, Deployed, Figure, Scaled, measured_model};
@@ -24,6 +24,12 @@ pub const MOST_ROWS: u64 = 256;
 const LEAST_BUDGET: u64 = 128;
 const BUDGET_UNIT: u64 = 64;
 const MOST_BUDGET: u64 = 8192;
+
+/// A row that decodes and one whose prompt is computed: where there is room for one alone, they take turns.
+const LEAST_ROWS: u64 = 2;
+
+/// The smallest batch that is looked at decodes a row in one of so many steps.
+const RAREST: f64 = 1.0 / 1024.0;
 
 /// How long players may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -96,7 +102,7 @@ pub struct Capacity {
     pub limit: Limit,
 }
 
-/// Targets that this device does not reach even with a single row.
+/// Targets that this device does not reach even with a single row that rarely decodes.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{target} is {target_ms} ms, and {what} takes {least_ms:.1} ms: {:.1} ms too long", self.over_ms())]
 pub struct TooSlow {
@@ -128,8 +134,11 @@ struct Batch {
 /// a step may take only that part of the target; and its time counts as that of the batch and of a single row together,
 /// since batches that are divided among bases read each base's weights (`max(a, bx)` is never more than `a + bx`).
 ///
+/// Where one row that always decodes is too much, because so many choices or prompts go with it, a row that decodes in a
+/// part of the steps is looked at, halved down to one step of 1024; a prompt then is a step of its own.
+///
 /// # Errors
-/// A single row is over a target.
+/// A single row is over a target however rarely it decodes.
 pub fn capacity(
     steps: &StepTimes,
     mix: &Mix,
@@ -138,18 +147,20 @@ pub fn capacity(
     bases: usize,
 ) -> Result<Capacity, TooSlow> {
     let turns = bases.max(1) as f64;
-    let alone = if bases > 1 { steps.seconds(mix.shape(1)) } else { 0.0 };
-    let batch = |items: u64| {
+    let alone = if bases > 1 { steps.seconds(mix.shape(1.0)) } else { 0.0 };
+    let batch = |items: f64| {
         let part = mix.part(items);
         let prefill = (part * mix.prefill).ceil() as u64;
         let budget = prefill.div_ceil(BUDGET_UNIT).max(1) * BUDGET_UNIT;
         let budget = budget.max(LEAST_BUDGET);
         let seconds = steps.seconds(mix.shape(items)) + alone;
         let prompts = (mix.longest_prompt / budget as f64).ceil().max(1.0);
+        // On average such a step has fewer tokens than a prompt.
+        let longest = if items < 1.0 { seconds.max(prompt_s(steps, mix, budget)) } else { seconds };
         Batch {
             seconds,
-            first_s: (1.0 + prompts) * seconds * turns,
-            rows: items + (part * mix.requests()).ceil() as u64,
+            first_s: (1.0 + prompts) * longest * turns,
+            rows: (items + (part * mix.requests()).ceil()).ceil() as u64,
             budget,
             actions: part,
         }
@@ -174,24 +185,37 @@ pub fn capacity(
             None
         }
     };
-    let first = batch(1);
-    if let Some(slow) = over(&first) {
-        return Err(slow);
-    }
-    let (mut best, mut limit, mut items) = (first, Limit::Engine, 2);
-    let mut best_items = 1;
-    while items <= MOST_ROWS {
-        let next = batch(items);
-        let stop = if next.rows > MOST_ROWS || next.budget > MOST_BUDGET {
+    let stops = |batch: &Batch| {
+        if batch.rows > MOST_ROWS || batch.budget > MOST_BUDGET {
             Some(Limit::Engine)
-        } else if next.rows > memory_rows {
+        } else if batch.rows > memory_rows.max(LEAST_ROWS) {
             Some(Limit::KvMemory)
         } else {
-            over(&next).map(|slow| {
+            over(batch).map(|slow| {
                 if slow.what.starts_with("one") { Limit::TokenLatency } else { Limit::FirstToken }
             })
-        };
-        if let Some(stop) = stop {
+        }
+    };
+    let (mut smallest, mut first, mut limit) = (1.0, batch(1.0), Limit::Engine);
+    while let Some(stop) = stops(&first) {
+        if smallest <= RAREST {
+            // Memory for a row there is: what called this has looked. The engine has room for such a step.
+            return match over(&first) {
+                Some(slow) => Err(slow),
+                None => Ok(done(&first, mix, turns, stop)),
+            };
+        }
+        (smallest, limit) = (smallest / 2.0, stop);
+        first = batch(smallest);
+    }
+    if smallest < 1.0 {
+        return Ok(done(&first, mix, turns, limit));
+    }
+    let (mut best, mut items) = (first, 2);
+    let mut best_items = 1;
+    while items <= MOST_ROWS {
+        let next = batch(items as f64);
+        if let Some(stop) = stops(&next) {
             limit = stop;
             break;
         }
@@ -203,8 +227,18 @@ pub fn capacity(
     if best_items + 1 < items {
         limit = Limit::Throughput;
     }
+    Ok(done(&best, mix, turns, limit))
+}
+
+/// Of a step that computes nothing but as much of a prompt as it may.
+fn prompt_s(steps: &StepTimes, mix: &Mix, budget: u64) -> f64 {
+    let tokens = mix.longest_prompt.min(budget as f64).ceil() as usize;
+    steps.seconds(StepShape { tokens, logits: 1, ..StepShape::default() })
+}
+
+fn done(best: &Batch, mix: &Mix, turns: f64, limit: Limit) -> Capacity {
     let actions_per_s = best.actions / best.seconds;
-    Ok(Capacity {
+    Capacity {
         rows: best.rows,
         actions_per_s,
         lines_per_s: actions_per_s * mix.lines,
@@ -215,5 +249,5 @@ pub fn capacity(
         first_token_ms: best.first_s * 1e3,
         prefill_budget: best.budget.min(MOST_BUDGET),
         limit,
-    })
+    }
 }

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Bytes read are the weights and the chain's adapters, once a step. Operations are two for each weight of the linear
-//! layers; the head is computed for tokens with logits alone. A position attended costs its keys and values, read from
-//! memory, or its products, whichever takes longer: for prompts this is too much, since their tokens share what is read.
+//! layers; the head is computed for tokens with logits alone. A position attended costs its products, and a position
+//! read, which a prompt's tokens share, its keys and values from memory.
 //! Keys, values and adapters are taken to run at the same efficiency as the weights. What a token with logits took on the
 //! measured machine beside the head's products, which is sampling, it takes everywhere, in proportion to the vocabulary.
 //!
@@ -97,14 +97,19 @@ struct Shown {
     sampling_s: f64,
 }
 
-/// The model that `bench` ran, if it is known by name: `bench` calls it by its file's name, which has more to it.
+/// The model that `bench` ran, if it is known by name: `bench` calls it by its file's name, which begins with that and has
+/// more to it. Names of folders say nothing.
 pub fn measured_model<'a>(measured: &Measured, models: &'a Models) -> Option<&'a BaseModel> {
     let letters = |name: &str| -> String {
         let kept = name.chars().filter(char::is_ascii_alphanumeric);
         kept.map(|letter| letter.to_ascii_lowercase()).collect()
     };
     let name = letters(&measured.model);
-    models.iter().find(|model| name.contains(&letters(&model.name)))
+    let begins = |model: &&BaseModel| {
+        let known = letters(&model.name);
+        model.folder.is_none() && !known.is_empty() && name.starts_with(&known)
+    };
+    models.iter().filter(begins).max_by_key(|model| letters(&model.name).len())
 }
 
 /// `None`: the peak was not measured, or the model is not known by name.
@@ -121,15 +126,15 @@ fn shown(measured: &Measured, models: &Models) -> Option<Shown> {
 }
 
 impl Scaled {
-    /// As measured, on the machine that `bench` ran on, with its model.
+    /// As measured, on the machine that `bench` ran on, with its model; or derived from what was measured there.
     pub fn here(measured: &Measured) -> Self {
         let how = format!("{} ({})", measured.machine.cpu, measured.origin.file);
-        Self {
-            steps: measured.steps.clone(),
-            basis: Basis::Measured(how),
-            bandwidth_efficiency: None,
-            compute_efficiency: None,
-        }
+        let basis = if measured.origin.derived {
+            Basis::Scaled(format!("derived from rates by rows of {how}"))
+        } else {
+            Basis::Measured(how)
+        };
+        Self { steps: measured.steps.clone(), basis, bandwidth_efficiency: None, compute_efficiency: None }
     }
 
     /// On another device, or with another model.
@@ -140,8 +145,11 @@ impl Scaled {
         let shown = shown(measured, models);
         let compute = match &shown {
             Some(shown) if !device.is_gpu && deployed.integer => {
-                let how = format!("the share of its int8 peak that was reached on: {}", measured.machine.cpu);
-                Figure { value: shown.share, basis: Basis::Scaled(how) }
+                let how = format!(
+                    "assumed: other CPUs reach the share of their int8 peak that was measured on {}",
+                    measured.machine.cpu
+                );
+                Figure { value: shown.share, basis: Basis::Assumed(how) }
             }
             _ => guess(assumed.compute_efficiency),
         };
@@ -159,12 +167,13 @@ impl Scaled {
         let products = 4.0 * f64::from(architecture.layers) * architecture.query_size() as f64;
         let kept = KvScheme::NATIVE.token_bytes(architecture) as f64;
         let adapter = 2.0 * deployed.adapter.parameters(architecture) as f64;
-        // Beside the roofline: the measured one on CPUs, where it is the same program.
-        let overhead = if device.is_gpu { assumed.step_overhead_s } else { measured.steps.step_overhead_s };
+        // Beside the roofline. A fit puts what every step takes into its points and has none of its own.
+        let overhead = measured.steps.step_overhead_s.max(assumed.step_overhead_s);
         let steps = StepTimes {
             points: (0..=POWERS).map(point).collect(),
             logits_s: head / per_s + sampling_s,
-            attended_s: (kept / bytes_per_s).max(products / (device.fp16_flops_per_s * compute.value)),
+            attended_s: products / (device.fp16_flops_per_s * compute.value),
+            read_s: kept / bytes_per_s,
             mixed_s: adapter / per_s,
             step_overhead_s: overhead,
         };

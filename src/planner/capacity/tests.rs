@@ -5,7 +5,7 @@ use crate::planner::instances::Catalogue;
 use crate::planner::load::ArchetypeLoad;
 use crate::planner::measured::Measured;
 use crate::planner::memory::{AdapterShape, Precision, Target};
-use crate::planner::models::Models;
+use crate::planner::models::{BaseModel, Folder, Models};
 
 fn deployed(model: &str) -> Deployed {
     let architecture = Models::built_in().unwrap().get(model).unwrap().architecture;
@@ -50,9 +50,46 @@ fn a_single_token_of_a_large_model_reads_the_weights() {
 fn figures_say_where_they_are_from() {
     let (gpu, cpu) = (on("g5.2xlarge", "smollm2-135m"), on("c7a.8xlarge", "smollm2-135m"));
     assert!(matches!(gpu.compute_efficiency.unwrap().basis, Basis::Assumed(_)));
-    assert!(matches!(cpu.compute_efficiency.unwrap().basis, Basis::Scaled(_)));
+    let Basis::Assumed(how) = cpu.compute_efficiency.unwrap().basis else { panic!("a share of another CPU") };
+    assert!(how.contains("measured on"), "{how}");
     assert!(matches!((gpu.basis, cpu.basis), (Basis::Scaled(_), Basis::Scaled(_))));
-    assert!(matches!(Scaled::here(&Measured::built_in().unwrap()).basis, Basis::Measured(_)));
+    let mut measured = Measured::built_in().unwrap();
+    measured.origin.derived = false;
+    assert!(matches!(Scaled::here(&measured).basis, Basis::Measured(_)));
+    measured.origin.derived = true;
+    let Basis::Scaled(how) = Scaled::here(&measured).basis else { panic!("nobody measured these steps") };
+    assert!(how.starts_with("derived from rates"), "{how}");
+}
+
+#[test]
+fn a_step_elsewhere_takes_at_least_the_assumed_overhead() {
+    let (models, mut measured) = (Models::built_in().unwrap(), Measured::built_in().unwrap());
+    let device = Catalogue::built_in().unwrap().get("c7a.8xlarge").unwrap().device.clone();
+    for (of_fit, wanted) in [(0.0, measured.cpu.step_overhead_s), (0.1, 0.1)] {
+        measured.steps.step_overhead_s = of_fit;
+        let scaled = Scaled::on(&device, &deployed("smollm2-135m"), &measured, &models);
+        assert_eq!(scaled.steps.step_overhead_s, wanted);
+    }
+}
+
+#[test]
+fn the_measured_model_is_the_one_whose_name_it_begins_with() {
+    let (mut models, mut measured) = (Models::built_in().unwrap(), Measured::built_in().unwrap());
+    let of = |name: &str| BaseModel { name: name.into(), ..models.get("smollm2-360m").unwrap().clone() };
+    let others = [of("s"), of("--"), BaseModel { folder: Some(Folder::default()), ..of("smollm2-135m-q4") }];
+    for model in others {
+        models.add(model).unwrap();
+    }
+    for (name, wanted) in [
+        ("SmolLM2-135M-Instruct-Q4_1", Some("smollm2-135m")),
+        ("smollm2_1.7B", Some("smollm2-1.7b")),
+        ("other-smollm2-135m", None),
+        ("small", Some("s")),
+        ("?", None),
+    ] {
+        name.clone_into(&mut measured.model);
+        assert_eq!(measured_model(&measured, &models).map(|model| model.name.as_str()), wanted, "{name}");
+    }
 }
 
 #[test]
@@ -97,6 +134,24 @@ fn actions_without_lines_only_choose() {
     let only = only.unwrap();
     assert!(only.choices_per_s > 0.0 && only.decode_tokens_per_s == 0.0);
     assert!(Mix::of(&ArchetypeLoad { choices_per_action: 0.0, ..load }).is_none());
+}
+
+#[test]
+fn rare_lines_among_many_choices_have_a_capacity() {
+    let load =
+        ArchetypeLoad { lines_per_action: 0.01, choices_per_action: 16.0, ..ArchetypeLoad::new("guard", 1) };
+    let rare = Mix::of(&load).unwrap();
+    let steps = on("g5.2xlarge", "llama-3.1-8b").steps;
+    let targets = Targets { token_ms: 80.0, ..Targets::default() };
+    // With a row that always decodes a step would hold the choices of two actions: 32 of 80 tokens.
+    assert!(steps.seconds(rare.shape(1.0)) * 1e3 > targets.token_ms);
+    let found = capacity(&steps, &rare, &targets, 1000, 1).unwrap();
+    assert!(found.actions_per_s > 0.0 && found.step_ms <= targets.token_ms && found.first_token_ms <= 500.0);
+    assert!(matches!(found.limit, Limit::TokenLatency | Limit::FirstToken));
+    // 33 rows of a step have no room: fewer do.
+    let few =
+        capacity(&steps, &rare, &Targets { token_ms: 60_000.0, first_token_ms: 60_000.0 }, 4, 1).unwrap();
+    assert!(few.rows <= 4 && few.limit == Limit::KvMemory, "{few:?}");
 }
 
 proptest! {

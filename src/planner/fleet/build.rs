@@ -7,6 +7,7 @@ use super::super::input::InputError;
 use super::super::instances::HOURS_PER_MONTH;
 use super::super::packing::{Market, PackedBin};
 use super::choose::Chosen;
+use super::notes::notes;
 use super::output::{ChainPlan, Cost, DevicePlan, Fleet, Group, Held, Rate, ServerPlan, VERSION};
 use super::{Inputs, Request, Spec, expected};
 
@@ -30,12 +31,12 @@ pub(super) fn build(
         servers: Vec::new(),
         chains: Vec::new(),
         capacities: Vec::new(),
-        notes: notes(request, inputs, plans),
+        notes: notes(request, inputs, plans)?,
     };
     for chosen in plans {
         let servers: Vec<ServerPlan> =
             chosen.plan.bins.iter().map(|bin| server(bin, chosen, request)).collect();
-        fleet.groups.extend(groups(&servers, chosen, inputs)?);
+        fleet.groups.extend(groups(&servers, chosen, inputs, &mut fleet.notes)?);
         fleet.capacities.extend(capacities(&servers, chosen, inputs));
         fleet.capacities.extend(measured(chosen, inputs));
         fleet.chains.extend(chains(&servers, chosen, inputs)?);
@@ -102,6 +103,7 @@ fn groups(
     servers: &[ServerPlan],
     chosen: &Chosen<'_>,
     inputs: &Inputs<'_>,
+    notes: &mut Vec<String>,
 ) -> Result<Vec<Group>, InputError> {
     let mut by_type: BTreeMap<&str, Vec<&ServerPlan>> = BTreeMap::new();
     for server in servers {
@@ -125,6 +127,14 @@ fn groups(
         let none =
             DevicePlan { holds: Vec::new(), gpu_bytes: 0, peak_utilisation: 0.0, average_utilisation: 0.0 };
         let settings = expected::settings(busiest.unwrap_or(&none), at, chosen);
+        let kept = expected::kept_on(busiest.unwrap_or(&none), chosen);
+        if kept > expected::MOST_KEPT {
+            notes.push(format!(
+                "{name}: the load has {kept} sequences kept on a device, and the gateway keeps at most {}: prompts are colder \
+                 than the load says.",
+                expected::MOST_KEPT
+            ));
+        }
         Ok(Group {
             instance: name.to_owned(),
             device: instance.device.name.clone(),
@@ -238,31 +248,4 @@ fn chains(
         });
     }
     Ok(chains)
-}
-
-fn notes(request: &Request, inputs: &Inputs<'_>, plans: &[Chosen<'_>]) -> Vec<String> {
-    let (measured, origin) = (inputs.measured, &inputs.measured.origin);
-    let steps = if origin.derived { "derived from rates" } else { "measured one by one" };
-    let mut notes = vec![
-        format!(
-            "Measured: {} on {} ({} cores), {}; steps {steps}.",
-            measured.model, measured.machine.cpu, measured.machine.cores, origin.file
-        ),
-        format!("GPUs: {}.", measured.gpu.source),
-        format!("CPUs: {}.", measured.cpu.source),
-        format!("Cold start: {}.", measured.cold_start.source),
-        format!(
-            "Work: actions a second of the request's own mixture. {:.0} % of throughput and 5 % of memory are left free.",
-            request.headroom * 100.0
-        ),
-    ];
-    if plans.iter().any(|chosen| chosen.bases > 1) {
-        notes.push(
-            "Several base models share servers: each has its turn between two tokens of a line.".into(),
-        );
-    }
-    if plans.iter().any(|chosen| chosen.plan.cut_short) {
-        notes.push("The search for a cheaper plan ended early: another run may find another plan.".into());
-    }
-    notes
 }

@@ -27,10 +27,22 @@ pub(super) struct Spec {
 }
 
 /// Why a type of instance will not do.
-#[derive(Debug, Clone)]
-pub(super) enum Unfit {
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Unfit {
+    #[error(transparent)]
     Large(DoesNotFit),
+    #[error(transparent)]
     Slow(TooSlow),
+}
+
+impl Unfit {
+    /// What it takes over what there is: above 1.
+    pub(super) fn ratio(&self) -> f64 {
+        match self {
+            Self::Large(large) => large.memory.total_bytes() as f64 / large.capacity_bytes.max(1) as f64,
+            Self::Slow(slow) => slow.least_ms / slow.target_ms,
+        }
+    }
 }
 
 /// A chain on a type of instance: its capacity with 1 base on each device, and with all bases of the request.
@@ -64,10 +76,14 @@ impl Spec {
         inputs: &Inputs<'_>,
     ) -> Result<Self, InputError> {
         let model = inputs.models.get(request.model_of(&load.name))?.clone();
-        let (architecture, context) = (model.architecture, request.context_tokens);
+        let architecture = model.architecture;
+        if request.context_tokens > u64::from(model.context_tokens) {
+            let wanted = format!("at most {}, the context of {}", model.context_tokens, model.name);
+            return Err(InputError::bad("context_tokens", request.context_tokens, wanted));
+        }
         let (weights, integer) = match request.precision()? {
-            None if model.name == DEFAULT_MODEL => (WeightScheme::gateway_native_of_4_bit(context), true),
-            None | Some(Precision::Int8) => (WeightScheme::gateway_native(context), true),
+            None => (own(&model), true),
+            Some(Precision::Int8) => (WeightScheme::gateway_native(u64::from(model.context_tokens)), true),
             Some(Precision::Int4) => (Precision::Int4.scheme(), true),
             Some(Precision::Fp16) => (Precision::Fp16.scheme(), false),
         };
@@ -150,6 +166,20 @@ impl Spec {
     }
 }
 
+/// As the gateway itself holds a model: its file has rotary tables for all positions that the model has. Of a folder with
+/// `native.bin` that is the scheme whose size is nearest to it.
+fn own(model: &BaseModel) -> WeightScheme {
+    let positions = u64::from(model.context_tokens);
+    let schemes = [WeightScheme::gateway_native(positions), WeightScheme::gateway_native_of_4_bit(positions)];
+    match model.folder.and_then(|folder| folder.native_bytes) {
+        Some(stored) => {
+            let off = schemes.map(|scheme| scheme.bytes(&model.architecture).abs_diff(stored));
+            schemes[usize::from(off[1] < off[0])]
+        }
+        None => schemes[usize::from(model.name == DEFAULT_MODEL)],
+    }
+}
+
 /// A chain that nobody asks anything still has to answer at once: a line of a token.
 const IDLE: Mix = Mix {
     lines: 1.0,
@@ -158,6 +188,7 @@ const IDLE: Mix = Mix {
     prefill: 1.0,
     logits: 1.0,
     attended: 1.0,
+    read: 1.0,
     mixed: 1.0,
     longest_prompt: 1.0,
 };

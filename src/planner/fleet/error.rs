@@ -4,6 +4,7 @@ use super::super::capacity::TooSlow;
 use super::super::input::InputError;
 use super::super::memory::DoesNotFit;
 use super::super::packing::PackError;
+use super::Unfit;
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PlanError {
@@ -30,8 +31,18 @@ pub enum PlanError {
         "archetype {archetype}: its conversations take more than {limit} replicas even on {instance}, and that is the most"
     )]
     TooManyReplicas { archetype: String, instance: String, limit: u64 },
-    #[error("no instance type holds every archetype, and each base model by itself has none either")]
-    NothingCommon,
+    #[error(
+        "no instance type holds every archetype of {what} within the targets; the nearest is {instance}, where {archetype} \
+         on {model} is the one that fails: {source}"
+    )]
+    NothingCommon {
+        /// The base models that were tried together.
+        what: String,
+        instance: String,
+        archetype: String,
+        model: String,
+        source: Box<Unfit>,
+    },
     #[error("instances: {0}")]
     Packing(#[source] Box<PackError>),
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::super::input::{self, InputError};
-use super::super::models::{Architecture, BaseModel};
+use super::super::models::{Architecture, BaseModel, Folder};
 
 /// Largest file that is read, in bytes.
 const MAX_BYTES: usize = 1 << 20;
@@ -110,6 +110,7 @@ impl Sizes {
             architecture,
             context_tokens: self.max_position,
             source: file.to_owned(),
+            folder: Some(Folder::default()),
         })
     }
 }

@@ -7,7 +7,9 @@
 //! sizing    one unit of work for unlike devices, and the size of replicas
 //! choose    the cheapest of a plan for each type of instance
 //! build     the plan in the words of the report
+//! notes     what was measured, scaled and assumed, and what was left out
 //! expected  how long players wait, by simulation
+//! target    again with more headroom while they wait too long
 //! ```
 
 mod build;
@@ -16,24 +18,32 @@ mod choose;
 mod error;
 mod expected;
 mod folder;
+mod notes;
 mod output;
 mod request;
 mod sizing;
+mod target;
 #[cfg(test)]
 pub(super) mod tests;
+
+use std::time::Duration;
 
 use super::input::InputError;
 use super::instances::{Catalogue, Instance};
 use super::measured::Measured;
 use super::models::Models;
+use super::packing::PackError;
 use super::simulation::{Arrivals, Server, Simulated};
-use chain::{Cell, Spec, Unfit};
+use chain::{Cell, Spec};
 
+pub use chain::Unfit;
 pub use error::PlanError;
 pub use expected::{Expected, Settings};
 pub use folder::model_of_folder;
-pub use output::{ChainPlan, Cost, DevicePlan, Fleet, Group, Held, Rate, Rates, ServerPlan, VERSION};
-pub use request::{Adapters, DEFAULT_MODEL, Request};
+pub use output::{
+    ChainPlan, Cost, DevicePlan, Fleet, Group, Held, Rate, Rates, ServerPlan, VERSION, WARNING,
+};
+pub use request::{Adapters, CONTEXT, DEFAULT_MODEL, Request};
 
 /// Simulates a server under a load.
 pub type Simulate<'a> = &'a dyn Fn(&Server, &Arrivals) -> Result<Simulated, InputError>;
@@ -54,13 +64,18 @@ impl std::fmt::Debug for Inputs<'_> {
     }
 }
 
-/// Makes a plan.
+/// Makes a plan; where the simulation says that players wait too long, with more headroom, up to 70 %.
 ///
 /// # Errors
 /// A request that is out of range, and which field; a chain that is too large or too slow for every type of instance, or
 /// takes too many replicas, with the constraint and by how much.
 pub fn plan(request: &Request, inputs: &Inputs<'_>) -> Result<Fleet, PlanError> {
     request.check()?;
+    target::within(request, inputs)
+}
+
+/// Makes a plan, whatever the simulation says of it; packing takes about so long at most.
+fn once(request: &Request, inputs: &Inputs<'_>, packing: Duration) -> Result<Fleet, PlanError> {
     let instances: Vec<&Instance> = if request.only.is_empty() {
         inputs.catalogue.iter().collect()
     } else {
@@ -80,7 +95,7 @@ pub fn plan(request: &Request, inputs: &Inputs<'_>) -> Result<Fleet, PlanError> 
     for (spec, row) in specs.iter().zip(&cells) {
         possible(spec, row, &instances)?;
     }
-    let chosen = choose::choose(request, inputs, &specs, &instances, &cells, &bases)?;
+    let chosen = choose::choose(request, inputs, &specs, &instances, &cells, &bases, packing)?;
     Ok(build::build(request, inputs, &specs, &chosen)?)
 }
 
@@ -107,7 +122,7 @@ fn possible(spec: &Spec, row: &[Cell], instances: &[&Instance]) -> Result<(), Pl
         _ => None,
     });
     let Some((source, instance)) = large.min_by_key(|(large, _)| large.missing_bytes()) else {
-        return Err(PlanError::NothingCommon);
+        return Err(PackError::NoTypes("").into());
     };
     let device = &instance.device;
     Err(PlanError::TooLarge {

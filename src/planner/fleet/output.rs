@@ -26,8 +26,18 @@ pub struct Fleet {
     pub chains: Vec<ChainPlan>,
     /// What devices of the types in use do, by base model.
     pub capacities: Vec<Rate>,
-    /// What was measured, scaled and assumed.
+    /// What was measured, scaled and assumed. Those that begin with [`WARNING`] come first.
     pub notes: Vec<String>,
+}
+
+/// What notes begin with that stand beside the cost too.
+pub const WARNING: &str = "WARNING: ";
+
+impl Fleet {
+    /// Notes without which the cost is not understood.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().map(String::as_str).filter(|note| note.starts_with(WARNING))
+    }
 }
 
 /// Dollars. `usd_per_hour` is of the market that was asked for.

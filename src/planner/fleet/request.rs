@@ -14,8 +14,14 @@ use super::super::packing::{Market, Spread};
 /// The base model of the gateway.
 pub const DEFAULT_MODEL: &str = "smollm2-135m";
 
+/// Tokens of a row where nothing else is asked for.
+pub const CONTEXT: u64 = 1024;
+
 /// Archetypes that one plan may have.
 const MOST_CHAINS: u64 = 2000;
+
+/// Actions of an NPC a second at most, also in the busiest hour.
+const MOST_ACTIONS: f64 = 100.0;
 
 /// The adapters of an archetype; they change every layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +37,8 @@ pub struct Adapters {
 }
 
 impl Default for Adapters {
-    /// What the trainer makes, held as the gateway holds it.
+    /// Rank 8 of the attention's projections in all layers, held as the gateway holds them. The trainer's own (rank 8 of all
+    /// projections in the upper third or fifth) are about as large.
     fn default() -> Self {
         Self {
             each: (SPOKEN_TASKS.len() + CHOICE_TASKS.len()) as u64,
@@ -105,7 +112,7 @@ impl Request {
             replicas: 1,
             only: Vec::new(),
             market: Market::OnDemand,
-            context_tokens: 1024,
+            context_tokens: CONTEXT,
         }
     }
 
@@ -128,6 +135,11 @@ impl Request {
             let most = (line.prompt + line.answer).max(choice.prompt + choice.options);
             let key = format!("tokens of a prompt of {} and its answer", load.name);
             input::number(&key, most, 1.0, self.context_tokens as f64)?;
+        }
+        let peak = self.load.curve.peak().1;
+        for load in &self.load.archetypes {
+            let key = format!("actions per NPC and second of {} in the busiest hour", load.name);
+            input::number(&key, load.actions_per_npc_per_s * peak, 0.0, MOST_ACTIONS)?;
         }
         input::number("headroom", self.headroom, 0.0, 0.9)?;
         input::whole("zones (how many)", self.zones.len() as u64, 1, 64)?;

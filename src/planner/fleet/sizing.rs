@@ -15,13 +15,13 @@
 
 use super::super::capacity::Capacity;
 use super::super::instances::Instance;
-use super::super::packing::{Base, BinType, Chain, Headroom, Memory};
-use super::chain::{Cell, MEMORY_HEADROOM, Spec, runtime_bytes, usable};
-use super::{Inputs, Request};
+use super::super::packing::{Base, BinType, Chain, Headroom, Memory, PackError};
+use super::chain::{Cell, MEMORY_HEADROOM, Spec, Unfit, runtime_bytes, usable};
+use super::expected::MOST_KEPT;
+use super::{Inputs, PlanError, Request};
 
-/// Replicas of a chain, and sequences that one replica keeps (`engine.kept_conversations`), at most.
+/// Replicas of a chain at most.
 pub(super) const MOST_REPLICAS: u64 = 10_000;
-const MOST_KEPT: u64 = 65_536;
 
 /// Chains and types that are packed together.
 pub(super) struct Sizing<'a> {
@@ -29,6 +29,8 @@ pub(super) struct Sizing<'a> {
     pub inputs: &'a Inputs<'a>,
     pub specs: Vec<&'a Spec>,
     pub instances: Vec<&'a Instance>,
+    /// Types that do not hold all of them within the targets: a chain that fails there, and why.
+    pub left_out: Vec<(&'a Instance, &'a Spec, Unfit)>,
     /// By type and chain.
     capacities: Vec<Vec<Capacity>>,
     /// Of each type: actions a second of the mixture on one device.
@@ -38,7 +40,10 @@ pub(super) struct Sizing<'a> {
 }
 
 impl<'a> Sizing<'a> {
-    /// Of these chains (indexes) on the types that hold all of them within the targets; `None`: there is no such type.
+    /// Of these chains (indexes) on the types that hold all of them within the targets.
+    ///
+    /// # Errors
+    /// There is no such type: the nearest, a chain that fails there, and why.
     pub fn new(
         request: &'a Request,
         inputs: &'a Inputs<'a>,
@@ -47,19 +52,45 @@ impl<'a> Sizing<'a> {
         cells: &[Vec<Cell>],
         chosen: &[usize],
         bases: usize,
-    ) -> Option<Self> {
+    ) -> Result<Self, PlanError> {
         let mut usable_types = Vec::new();
-        let mut capacities = Vec::new();
+        let (mut capacities, mut left_out) = (Vec::new(), Vec::new());
+        // Of the nearest type: how many chains fail there, and the furthest of them.
+        let mut nearest: Option<(usize, f64, usize)> = None;
         for (at, instance) in instances.iter().enumerate() {
+            let cell = |&chain: &usize| (chain, cells[chain][at].of(bases));
             let of: Option<Vec<Capacity>> =
-                chosen.iter().map(|&chain| cells[chain][at].of(bases).as_ref().ok().copied()).collect();
+                chosen.iter().map(|chain| cell(chain).1.as_ref().ok().copied()).collect();
             if let Some(of) = of {
                 usable_types.push(*instance);
                 capacities.push(of);
+                continue;
             }
+            let failed =
+                || chosen.iter().map(cell).filter_map(|(chain, of)| Some((chain, of.as_ref().err()?)));
+            let worst = failed().max_by(|a, b| a.1.ratio().total_cmp(&b.1.ratio()));
+            let Some((chain, unfit)) = worst else { continue };
+            let (count, ratio) = (failed().count(), unfit.ratio());
+            if nearest.is_none_or(|(fewest, least, _)| count < fewest || count == fewest && ratio < least) {
+                nearest = Some((count, ratio, left_out.len()));
+            }
+            left_out.push((*instance, &specs[chain], unfit.clone()));
         }
         if usable_types.is_empty() {
-            return None;
+            let Some((instance, spec, unfit)) = nearest.map(|(.., at)| &left_out[at]) else {
+                return Err(PackError::NoTypes("").into());
+            };
+            let mut models: Vec<&str> =
+                chosen.iter().map(|&chain| specs[chain].model.name.as_str()).collect();
+            models.sort_unstable();
+            models.dedup();
+            return Err(PlanError::NothingCommon {
+                what: models.join(", "),
+                instance: instance.name.clone(),
+                archetype: spec.load.name.clone(),
+                model: spec.model.name.clone(),
+                source: Box::new(unfit.clone()),
+            });
         }
         let specs: Vec<&Spec> = chosen.iter().map(|&chain| &specs[chain]).collect();
         let all: f64 = specs.iter().map(|spec| spec.actions_per_s).sum();
@@ -76,7 +107,7 @@ impl<'a> Sizing<'a> {
             specs[chain].actions_per_s * factors.fold(0.0, f64::max)
         };
         let work = (0..specs.len()).map(work).collect();
-        Some(Self { request, inputs, specs, instances: usable_types, capacities, unit, work })
+        Ok(Self { request, inputs, specs, instances: usable_types, left_out, capacities, unit, work })
     }
 
     pub fn types(&self) -> Vec<BinType> {

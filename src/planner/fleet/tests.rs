@@ -1,5 +1,8 @@
+mod folders;
+mod notes;
 mod properties;
 mod refusals;
+mod targets;
 
 use super::*;
 use crate::planner::capacity::Basis;
@@ -90,7 +93,9 @@ fn the_reference_cases_have_plans() {
             .sum();
         assert!(able * (1.0 - request.headroom) >= lines);
         let measured = fleet.capacities.last().unwrap();
-        assert!(matches!(measured.basis, Basis::Measured(_)) && measured.instance == "measured");
+        let derived = data.measured.origin.derived;
+        assert_eq!((matches!(measured.basis, Basis::Measured(_)), derived), (!derived, derived));
+        assert_eq!(measured.instance, "measured");
     }
 }
 
@@ -167,11 +172,12 @@ fn what_is_simulated_is_told_for_each_type() {
     };
     let inputs = Inputs { simulate: Some(&see), ..data.inputs() };
     let fleet = plan(&on("smollm2-135m", 1000), &inputs).unwrap();
-    let device =
-        fleet.servers.iter().flat_map(|server| &server.devices).map(|device| device.peak_utilisation);
-    let expected = fleet.groups[0].expected.unwrap();
+    let (name, expected) = (&fleet.groups[0].instance, fleet.groups[0].expected.unwrap());
+    let mine = fleet.servers.iter().filter(|server| server.instance == *name);
+    let device = mine.flat_map(|server| &server.devices).map(|device| device.peak_utilisation);
     assert!((expected.first_token_p95_ms, expected.within_target) == (600.0, false));
-    let most = device.fold(0.0, f64::max) * fleet.capacities[0].capacity.lines_per_s;
+    let rate = fleet.capacities.iter().find(|rate| rate.instance == *name).unwrap();
+    let most = device.fold(0.0, f64::max) * rate.capacity.lines_per_s;
     assert!((expected.lines_per_s - most).abs() < 1e-6 * most);
 }
 
@@ -196,30 +202,6 @@ fn seen(first_token_ms: Percentiles, lines_per_s: f64) -> Simulated {
         seed: 1,
         process: Process::Open,
     };
-    Simulated { first_token_ms, lines_per_s, overloaded: 0, ..simulate(&any, &arrivals).unwrap() }
-}
-
-#[test]
-fn folders_say_what_their_model_is() {
-    let config = r#"{"model_type": "llama", "num_hidden_layers": 30, "hidden_size": 576, "intermediate_size": 1536,
-        "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152, "tie_word_embeddings": true,
-        "max_position_embeddings": 8192, "rope_theta": 100000}"#;
-    let data = Data::new();
-    let small = data.models.get("smollm2-135m").unwrap();
-    let read = model_of_folder("mine", "mine/config.json", config).unwrap();
-    assert_eq!(read.architecture, small.architecture);
-    let toml = "format = 3\n[model]\narchitecture = \"qwen2\"\nlayers = 30\nhidden_size = 576\nintermediate_size = 1536\n\
-                heads = 9\nkv_heads = 3\nhead_dim = 64\nvocab_size = 49152\ntie_word_embeddings = true\nmax_position = 8192\n";
-    let imported = model_of_folder("mine", "mine/model.toml", toml).unwrap();
-    assert_eq!(
-        imported.architecture,
-        crate::planner::models::Architecture { attention_bias: true, ..small.architecture }
-    );
-    let said = |text: &str| model_of_folder("mine", "mine/config.json", text).unwrap_err().to_string();
-    assert!(said("{}").starts_with("mine/config.json: "));
-    assert!(said(&config.replace("30,", "0,")).contains("mine/config.json.layers is 0"));
-    let mut models = Models::built_in().unwrap();
-    models.add(read).unwrap();
-    let inputs = Inputs { models: &models, ..data.inputs() };
-    assert_eq!(plan(&on("mine", 50), &inputs).unwrap().chains[0].model, "mine");
+    let none = Simulated { overloaded: 0, choices_missed: 0, ..simulate(&any, &arrivals).unwrap() };
+    Simulated { first_token_ms, lines_per_s, ..none }
 }

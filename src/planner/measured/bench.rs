@@ -88,6 +88,11 @@ pub(super) fn parse(file: &str, text: &str, base: Measured) -> Result<Measured, 
     for (index, figures) in report.results.iter().enumerate() {
         figures.check(&key(&format!("results[{index}]")))?;
     }
+    // `bench` does not tell what the gateway adds to a turn.
+    let mut built_in = vec!["what the gateway adds to a turn"];
+    if report.memory.is_none() {
+        built_in.push("memory of the runtime");
+    }
     let runtime_bytes = report.memory.map_or(base.runtime_bytes, |memory| memory.runtime_bytes);
     input::whole(&key("memory.runtime_bytes"), runtime_bytes, 0, 1 << 40)?;
     let derived = report.steps.is_none();
@@ -103,6 +108,7 @@ pub(super) fn parse(file: &str, text: &str, base: Measured) -> Result<Measured, 
             command: "npc-gateway bench --json".into(),
             source: if derived { "rates by rows" } else { "steps, one by one" }.into(),
             derived,
+            built_in,
         },
         machine: Machine {
             cpu: report.machine.cpu,
@@ -180,5 +186,5 @@ fn derive(file: &str, results: &[Figures]) -> Result<StepTimes, InputError> {
         point.seconds = longest;
     }
     points.truncate(64);
-    Ok(StepTimes { points, logits_s: 0.0, attended_s: 0.0, mixed_s: 0.0, step_overhead_s: 0.0 })
+    Ok(StepTimes { points, logits_s: 0.0, attended_s: 0.0, read_s: 0.0, mixed_s: 0.0, step_overhead_s: 0.0 })
 }

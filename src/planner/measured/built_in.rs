@@ -96,6 +96,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Measured, InputError> {
             command: read.command,
             source: read.source,
             derived: read.derived,
+            built_in: Vec::new(),
         },
         machine: Machine {
             cpu: read.machine.cpu,

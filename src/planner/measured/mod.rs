@@ -33,6 +33,8 @@ pub struct Origin {
     pub source: String,
     /// The times of steps were derived from rates, not measured one by one.
     pub derived: bool,
+    /// Figures that the file lacks, which are therefore those of `config/measured.toml`.
+    pub built_in: Vec<&'static str>,
 }
 
 /// What `bench` ran on.

@@ -30,7 +30,7 @@ fn the_built_in_figures_are_in_range() {
     let built_in = Measured::built_in().unwrap();
     assert_eq!(built_in.model, "smollm2-135m");
     assert!(built_in.assumed(true).runtime_bytes > built_in.assumed(false).runtime_bytes);
-    let sixteen = StepShape { tokens: 16, logits: 16, attended: 16 * 150, mixed: 0 };
+    let sixteen = StepShape { tokens: 16, logits: 16, attended: 16 * 150, ..StepShape::default() };
     let rate = 16.0 / built_in.steps.seconds(sixteen);
     assert!((900.0..1500.0).contains(&rate), "README.md says 1,301 tokens/s of 16 rows, this {rate}");
 }
@@ -46,6 +46,7 @@ fn rates_are_read_by_rows_and_adapters_and_become_steps() {
     );
     assert_eq!(read.results[0].prefill_tokens_per_s, 2000.0);
     assert!(read.origin.derived);
+    assert_eq!(read.origin.built_in, ["what the gateway adds to a turn", "memory of the runtime"]);
     let at = |tokens| read.steps.seconds(StepShape { tokens, ..StepShape::default() });
     assert_eq!((at(1), at(8), at(100)), (0.005, 0.01, 0.05));
 }
@@ -61,6 +62,7 @@ fn measured_steps_and_memory_are_taken_as_they_are() {
     report["memory"] = json!({ "runtime_bytes": 55 });
     let measured = read(&report).unwrap();
     assert!(!measured.origin.derived);
+    assert_eq!(measured.origin.built_in, ["what the gateway adds to a turn"]);
     assert_eq!((measured.steps.logits_s, measured.runtime_bytes), (1e-5, 55));
 }
 

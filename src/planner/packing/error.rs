@@ -18,7 +18,7 @@ impl Dimension {
     pub(super) fn amount(self, value: f64) -> String {
         match self {
             Self::GpuMemory | Self::Ram => format!("{} GB", short(value / 1e9)),
-            Self::Work => format!("{} work/s", short(value)),
+            Self::Work => format!("{} actions/s", short(value)),
         }
     }
 }
@@ -96,9 +96,11 @@ pub enum PackError {
         all: Vec<Shortfall>,
     },
     #[error(
-        "chain {chain}: {work_per_s} work/s needs {replicas} replicas even on the fastest type that holds it, and {limit} is the most"
+        "chain {chain}: {work_per_s} actions/s needs {replicas} replicas even on the fastest type that holds it, and {limit} is the most"
     )]
     TooManyReplicas { chain: String, work_per_s: f64, replicas: u64, limit: u64 },
+    #[error("the chains take {replicas} replicas in all: {} more than {limit}, the most that are packed", replicas - limit)]
+    TooManyInAll { replicas: u64, limit: u64 },
     #[error("no instance type to choose from{0}")]
     NoTypes(&'static str),
     #[error("zones: at least one is needed")]

@@ -19,8 +19,12 @@ pub(super) fn why(problem: &Problem, server: &Server, items: &[Item], types: &[B
         text += &together(problem, &things, kind);
     }
     text += &limits(problem, server);
-    text += &cheaper(problem, server, &things, types)
-        .unwrap_or_else(|| format!(" No type is cheaper than {name} at ${:.3} an hour.", kind.usd()));
+    text += &cheaper(problem, server, &things, types).unwrap_or_else(|| {
+        format!(
+            " No type that holds these chains within the targets is cheaper than {name} at ${:.3} an hour.",
+            kind.usd()
+        )
+    });
     text
 }
 

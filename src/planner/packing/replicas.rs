@@ -3,8 +3,9 @@
 use super::problem::{Kind, Problem, micro_work, ratio};
 use super::{BinType, Chain, Item, PackError, Plan, Settings, pack};
 
-/// Replicas of one chain, at most.
+/// Replicas of one chain and of all, at most.
 const MOST_REPLICAS: u64 = 10_000;
+const MOST_IN_ALL: u64 = 20_000;
 
 /// How the number of replicas is chosen among those that some type of server asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ enum Choice {
 /// numbers the one is taken that costs least, by the shares of servers that the replicas take. `plan_chains` tries others.
 ///
 /// # Errors
-/// As `pack`; also a load that takes more than 10,000 replicas.
+/// As `pack`; also a load that takes more than 10,000 replicas, and chains that take more than 20,000 together.
 pub fn split(chains: &[Chain], types: &[BinType], settings: &Settings) -> Result<Vec<Item>, PackError> {
     split_by(Choice::Shares, chains, types, settings)
 }
@@ -42,7 +43,8 @@ pub fn plan_chains(
     let mut tried = vec![items];
     let mut best = (0, plan);
     for choice in [Choice::Servers, Choice::Fewest] {
-        let items = split_by(choice, chains, types, settings)?;
+        // The same chains with other numbers of replicas: those may be too many.
+        let Ok(items) = split_by(choice, chains, types, settings) else { continue };
         if tried.contains(&items) {
             continue;
         }
@@ -61,15 +63,19 @@ fn split_by(
     types: &[BinType],
     settings: &Settings,
 ) -> Result<Vec<Item>, PackError> {
-    let mut items = Vec::with_capacity(chains.len());
+    let mut counts = Vec::with_capacity(chains.len());
     for (index, chain) in chains.iter().enumerate() {
         if chains[..index].iter().any(|other| other.name == chain.name) {
             return Err(PackError::Twice { kind: "chain", name: chain.name.clone() });
         }
-        let replicas = replicas(choice, chain, types, settings)?;
-        items.extend((0..replicas).map(|replica| item(chain, replica as u32, replicas)));
+        counts.push(replicas(choice, chain, types, settings)?);
     }
-    Ok(items)
+    let all = counts.iter().sum();
+    if all > MOST_IN_ALL {
+        return Err(PackError::TooManyInAll { replicas: all, limit: MOST_IN_ALL });
+    }
+    let of = |(chain, &replicas)| (0..replicas).map(move |replica| item(chain, replica as u32, replicas));
+    Ok(chains.iter().zip(&counts).flat_map(of).collect())
 }
 
 fn item(chain: &Chain, replica: u32, replicas: u64) -> Item {

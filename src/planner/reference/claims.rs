@@ -66,7 +66,13 @@ fn count(case: &Case, says: u64) -> Claim {
     let inferences = case.rates.inferences_per_s;
     let gives = case.formula.servers;
     let implied = inferences / says as f64;
-    let finding = if gives == says {
+    let finding = if inferences == INFERENCES_PER_S && implied == INFERENCES_PER_SERVER_PER_S {
+        format!(
+            "the design's own formula gives {gives}, by construction: {INFERENCES_PER_SERVER_PER_S} inferences/s a server \
+             was itself derived from {} / {says}",
+            number(INFERENCES_PER_S, 0)
+        )
+    } else if gives == says {
         format!("the design's own formula gives {gives}")
     } else {
         format!(

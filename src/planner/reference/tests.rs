@@ -67,6 +67,14 @@ fn servers_are_counted_in_words() {
 }
 
 #[test]
+fn what_holds_by_construction_is_said() {
+    let finding = claim("servers for 10,000 NPCs").finding;
+    assert!(finding.ends_with(
+        "gives 175, by construction: 50 inferences/s a server was itself derived from 8,750 / 175"
+    ));
+}
+
+#[test]
 fn dollars_are_servers_times_price_times_hours() {
     assert_eq!(claim("on demand").arithmetic, ["175 servers x 1.212 dollars/h x 730 h = 154,833 dollars"]);
     let spot = claim("spot market");

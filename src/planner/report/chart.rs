@@ -61,7 +61,7 @@ impl Chart {
         }
         match problem {
             Some(problem) if points.is_empty() => Err(problem),
-            _ => Ok(Self { title: request.model.clone(), points, references: references(&inputs)? }),
+            _ => Ok(Self { title: request.model.clone(), points, references: references(request, &inputs) }),
         }
     }
 

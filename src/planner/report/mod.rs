@@ -1,7 +1,9 @@
 //! Report: a plan as tables for people, as JSON, as Markdown, and a chart of what more NPCs cost.
 //!
-//! `sections` says what is told; `plain` and `markdown` write it; `chart` draws.
+//! `sections` says what is told; `plain` and `markdown` write it; `chart` draws; `cases` sets
+//! the reference cases beside.
 
+mod cases;
 mod chart;
 mod escape;
 mod markdown;
@@ -14,9 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::fleet::{Fleet, Inputs, PlanError, Request, plan};
 use super::input::InputError;
+use super::load::Load;
 use super::reference;
 use super::what_if::{WhatIf, what_if};
 
+pub use cases::reference_cases;
 pub use chart::{Chart, Point};
 pub use markdown::markdown;
 pub use plain::plain;
@@ -47,7 +51,7 @@ pub struct Report {
     pub fleet: Fleet,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub what_if: Option<WhatIf>,
-    /// Where the reference design has a figure for so many NPCs.
+    /// Where the load is that of the reference design, which has a figure for so many NPCs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Reference>,
 }
@@ -61,7 +65,8 @@ impl Report {
         let fleet = plan(&request, inputs)?;
         let second =
             if changes.is_empty() { None } else { Some(what_if(&request, &fleet, changes, inputs)?) };
-        let reference = references(inputs)?.into_iter().find(|reference| reference.npcs == fleet.npcs);
+        let reference =
+            references(&request, inputs).into_iter().find(|reference| reference.npcs == fleet.npcs);
         Ok(Self { version: VERSION, request, fleet, what_if: second, reference })
     }
 
@@ -89,9 +94,12 @@ impl Report {
     }
 }
 
-/// The reference design's figures.
-fn references(inputs: &Inputs<'_>) -> Result<Vec<Reference>, InputError> {
-    let cases = reference::cases(inputs.catalogue)?;
+/// The reference design's figures: none beside another load than its own, and none where the catalogue lacks its type.
+fn references(request: &Request, inputs: &Inputs<'_>) -> Vec<Reference> {
+    if request.load != Load::reference(request.load.npcs()) {
+        return Vec::new();
+    }
+    let cases = reference::cases(inputs.catalogue).unwrap_or_default();
     let of = |case: reference::Case| Reference {
         npcs: case.npcs,
         instance: reference::INSTANCE.to_owned(),
@@ -100,5 +108,5 @@ fn references(inputs: &Inputs<'_>) -> Result<Vec<Reference>, InputError> {
         on_demand_usd_per_month: case.design.on_demand_usd_per_month,
         spot_usd_per_month: case.design.spot_usd_per_month,
     };
-    Ok(cases.into_iter().map(of).collect())
+    cases.into_iter().map(of).collect()
 }

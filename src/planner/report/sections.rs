@@ -68,6 +68,7 @@ fn cost(report: &Report) -> Section {
             number(fleet.mean.lines_per_s, 1)
         ),
     ];
+    lines.extend(fleet.warnings().map(str::to_owned));
     if let Some(reference) = &report.reference {
         lines.push(format!(
             "The reference design has {} {} for so many NPCs, its own formula {}: {} a month on demand, {} on spot.",
@@ -99,6 +100,9 @@ fn servers(fleet: &Fleet) -> Section {
             format!("{} / {}", percent(group.peak_utilisation), percent(group.average_utilisation)),
             group.binds.clone(),
             wait,
+            group.expected.map_or("-".to_owned(), |seen| {
+                format!("{:.1} % / {:.1} %", seen.refused_share * 100.0, seen.missed_choices_share * 100.0)
+            }),
             target.to_owned(),
         ]
     };
@@ -106,11 +110,13 @@ fn servers(fleet: &Fleet) -> Section {
     lines.extend(fleet.groups.iter().map(|group| {
         let settings = group.settings;
         format!(
-            "Settings on {}: engine.rows={} engine.prefill_budget={} engine.kept_conversations={} engine.kv_memory_mb={} \
-             engine.adapter_memory_mb={}",
+            "Settings on {}: engine.rows={} engine.prefill_budget={} engine.queue={} engine.context={} \
+             engine.kept_conversations={} engine.kv_memory_mb={} engine.adapter_memory_mb={}",
             group.instance,
             settings.rows,
             settings.prefill_budget,
+            settings.queue,
+            settings.context,
             settings.kept_conversations,
             settings.kv_memory_mb,
             settings.adapter_memory_mb
@@ -129,6 +135,7 @@ fn servers(fleet: &Fleet) -> Section {
             "in use, peak / mean",
             "binds",
             "first token p95",
+            "lines refused / choices missed",
             "in target",
         ],
         rows: fleet.groups.iter().map(row).collect(),

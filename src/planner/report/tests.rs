@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::planner::fleet::tests::Data;
+use crate::planner::instances::Catalogue;
 use crate::planner::load::{ArchetypeLoad, Load};
 
 fn report(npcs: u64, changes: &[&str]) -> Report {
@@ -45,6 +46,86 @@ fn the_reference_design_stands_beside_its_own_cases() {
     );
     assert!(self::report(1001, &[]).reference.is_none());
     assert!(plain(&self::report(1, &[])).starts_with("Cost\n1 server for 1 NPC: "));
+}
+
+/// A catalogue of one type without cards.
+const ONE: &str = "
+    assumed_spot_share = 0.3
+    gpu = []
+    [[source]]
+    name = \"list\"
+    date = \"2026-01-19\"
+    text = \"a list\"
+    [[processor]]
+    name = \"some CPU\"
+    vcpus = 96
+    cores = 96
+    clock_ghz = 3.1
+    bandwidth_gb_per_s = 460.8
+    int8_ops_per_cycle = 128
+    fp16_flops_per_cycle = 32
+    source = \"a sheet\"
+    [[instance]]
+    name = \"one\"
+    vcpus = 32
+    memory_gib = 64
+    gpus = 0
+    processor = \"some CPU\"
+    on_demand_usd_per_hour = 1.5
+    price_source = \"list\"
+    spot_usd_per_hour = 0.5
+    spot_is_assumed = false
+    spot_source = \"list\"
+";
+
+#[test]
+fn a_catalogue_without_the_reference_designs_type_has_plans_and_charts() {
+    let data = Data { catalogue: Catalogue::parse("one.toml", ONE).unwrap(), ..Data::new() };
+    let request = Request::new(Load::reference(1000));
+    let report = Report::new(request.clone(), &[], &data.inputs()).unwrap();
+    assert_eq!((report.reference.as_ref(), report.fleet.groups[0].instance.as_str()), (None, "one"));
+    let chart = Chart::new(&request, &data.inputs()).unwrap();
+    assert!(chart.references.is_empty() && !chart.points.is_empty());
+    // What sets the reference design beside the plan cannot do without.
+    let error = reference_cases(&request, &data.inputs()).unwrap_err().to_string();
+    assert!(error.contains("there is no instance type \"g5.2xlarge\""), "{error}");
+}
+
+#[test]
+fn another_load_has_no_reference() {
+    let load = Load::reference(1000);
+    let mut archetypes = load.archetypes.clone();
+    archetypes[0].line.answer = 20.0;
+    let other = Request::new(Load { archetypes, ..load });
+    assert!(Report::new(other.clone(), &[], &Data::new().inputs()).unwrap().reference.is_none());
+    assert!(references(&other, &Data::new().inputs()).is_empty());
+}
+
+#[test]
+fn a_reference_case_without_a_plan_says_so_in_its_cell() {
+    let data = Data::new();
+    let only = vec!["c7i.2xlarge".to_owned()];
+    let request = Request { only, replicas: 2, ..Request::new(Load::reference(1)) };
+    let text =
+        reference_cases(&Request { model: "llama-3.1-70b".into(), ..request }, &data.inputs()).unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| 1")).collect();
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        assert!(row.contains("| no plan: archetype vampire on llama-3.1-70b is too large"), "{row}");
+        assert_eq!(row.matches('|').count(), 12, "{row}");
+    }
+    assert!(text.contains("by construction"));
+}
+
+#[test]
+fn warnings_stand_beside_the_cost() {
+    let request = Request { model: "llama-3.1-8b".into(), ..Request::new(Load::reference(1000)) };
+    let report = Report::new(request, &[], &Data::new().inputs()).unwrap();
+    let text = plain(&report);
+    let (cost, rest) = text.split_once("\nServers\n").unwrap();
+    let warning = report.fleet.warnings().next().unwrap();
+    assert!(cost.contains(warning) && rest.contains(warning));
+    assert!(rest.contains(" engine.queue=") && rest.contains(" engine.context=1024 "));
 }
 
 #[test]

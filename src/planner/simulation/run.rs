@@ -175,8 +175,8 @@ impl Run<'_> {
     }
 
     fn step(&mut self, work: StepWork) {
-        let StepWork { tokens, logits, attended, mixed } = work;
-        let seconds = self.server.steps.seconds(StepShape { tokens, logits, attended, mixed });
+        let StepWork { tokens, logits, attended, read, mixed } = work;
+        let seconds = self.server.steps.seconds(StepShape { tokens, logits, attended, read, mixed });
         let began = self.now_s;
         self.now_s += seconds;
         let counted = self.now_s.min(self.arrivals.end_s()) - began.max(self.arrivals.warm_up_s);

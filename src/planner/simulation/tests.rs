@@ -12,6 +12,7 @@ fn steps() -> StepTimes {
             .to_vec(),
         logits_s: 2e-4,
         attended_s: 1e-7,
+        read_s: 2e-8,
         mixed_s: 2e-5,
         step_overhead_s: 1e-4,
     }
@@ -66,8 +67,9 @@ fn a_line_alone_takes_its_steps() {
     (arrivals.seconds, arrivals.warm_up_s) = (20_000.0, 0.0);
     let seen = simulate(&server(), &arrivals).unwrap();
     // 240 tokens of prompt: a step of 128, and one of 112 with logits.
-    let first = StepShape { tokens: 128, logits: 0, attended: 128 * 129 / 2, mixed: 3 * 128 };
-    let second = StepShape { tokens: 112, logits: 1, attended: 112 * 128 + 112 * 113 / 2, mixed: 3 * 112 };
+    let first = StepShape { tokens: 128, logits: 0, attended: 128 * 129 / 2, read: 128, mixed: 3 * 128 };
+    let second =
+        StepShape { tokens: 112, logits: 1, attended: 112 * 128 + 112 * 113 / 2, read: 240, mixed: 3 * 112 };
     let wanted = (steps().seconds(first) + steps().seconds(second) + 0.002) * 1e3;
     near(seen.first_token_ms.p50, wanted, 1e-4);
     near(seen.lines_per_s, 0.01, 0.2);
@@ -81,12 +83,12 @@ fn at_a_low_load_the_busy_time_is_that_of_the_work() {
     arrivals.archetypes[0].actions_per_npc_per_s = 0.1;
     (arrivals.seconds, arrivals.warm_up_s) = (20_000.0, 0.0);
     let seen = simulate(&server(), &arrivals).unwrap();
-    let step = |tokens: usize, logits: usize, attended: usize| {
-        steps().seconds(StepShape { tokens, logits, attended, mixed: 3 * tokens })
+    let step = |tokens: usize, logits: usize, attended: usize, read: usize| {
+        steps().seconds(StepShape { tokens, logits, attended, read, mixed: 3 * tokens })
     };
-    let prompt = step(128, 0, 128 * 129 / 2) + step(112, 1, 112 * 128 + 112 * 113 / 2);
+    let prompt = step(128, 0, 128 * 129 / 2, 128) + step(112, 1, 112 * 128 + 112 * 113 / 2, 240);
     // The first of 48 tokens comes from the prompt's last position.
-    let answer: f64 = (1..48).map(|at| step(1, 1, 240 + at)).sum();
+    let answer: f64 = (1..48).map(|at| step(1, 1, 240 + at, 240 + at)).sum();
     near(seen.busy, seen.lines_per_s * (prompt + answer), 0.02);
     near(seen.step_tokens_per_s, seen.lines_per_s * (240.0 + 47.0), 0.02);
 }

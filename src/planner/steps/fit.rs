@@ -64,8 +64,9 @@ impl StepTimes {
         for point in &mut points {
             point.seconds = point.seconds.max(1e-9);
         }
-        let [logits_s, attended_s, mixed_s] = [0, 1, 2].map(|at| rest.get(at).copied().unwrap_or(0.0));
-        let times = StepTimes { points, logits_s, attended_s, mixed_s, step_overhead_s: 0.0 };
+        let [logits_s, attended_s, read_s, mixed_s] =
+            [0, 1, 2, 3].map(|at| rest.get(at).copied().unwrap_or(0.0));
+        let times = StepTimes { points, logits_s, attended_s, read_s, mixed_s, step_overhead_s: 0.0 };
         let mut errors: Vec<f64> = samples
             .iter()
             .map(|sample| (times.seconds(sample.shape) - sample.seconds).abs() / sample.seconds)
@@ -90,8 +91,8 @@ fn knots(samples: &[Sample]) -> Vec<usize> {
     all
 }
 
-/// What each term adds to a sample's time, as a share of it: the rises between the points, then logits, positions and
-/// adapters.
+/// What each term adds to a sample's time, as a share of it: the rises between the points, then logits, positions
+/// looked at, positions read, and adapters.
 fn row(sample: &Sample, knots: &[usize]) -> Vec<f64> {
     let shape = sample.shape;
     let tokens = shape.tokens as f64;
@@ -99,7 +100,7 @@ fn row(sample: &Sample, knots: &[usize]) -> Vec<f64> {
         let Some(before) = at.checked_sub(1).map(|at| knots[at] as f64) else { return 1.0 };
         ((tokens - before) / (*knot as f64 - before)).clamp(0.0, 1.0)
     });
-    let rest = [shape.logits, shape.attended, shape.mixed].map(|count| count as f64);
+    let rest = [shape.logits, shape.attended, shape.read, shape.mixed].map(|count| count as f64);
     rises.chain(rest).map(|value| value / sample.seconds).collect()
 }
 

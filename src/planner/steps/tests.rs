@@ -11,13 +11,14 @@ fn times() -> StepTimes {
         ],
         logits_s: 1e-4,
         attended_s: 1e-7,
+        read_s: 2e-7,
         mixed_s: 2e-5,
         step_overhead_s: 0.0,
     }
 }
 
 fn shape(tokens: usize, logits: usize, attended: usize, mixed: usize) -> StepShape {
-    StepShape { tokens, logits, attended, mixed }
+    StepShape { tokens, logits, attended, read: attended, mixed }
 }
 
 fn near(value: f64, wanted: f64, share: f64) {
@@ -31,7 +32,14 @@ fn the_curve_goes_through_its_points_and_beyond_them() {
     for (tokens, seconds) in [(1, 0.011), (16, 0.017), (72, 0.045), (128, 0.073), (256, 0.137)] {
         near(times.seconds(shape(tokens, 0, 0, 0)), seconds, 1e-12);
     }
-    near(times.seconds(shape(1, 1, 1000, 3)), 0.011 + 1e-4 + 1e-4 + 6e-5, 1e-12);
+    near(times.seconds(shape(1, 1, 1000, 3)), 0.011 + 1e-4 + 1e-4 + 2e-4 + 6e-5, 1e-12);
+}
+
+#[test]
+fn on_a_slower_machine_everything_takes_longer() {
+    let all = StepTimes { step_overhead_s: 0.001, ..times() };
+    let shape = shape(40, 3, 5000, 12);
+    near(all.slower(1.5).seconds(shape), 1.5 * all.seconds(shape), 1e-12);
 }
 
 #[test]
@@ -61,7 +69,9 @@ fn grid(times: &StepTimes) -> Vec<Sample> {
     }
     for tokens in [16, 32, 64, 128, 256] {
         for (logits, past) in [(0, 0), (1, 0), (1, 256)] {
-            add(shape(tokens, logits, tokens * past + tokens * tokens / 2, 0));
+            // A prompt's tokens share what they look at.
+            let attended = tokens * past + tokens * tokens / 2;
+            add(StepShape { read: past + tokens, ..shape(tokens, logits, attended, 0) });
         }
     }
     samples
@@ -78,6 +88,7 @@ fn a_fit_finds_the_times_that_made_the_samples() {
     for (found, wanted) in [
         (fit.times.logits_s, made.logits_s),
         (fit.times.attended_s, made.attended_s),
+        (fit.times.read_s, made.read_s),
         (fit.times.mixed_s, made.mixed_s),
     ] {
         near(found, wanted, 0.02);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fleet::{Fleet, Inputs, PlanError, Request, plan};
 use super::input::InputError;
-use super::load::{ArchetypeLoad, Curve};
+use super::load::{ArchetypeLoad, Curve, Load};
 use super::packing::Market;
 
 /// What can be changed.
@@ -173,19 +173,22 @@ pub fn zones(count: u32) -> Vec<String> {
     (0..count.min(65)).map(name).collect()
 }
 
-/// Gives the archetypes so many NPCs in all: in the proportion that they have, or equally where they differ by one at most,
-/// as few NPCs that are spread equally do.
+/// Gives the archetypes so many NPCs in all: in the proportion that they have, or equally where all have the same number.
+/// The reference load stays the reference load, whose five archetypes differ by one where five do not divide them.
 fn spread(archetypes: &mut [ArchetypeLoad], npcs: u64) {
     let counts = || archetypes.iter().map(|load| load.npcs);
     let all: u128 = counts().map(u128::from).sum();
-    let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
     let count = archetypes.len() as u64;
     if all == u128::from(npcs) || count == 0 {
         return;
     }
+    let reference = Load::reference(u64::try_from(all).unwrap_or(u64::MAX)).archetypes;
+    let who = |load: &ArchetypeLoad| (load.name.clone(), load.npcs);
+    let equally = counts().all(|npcs| npcs == archetypes[0].npcs)
+        || archetypes.iter().map(who).eq(reference.iter().map(who));
     let (mut seen, mut given) = (0_u128, 0_u64);
     for (index, load) in (0..).zip(archetypes) {
-        if most - least <= 1 {
+        if equally {
             load.npcs = npcs / count + u64::from(index < npcs % count);
             continue;
         }

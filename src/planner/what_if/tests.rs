@@ -85,8 +85,16 @@ fn few_npcs_become_many_equally_and_others_in_proportion() {
         changed.load.archetypes.iter().map(|archetype| archetype.npcs).collect::<Vec<_>>()
     };
     assert_eq!(spread(Load::reference(1), "npcs=1002"), [201, 201, 200, 200, 200]);
-    let archetypes = vec![ArchetypeLoad::new("a", 30), ArchetypeLoad::new("b", 10)];
-    assert_eq!(spread(Load { archetypes, ..Load::reference(1) }, "npcs=400"), [300, 100]);
+    for (counts, npcs, wanted) in [
+        ([30, 10], "npcs=400", [300, 100]),
+        ([1, 2], "npcs=900", [300, 600]),
+        ([0, 1], "npcs=10", [0, 10]),
+        ([0, 0], "npcs=9", [5, 4]),
+        ([3, 3], "npcs=8", [4, 4]),
+    ] {
+        let archetypes = vec![ArchetypeLoad::new("a", counts[0]), ArchetypeLoad::new("b", counts[1])];
+        assert_eq!(spread(Load { archetypes, ..Load::reference(1) }, npcs), wanted);
+    }
 }
 
 proptest! {

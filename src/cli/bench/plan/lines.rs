@@ -5,7 +5,7 @@ use crate::planner::load::{ArchetypeLoad, ChoiceTokens, LineTokens};
 
 /// Kinds of lines that are told apart, by what has to be computed of their prompts: first lines of a conversation are
 /// cold, others are not.
-const KINDS: usize = 8;
+pub const KINDS: usize = 8;
 
 /// Tokens of a choice's prompt and of its options, assumed: the gateway does not say them. Only what is computed is
 /// known.
@@ -41,7 +41,8 @@ impl Lines {
         let own = |line: &Heard| u64::from(cold(line)) + u64::from(line.generated_tokens.saturating_sub(1));
         let lines: u64 = heard.iter().map(own).sum();
         let choices: u64 = heard.iter().map(|line| u64::from(line.choices)).sum();
-        let each = work.tokens.saturating_sub(lines) as f64 / choices.max(1) as f64;
+        // Without choices nothing else was computed; what a difference there is comes of lines at the window's ends.
+        let each = if choices == 0 { 0.0 } else { work.tokens.saturating_sub(lines) as f64 / choices as f64 };
         let options = CHOICE.options.min((each - 1.0).max(0.0).floor());
         let prompt = CHOICE.prompt.max(each - options);
         let choice =

@@ -15,7 +15,7 @@ mod lines;
 mod report;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -26,7 +26,8 @@ use super::adapters;
 use super::host::Host;
 use super::load::{Heard, Offer, Tally, offer};
 use super::report::Machine;
-use super::steps;
+use super::stats::{Percentiles, percentiles};
+use super::steps::{self, Drift};
 use crate::app::Paths;
 use crate::cli::serve::{self, ServeArgs};
 use crate::config::{Config, OnOverload};
@@ -38,11 +39,22 @@ use crate::planner::steps::StepTimes;
 /// Seconds of a load that are not looked at: conversations become warm, and the queue as long as it will be.
 const BEFORE: Duration = Duration::from_secs(3);
 
+/// Seconds between two looks at how fast the machine is.
+const PIECE_S: f64 = 20.0;
+
+/// How long it may take at most until conversations are as long as they will be.
+const FILL: Duration = Duration::from_mins(5);
+
 /// Simulated seconds of a load that are counted.
 const SIMULATED_S: f64 = 600.0;
 
-/// Conversations that are kept in the simulation: how warm prompts are is known from what was heard.
-const KEPT: usize = 4096;
+/// NPCs of each kind of line in the simulation: so many that none is spoken to while it answers, as in the load.
+const NPCS: u64 = 256;
+
+/// Sequences that are kept in the simulation for each of them: of its line, and of choices. All stay, for how warm prompts
+/// are is known from what was heard.
+const KEPT_EACH: u64 = 2;
+const KEPT_EACH_WITH_CHOICES: u64 = 8;
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
@@ -89,8 +101,9 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<()> {
     config.turn.ignore_end = true;
     config.npc.on_overload = OnOverload::Error;
     config.engine.max_adapters = config.engine.max_adapters.max(adapters::COUNT);
-    let steps = step_times(args, &config, &paths)?;
-    let checks = super::super::runtime()?.block_on(check(args, &config, paths, steps))?;
+    let mut timer = steps::open(&paths, &config.engine, &config.turn)?;
+    let steps = step_times(args, &mut timer)?;
+    let checks = super::super::runtime()?.block_on(check(args, &config, paths, steps, timer))?;
     print!("{}", checks.table());
     match &args.json {
         Some(file) => {
@@ -101,26 +114,31 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Read, or measured on a decoder that nothing else uses.
-fn step_times(args: &PlanArgs, config: &Config, paths: &Paths) -> anyhow::Result<StepTimes> {
+/// Read, or measured.
+fn step_times(args: &PlanArgs, timer: &mut StepTimer) -> anyhow::Result<StepTimes> {
     if let Some(file) = &args.steps {
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
         return Ok(StepTimes::from_bench(&file.display().to_string(), &text)?);
     }
-    let mut engine = config.engine.clone();
-    engine.rows = engine.rows.max(steps::rows());
-    let timer = StepTimer::open(&paths.model, &paths.library, &engine, steps::sampling(&config.turn))?;
-    let folder = tempfile::tempdir()?;
-    adapters::write_all(timer.model(), folder.path())?;
-    let measured = steps::measure(timer, folder.path(), 3)?;
+    let measured = steps::measure(timer, 3)?;
     eprintln!("{}", measured.table());
     Ok(measured.fit.times)
 }
 
-async fn check(args: &PlanArgs, config: &Config, paths: Paths, steps: StepTimes) -> anyhow::Result<Checks> {
+async fn check(
+    args: &PlanArgs,
+    config: &Config,
+    paths: Paths,
+    steps: StepTimes,
+    timer: StepTimer,
+) -> anyhow::Result<Checks> {
     let host = Host::start(config.clone(), paths).await?;
     let (model, decoder) = (host.model.clone(), host.decoder);
-    let measured = Measuring { args, host: &host, server: server(config, steps) }.run().await;
+    let pieces = (args.seconds / PIECE_S).round().max(1.0) as u32;
+    let lines = u64::from(args.conversations) * (config.turn.window_max as u64 + 1);
+    let measured = Measuring { args, host: &host, server: server(args, config, steps), pieces, lines, timer }
+        .run()
+        .await;
     host.stop().await?;
     let (server, capacity, loads) = measured?;
     Ok(Checks {
@@ -138,14 +156,16 @@ async fn check(args: &PlanArgs, config: &Config, paths: Paths, steps: StepTimes)
 }
 
 /// The gateway as the simulation knows it; what a turn adds is not known yet.
-fn server(config: &Config, steps: StepTimes) -> Server {
+fn server(args: &PlanArgs, config: &Config, steps: StepTimes) -> Server {
     let engine = &config.engine;
+    let each = if args.tracks { KEPT_EACH_WITH_CHOICES } else { KEPT_EACH };
+    let kept = (NPCS * each) as usize * lines::KINDS;
     let seconds = |ms: u64| ms as f64 / 1e3;
     Server {
         steps,
         rows: engine.rows,
-        kept: KEPT,
-        sequences: engine.rows + KEPT + OPTION_SEQUENCES,
+        kept,
+        sequences: engine.rows + kept + OPTION_SEQUENCES,
         context: engine.context,
         prefill_budget: engine.prefill_budget,
         queue: engine.queue,
@@ -164,37 +184,76 @@ struct Measuring<'a> {
     args: &'a PlanArgs,
     host: &'a Host,
     server: Server,
+    /// Parts that each load is offered in.
+    pieces: u32,
+    /// So many, and every conversation is about as long as it will be.
+    lines: u64,
+    /// A decoder that tells how fast the machine is while the gateway does nothing.
+    timer: StepTimer,
 }
 
 impl Measuring<'_> {
     async fn run(mut self) -> anyhow::Result<(Server, Pair, Vec<Check>)> {
         let rows = u16::try_from(self.server.rows).unwrap_or(u16::MAX).min(self.args.conversations);
+        eprintln!("==> {} lines before anything is measured", self.lines);
+        let (mut said, start) = (0, Instant::now());
+        while said < self.lines && start.elapsed() < FILL {
+            said += self.offer(None, rows, BEFORE.as_secs_f64()).await?.0.answered;
+        }
         eprintln!("==> lines of {rows} clients, as many as there are rows");
-        // Twice: conversations become as long as they will be.
-        self.offer(None, rows, BEFORE.as_secs_f64()).await?;
-        let (busy, heard, work) = self.offer(None, rows, self.args.seconds).await?;
-        let lines = Lines::new(&heard, work)?;
+        let busy = self.heed(None, rows).await?;
+        let lines = Lines::new(&busy.heard, busy.work)?;
         let closed = Process::Closed { clients: usize::from(rows), think_s: 0.0 };
-        let most = self.simulate(lines.spread(1000), closed, 120.0)?;
-        let seen = busy.answered as f64 / self.args.seconds;
-        let capacity = Pair::new(most.lines_per_s, seen);
+        let most = simulated(&busy.server, lines.spread(1000), closed, 120.0)?;
+        let capacity = Pair::new(most.lines_per_s, busy.lines_per_second);
 
         eprintln!("==> lines one at a time");
-        let (idle, heard, work) = self.offer(None, 1, self.args.seconds.min(10.0)).await?;
+        let idle = self.heed(None, 1).await?;
         // So rare that no line meets another.
-        let alone = self.simulate(Lines::new(&heard, work)?.at(0.02, 1), Process::Open, 20_000.0)?;
-        let added_ms = idle.first_token_ms.p50 - alone.first_token_ms.p50;
+        let lines = Lines::new(&idle.heard, idle.work)?.at(0.02, 1);
+        let alone = simulated(&idle.server, lines, Process::Open, 20_000.0)?;
+        let added_ms = idle.first.p50 - alone.first_token_ms.p50;
         self.server.turn_overhead_s = (added_ms / 1e3).clamp(0.0, 1.0);
 
         let mut loads = Vec::new();
         for share in &self.args.loads {
             let rate = share * most.lines_per_s;
             eprintln!("==> {rate:.2} lines a second, {:.0} % of what should be possible", share * 100.0);
-            self.offer(Some(rate), 1, BEFORE.as_secs_f64()).await?;
-            let (tally, heard, work) = self.offer(Some(rate), 1, self.args.seconds).await?;
-            loads.push(self.compare(*share, &tally, &heard, work)?);
+            let heeded = self.heed(Some(rate), 1).await?;
+            loads.push(self.compare(*share, &heeded)?);
         }
         Ok((self.server, capacity, loads))
+    }
+
+    /// Offers lines in pieces, and looks before and behind each of them how fast the machine is.
+    async fn heed(&mut self, rate: Option<f64>, clients: u16) -> anyhow::Result<Heeded> {
+        let (pieces, seconds) = (self.pieces, self.args.seconds / f64::from(self.pieces));
+        let (mut all, mut tokens, mut drifts) = (Vec::new(), 0, Vec::new());
+        let (mut offered, mut answered, mut took) = (0, 0, 0.0);
+        for _ in 0..pieces {
+            self.offer(rate, clients, BEFORE.as_secs_f64()).await?;
+            drifts.push(Drift::measure(&mut self.timer, &self.server.steps)?);
+            let (tally, heard, work) = self.offer(rate, clients, seconds).await?;
+            drifts.push(Drift::measure(&mut self.timer, &self.server.steps)?);
+            (offered, answered) = (offered + tally.offered, answered + tally.answered);
+            took += tally.answered as f64 / tally.lines_per_second.max(f64::MIN_POSITIVE);
+            tokens += work.tokens;
+            all.extend(heard);
+        }
+        let drift = Drift::mean(&drifts);
+        let server = Server { steps: drift.of(&self.server.steps), ..self.server.clone() };
+        let first = percentiles(all.iter().map(|heard| heard.first_token_ms).collect());
+        let lines_per_second = answered as f64 / took.max(f64::MIN_POSITIVE);
+        Ok(Heeded {
+            offered,
+            answered,
+            lines_per_second,
+            first,
+            heard: all,
+            work: Work { tokens },
+            drift,
+            server,
+        })
     }
 
     /// Offers lines; also tells what the engine computed meanwhile.
@@ -217,40 +276,54 @@ impl Measuring<'_> {
         Ok((tally, heard, Work { tokens: after.tokens - before.tokens }))
     }
 
-    fn simulate(
-        &self,
-        archetypes: Vec<ArchetypeLoad>,
-        process: Process,
-        seconds: f64,
-    ) -> anyhow::Result<Simulated> {
-        let acts = |load: &ArchetypeLoad| load.actions_per_npc_per_s;
-        // Until each NPC has spoken some times.
-        let slowest = archetypes.iter().map(acts).filter(|rate| *rate > 0.0).fold(1.0, f64::min);
-        let warm_up_s = if process == Process::Open { (4.0 / slowest).min(10_000.0) } else { 60.0 };
-        let arrivals = Arrivals { archetypes, seconds, warm_up_s, seed: 1, process };
-        Ok(simulate(&self.server, &arrivals)?)
-    }
-
     /// What was seen under a load, and what the simulation says of the same lines.
-    fn compare(&self, share: f64, tally: &Tally, heard: &[Heard], work: Work) -> anyhow::Result<Check> {
-        let lines = Lines::new(heard, work)?;
-        let rate = tally.offered as f64 / self.args.seconds;
-        let simulated = self.simulate(lines.at(rate, 32), Process::Open, SIMULATED_S)?;
-        let seen = tally.first_token_ms;
+    fn compare(&self, share: f64, heeded: &Heeded) -> anyhow::Result<Check> {
+        let Heeded { offered, answered, first: seen, heard, work, drift, server, .. } = heeded;
+        let lines = Lines::new(heard, *work)?;
+        let rate = *offered as f64 / self.args.seconds;
+        let simulated = simulated(server, lines.at(rate, NPCS), Process::Open, SIMULATED_S)?;
         let predicted = simulated.first_token_ms;
         Ok(Check {
             share,
+            drift: *drift,
             offered_lines_per_s: rate,
-            lines: tally.answered,
-            not_answered: tally.offered - tally.answered,
+            lines: *answered,
+            not_answered: offered - answered,
             prompt_tokens: lines.mean(|heard| heard.prompt_tokens),
             cached_tokens: lines.mean(|heard| heard.cached_tokens),
             generated_tokens: lines.mean(|heard| heard.generated_tokens),
             choices: lines.mean(|heard| heard.choices),
             first_token_p50_ms: Pair::new(predicted.p50, seen.p50),
             first_token_p95_ms: Pair::new(predicted.p95, seen.p95),
-            lines_per_s: Pair::new(simulated.lines_per_s, tally.answered as f64 / self.args.seconds),
+            lines_per_s: Pair::new(simulated.lines_per_s, *answered as f64 / self.args.seconds),
             predicted_busy: simulated.busy,
         })
     }
+}
+
+/// What was heard of lines, and the machine as fast as it was meanwhile.
+struct Heeded {
+    offered: u64,
+    answered: u64,
+    lines_per_second: f64,
+    first: Percentiles,
+    heard: Vec<Heard>,
+    work: Work,
+    /// How much longer steps took than when they were measured.
+    drift: Drift,
+    server: Server,
+}
+
+fn simulated(
+    server: &Server,
+    archetypes: Vec<ArchetypeLoad>,
+    process: Process,
+    seconds: f64,
+) -> anyhow::Result<Simulated> {
+    let acts = |load: &ArchetypeLoad| load.actions_per_npc_per_s;
+    // Until each NPC has spoken some times.
+    let slowest = archetypes.iter().map(acts).filter(|rate| *rate > 0.0).fold(1.0, f64::min);
+    let warm_up_s = if process == Process::Open { (4.0 / slowest).min(10_000.0) } else { 60.0 };
+    let arrivals = Arrivals { archetypes, seconds, warm_up_s, seed: 1, process };
+    Ok(simulate(server, &arrivals)?)
 }

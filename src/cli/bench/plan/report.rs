@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::super::report::Machine;
+use super::super::steps::Drift;
 use crate::planner::steps::StepTimes;
 
 /// A figure twice.
@@ -32,6 +33,8 @@ impl Pair {
 pub struct Check {
     /// Of what should be possible.
     pub share: f64,
+    /// How much longer steps took around it than when they were measured; the prediction takes that into account.
+    pub drift: Drift,
     pub offered_lines_per_s: f64,
     /// That were answered.
     pub lines: u64,
@@ -73,9 +76,9 @@ impl Checks {
         let mut out = format!(
             "{} on the {} decoder, {} × {}; answers of {} tokens, {} s for each load\n\
              a turn adds {:.1} ms; lines/s of as many clients as rows, predicted | seen | error: {}\n\n\
-             | load | offered lines/s | lines | prompt / cached / answered / choices | first token p50 ms, predicted | seen | error \
+             | load | steps took, decode, prefill | offered lines/s | lines | prompt / cached / answered / choices | first token p50 ms, predicted | seen | error \
              | p95 ms, predicted | seen | error | lines/s, predicted | seen | error |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+             |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
             self.model,
             self.decoder,
             self.machine.cores,
@@ -89,8 +92,10 @@ impl Checks {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 out,
-                "| {:.0} % | {:.2} | {} | {:.0} / {:.0} / {:.0} / {:.1} | {} | {} | {} |",
+                "| {:.0} % | {:.2}×, {:.2}× | {:.2} | {} | {:.0} / {:.0} / {:.0} / {:.1} | {} | {} | {} |",
                 check.share * 100.0,
+                check.drift.decode,
+                check.drift.prefill,
                 check.offered_lines_per_s,
                 check.lines,
                 check.prompt_tokens,

@@ -75,7 +75,7 @@ fn measure() {
             let (start, ran) = (Instant::now(), on_cpu_s());
             let plan = pack(&items, &types, &settings).unwrap();
             println!(
-                "{chains} chains (at least {busy} work/s), {name}: {:.3} s ({:.3} s of CPU), {} servers, ${:.2}/h (first fit ${:.2}, bound ${:.2}), cut short: {}",
+                "{chains} chains (at least {busy} actions/s), {name}: {:.3} s ({:.3} s of CPU), {} servers, ${:.2}/h (first fit ${:.2}, bound ${:.2}), cut short: {}",
                 start.elapsed().as_secs_f64(),
                 on_cpu_s() - ran,
                 plan.bins.len(),

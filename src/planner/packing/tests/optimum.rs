@@ -168,8 +168,8 @@ fn apart(open: &Open, items: &[Item], rules: &mut Vec<Constraint>) {
     }
 }
 
-/// Compares and prints; at most 5 % above the optimum in every case.
-fn compare(cases: u32, size: Size) {
+/// Compares and prints; at most 5 % above the optimum in every case. The cases that the solver did not finish.
+fn compare(cases: u32, size: Size) -> u32 {
     let (mut solved, mut open, mut above, mut worst) = (0, 0, 0, 1.0_f64);
     let (mut start, mut unsolved) = (1.0_f64, 1.0_f64);
     let strategy = a_case(size).prop_filter("4 to 7 items", |(items, ..)| (4..=7).contains(&items.len()));
@@ -197,19 +197,25 @@ fn compare(cases: u32, size: Size) {
         "{size:?}: {solved} solved, {open} not; {above} above the optimum, worst {worst:.4}; worst without the solver \
          {unsolved:.4}, of first fit alone {start:.4}"
     );
-    assert!(open * 5 <= cases, "the solver gave up on {open} of {cases}");
+    open
 }
 
 #[test]
 fn small_plans_are_within_5_percent_of_the_optimum() {
-    compare(cases(16), Size { chains: 7, types: 3, gpus: 1, replicas: 1 });
-    compare(cases(16) / 4, Size { chains: 4, types: 3, gpus: 2, replicas: 2 });
+    for (count, size) in [
+        (cases(16), Size { chains: 7, types: 3, gpus: 1, replicas: 1 }),
+        (cases(16) / 4, Size { chains: 4, types: 3, gpus: 2, replicas: 2 }),
+    ] {
+        let open = compare(count, size);
+        assert!(open * 5 <= count, "the solver gave up on {open} of {count}");
+    }
 }
 
 /// `cargo test --release -- --ignored --nocapture two_hundred`
 #[test]
 #[ignore = "a minute or more; run it in release"]
 fn two_hundred_small_plans_are_within_5_percent_of_the_optimum() {
-    compare(150, Size { chains: 7, types: 3, gpus: 1, replicas: 1 });
-    compare(50, Size { chains: 4, types: 3, gpus: 2, replicas: 2 });
+    let open = compare(150, Size { chains: 7, types: 3, gpus: 1, replicas: 1 })
+        + compare(50, Size { chains: 4, types: 3, gpus: 2, replicas: 2 });
+    assert_eq!(open, 0, "the solver gave up on {open} of 200");
 }

@@ -29,7 +29,7 @@ fn what_fits_nowhere_says_which_limit_and_by_how_much() {
     assert!(
         error
             .to_string()
-            .contains("throughput needs 130 work/s and g5.xlarge has 100 work/s: 30.0 work/s too"),
+            .contains("throughput needs 130 actions/s and g5.xlarge has 100 actions/s: 30.0 actions/s too"),
         "{error}"
     );
     let cpu = BinType { gpus: 0, ..types[0].clone() };
@@ -97,7 +97,7 @@ fn a_load_above_a_server_is_split_and_its_replicas_share_it() {
     assert!(endless.to_string().contains("needs 10000000 replicas"), "{endless}");
     let idle = [BinType { work_per_s: 0.0, ..types[0].clone() }];
     let error = split(&[a_chain("lich", 2, 1.0)], &idle, &Settings::default()).unwrap_err();
-    assert!(error.to_string().contains("throughput needs 1.00 work/s and g5 has 0.00"), "{error}");
+    assert!(error.to_string().contains("throughput needs 1.00 actions/s and g5 has 0.00"), "{error}");
     let error = split(&[a_chain("lich", 2, -1.0)], &types, &Settings::default()).unwrap_err();
     assert!(error.to_string().contains("lich: work_per_s is -1"), "{error}");
 }
@@ -150,7 +150,9 @@ fn rare_chains_share_a_server_and_it_says_why() {
     assert_eq!(plan.bins[0].binding, Binding { dimension: Dimension::GpuMemory, share: 29.0 / 40.0 });
     let (_, plan) = plan_chains(&chains[..1], &types, &Settings::default()).unwrap();
     assert!(
-        plan.bins[0].why.ends_with("No type is cheaper than g5.xlarge at $1.000 an hour."),
+        plan.bins[0].why.ends_with(
+            "No type that holds these chains within the targets is cheaper than g5.xlarge at $1.000 an hour."
+        ),
         "{}",
         plan.bins[0].why
     );

@@ -92,3 +92,23 @@ fn every_line_of_a_load_is_accounted_for() {
         assert_eq!((count(&within, none), count(&beyond, none)), (0, 0), "{none}: {within} {beyond}");
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_planners_memory_is_that_of_the_process() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let json = place.path().join("figures.json");
+    let words = "bench engine --what memory --set log.level=warn --model";
+    let mut bench = gateway(&words.split_whitespace().collect::<Vec<_>>());
+    bench.arg(needed("NPC_GATEWAY_TEST_MODEL")).env("ORT_DYLIB_PATH", needed("ORT_DYLIB_PATH"));
+    let output = bench.arg("--json").arg(&json).output().unwrap();
+    assert!(output.status.success(), "{}", complaint(&output));
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let states = report["memory"]["states"].as_array().unwrap();
+    assert_eq!(states.len(), 3);
+    // The planner's figure is that of the native decoder, which a CPU without VNNI does not have.
+    for state in states.iter().filter(|_| report["decoder"] == "native") {
+        let error = state["error"].as_f64().unwrap();
+        assert!(error.abs() < 0.1, "{state}");
+    }
+}

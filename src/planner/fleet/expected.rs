@@ -152,7 +152,8 @@ pub(super) fn expected(
     let steps =
         sizing.specs[chains[0]].scaled(sizing.instances[at], inputs).steps.slower(models.len() as f64);
     let settings = tuned(&chains, at, chosen);
-    let (rows, kept) = (settings.rows as usize, settings.kept_conversations as usize);
+    // In the simulation a line leaves a second sequence behind, where the gateway's conversation goes on in its own.
+    let (rows, kept) = (settings.rows as usize, settings.kept_conversations as usize * 2);
     let server = Server {
         steps,
         rows,

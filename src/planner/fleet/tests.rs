@@ -130,7 +130,7 @@ fn the_cheaper_market_is_the_one_that_is_asked_for() {
     let on_demand = plan(&on("smollm2-135m", 3000), &data.inputs()).unwrap();
     let request = Request { market: Market::Spot, ..on("smollm2-135m", 3000) };
     let spot = plan(&request, &data.inputs()).unwrap();
-    assert_eq!(spot.cost.usd_per_hour, spot.cost.spot_usd_per_hour);
+    assert!((spot.cost.usd_per_hour - spot.cost.spot_usd_per_hour).abs() < 1e-9);
     assert!(spot.cost.spot_usd_per_hour <= on_demand.cost.spot_usd_per_hour * 1.05);
     assert!(on_demand.cost.on_demand_usd_per_hour <= spot.cost.on_demand_usd_per_hour * 1.05);
 }

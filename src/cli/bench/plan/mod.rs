@@ -48,13 +48,13 @@ const FILL: Duration = Duration::from_mins(5);
 /// Simulated seconds of a load that are counted.
 const SIMULATED_S: f64 = 600.0;
 
-/// NPCs of each kind of line in the simulation: so many that none is spoken to while it answers, as in the load.
-const NPCS: u64 = 256;
+/// NPCs of each kind of line in the simulation: so many that hardly any is spoken to while it answers, as in the load.
+const NPCS: u64 = 128;
 
-/// Sequences that are kept in the simulation for each of them: of its line, and of choices. All stay, for how warm prompts
-/// are is known from what was heard.
-const KEPT_EACH: u64 = 2;
-const KEPT_EACH_WITH_CHOICES: u64 = 8;
+/// Sequences that are kept in the simulation for each of them: of its line, and of choices. So many that none leaves before
+/// its NPC speaks again, at whatever random time: how warm prompts are is known from what was heard.
+const KEPT_EACH: u64 = 16;
+const KEPT_EACH_WITH_CHOICES: u64 = 64;
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {

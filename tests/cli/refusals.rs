@@ -49,9 +49,9 @@ fn a_bad_setting_exits_2_and_is_named() {
 #[test]
 fn a_plan_that_cannot_be_met_says_which_limit_and_by_how_much() {
     for (words, told) in [
-        ("--npcs 5 --token-ms 0.01", "ms too long"),
+        ("--npcs 5 --token-ms 0.1", "ms too long"),
         ("--npcs 5 --model llama-3.1-70b --precision fp16 --only g5.2xlarge", "too little"),
-        ("--npcs 0", "npcs is 0"),
+        ("--npcs 5 --headroom 2", "headroom is 2"),
         ("--npcs 5 --what-if moons=2", "moons"),
     ] {
         let words: Vec<&str> = std::iter::once("plan").chain(words.split(' ')).collect();

@@ -1,5 +1,6 @@
-//! The client libraries: their own lints and tests, against the gateway that was built.
+//! The client libraries and the console: their own lints and tests, against the gateway that was built.
 
+mod console;
 mod node;
 mod python;
 mod typescript;
@@ -17,5 +18,6 @@ pub(crate) struct Told<'a> {
 /// Runs the tests of every client.
 pub(crate) fn test(told: &Told) -> anyhow::Result<()> {
     python::test(told)?;
-    typescript::test(told)
+    typescript::test(told)?;
+    console::test(told)
 }

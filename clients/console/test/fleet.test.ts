@@ -55,7 +55,7 @@ test.after(async () => {
 test("sessions, the batch, memory and history of a server at work", async (t) => {
   const { page: talk } = await visit(t, browser, gateway);
   const stage = await bringIn(talk, "vampire", "busy");
-  const { page } = await visit(t, browser, gateway, { path: "/#/fleet" });
+  const { page } = await visit(t, browser, gateway, { path: "/fleet" });
   const figure = (name: string) => page.locator(".figure", { hasText: name }).locator("strong");
   await until(page, "two sessions", async () => (await figure("sessions").textContent()) === "2");
   await page.locator("tr[data-session]", { hasText: "busy" }).waitFor();

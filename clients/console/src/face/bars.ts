@@ -8,7 +8,7 @@ import { noUnits, REGIONS, spelled, UNITS, type Units } from "./units.js";
 const GAP = 0.9;
 /** For numbers and the names of regions. Where numbers would touch, every other one is lower. */
 const LABELS = 26;
-const CROWDED = 11;
+const CROWDED = 13;
 const LOWER = 9;
 /** Above the bars. */
 const TOP = 2;

@@ -13,7 +13,7 @@ const KINDS = {
   prefill: { label: "reads a prompt", color: "sadness" },
   decode: { label: "speaks", color: "accent" },
   choose: { label: "chooses", color: "joy" },
-  background: { label: "in the background", color: "contempt" },
+  background: { label: "prepares for later", color: "contempt" },
 } as const satisfies Record<string, { label: string; color: Color }>;
 
 type Kind = keyof typeof KINDS;
@@ -28,8 +28,8 @@ interface Moment {
 
 function kindOf(row: Row): Kind {
   if (!row) return "none";
-  if (row.background) return "background";
   if (row.kind === "choose") return "choose";
+  if (row.kind === "warm" || row.background) return "background";
   return row.phase === "prefill" ? "prefill" : "decode";
 }
 

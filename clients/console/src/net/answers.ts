@@ -3,7 +3,7 @@
 import type { AdapterUse, TimingInfo, UsageInfo } from "npc-gateway-client";
 
 export type Row = {
-  kind: "generate" | "choose";
+  kind: "generate" | "choose" | "warm";
   phase: "prefill" | "decode";
   background: boolean;
   tokens: number;

@@ -118,7 +118,9 @@ export class Timeline {
     }
     const span = this.#drawn?.span ?? 1;
     const t = Math.min(moment.t, span);
-    mark(this.#finger, "hidden", undefined);
+    // Behind the end there is nothing to point at.
+    const isOver = held === undefined && moment.record.done !== undefined && moment.t > moment.record.endMs;
+    mark(this.#finger, "hidden", isOver ? "" : undefined);
     this.#finger.style.transform = `translateX(${this.#xOf(t)}px)`;
     mark(this.#finger, "data-held", String(held !== undefined));
     this.#tell(moment.record, t, now);

@@ -24,11 +24,11 @@ export interface StageHost extends LineHost, ComposerHost {
 const SPELL_MS = 1000;
 /** Faces are drawn in every other frame, those that stand side by side in turns. */
 const FACE_EVERY = 2;
-/** Text changes in every sixth frame, in one in which the face is not drawn. */
+/** Text changes in every sixth frame, also in turns. */
 const TEXT_EVERY = 6;
 
 /** How many there have been. */
-let stages = 0;
+let made = 0;
 
 /** One NPC on the page: its face, what it feels and says, and its time. */
 export class Stage implements Animated {
@@ -45,7 +45,6 @@ export class Stage implements Animated {
   readonly #weights = noUnits();
   readonly #off: (() => void)[] = [];
   readonly #phase: number;
-  readonly #textPhase: number;
   /** Text has changed that is not on the page yet. */
   #owes = true;
   #before = 0;
@@ -54,9 +53,8 @@ export class Stage implements Animated {
 
   constructor(character: Character, host: StageHost) {
     this.character = character;
-    this.#phase = stages;
-    this.#textPhase = 1 + FACE_EVERY * (stages % (TEXT_EVERY / FACE_EVERY));
-    stages += 1;
+    this.#phase = made;
+    made += 1;
     const { name, archetype } = character;
     const body = character.npc.info.npc.body as { marks?: string[] } | undefined;
     this.#head = new HeadView(lookOf(archetype, body?.marks ?? []), `Face of ${name}: neutral`);
@@ -140,7 +138,7 @@ export class Stage implements Animated {
         this.#head.isBehind(character.pose) || this.#units.isBehind(this.#weights) || this.#timeline.isBehind;
     }
     const isBusy = character.isBusy(now);
-    if ((index + this.#phase) % TEXT_EVERY === this.#textPhase) {
+    if ((index + 2 * this.#phase + 1) % TEXT_EVERY === 0) {
       this.#owes = false;
       this.#tell(moment, isBusy, now);
     }

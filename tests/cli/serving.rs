@@ -176,3 +176,16 @@ fn a_script_answers_without_a_model() {
     bench.stdin(Stdio::null());
     assert!(refused(bench, 2).contains("setting engine.kind: bench measures the model"));
 }
+
+/// ONNX Runtime's own builds note who they run for, and tell it to others, unless they are kept from it.
+#[test]
+fn the_runtime_tells_nobody_that_it_runs() {
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut command = gateway(&["serve", "--listen", "127.0.0.1:0", "--model"]);
+    command.arg(needed("NPC_GATEWAY_TEST_MODEL")).env("ORT_DYLIB_PATH", needed("ORT_DYLIB_PATH"));
+    command.env("HOME", home.path()).env_remove("XDG_CACHE_HOME").env_remove("ORT_DISABLE_TELEMETRY");
+    let server = started(command.stderr(Stdio::null()));
+    assert_eq!(status(&server.address, "/readyz"), "HTTP/1.1 200 OK");
+    let written: Vec<_> = std::fs::read_dir(home.path().join(".cache")).into_iter().flatten().collect();
+    assert!(written.is_empty(), "{written:?}");
+}

@@ -47,6 +47,8 @@ pub fn run_with(args: &TestArgs, variables: &[(&str, String)]) -> anyhow::Result
         let stores = Stores::get()?;
         let mut test = cargo();
         test.args(["test", "--workspace", "--no-fail-fast"]).args(&args.rest).envs(told);
+        // The tests load ONNX Runtime themselves (src/main.rs says why).
+        test.env("ORT_DISABLE_TELEMETRY", "1");
         test.env("NPC_GATEWAY_TEST_BINARY", &gateway).envs(stores.variables());
         step(test.envs(variables.iter().map(|(name, value)| (name, value))))?;
     }

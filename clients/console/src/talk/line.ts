@@ -154,14 +154,13 @@ export class LineView {
       reason === "stop" || reason === "cancelled" ? undefined : reason,
       `${count(usage.generated_tokens)} tokens`,
       `first after ${lasted(timing.ttft_ms)}`,
-      `${count(usage.cached_tokens)} of ${count(usage.prompt_tokens)} prompt tokens warm`,
     ];
     return h("span", { class: "facts", "data-reason": reason }, facts.filter(Boolean).join(" · "));
   }
 
   /** The mix that the gateway says it used. */
   #mix(): HTMLElement {
-    const { adapters, generic, started } = this.#record;
+    const { adapters, generic, started, done } = this.#record;
     if (adapters.length === 0) {
       return h("span", { class: "facts used" }, generic ? "base model, no adapter" : "no adapter");
     }
@@ -181,6 +180,12 @@ export class LineView {
             `${id} ${version} × ${weight.toFixed(2)}`,
           ),
         ),
+        done &&
+          h(
+            "li",
+            {},
+            `${count(done.usage.cached_tokens)} of ${count(done.usage.prompt_tokens)} prompt tokens warm`,
+          ),
       ),
     );
   }

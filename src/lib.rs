@@ -12,6 +12,7 @@ pub mod engine;
 pub mod face;
 pub mod history;
 pub mod http;
+pub mod metrics;
 pub mod models;
 pub mod npc;
 pub mod planner;

@@ -12,7 +12,7 @@ use syn::visit::Visit;
 
 /// Top to bottom. `cli` stands on top because it calls everything and nothing calls it; `pull` stands right
 /// above `config` because it needs no other room, and only `cli` calls it.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "main",
     "cli",
     "app",
@@ -29,6 +29,7 @@ const ROOMS: [&str; 19] = [
     "history",
     "models",
     "engine",
+    "metrics",
     "wire",
     "pull",
     "config",

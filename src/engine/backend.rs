@@ -2,8 +2,10 @@
 
 use super::script::Script;
 use super::{
-    Choice, Choose, Engine, EngineError, EngineStats, Generate, Generation, Mix, Schedule, Tokenizer, Usage,
+    Choice, Choose, Engine, EngineError, EngineLimits, EngineStats, Generate, Generation, Mix, Schedule,
+    Tokenizer, Usage, Watched,
 };
+use crate::metrics::EngineMetrics;
 
 /// The engine as everything above it knows it; a clone is cheap.
 #[derive(Debug, Clone)]
@@ -90,6 +92,38 @@ impl Backend {
         match self {
             Self::Model(engine) => engine.stop(),
             Self::Scripted(script) => script.stop(),
+        }
+    }
+
+    /// What computes: `native`, `portable`, or `scripted`.
+    pub fn decoder(&self) -> &'static str {
+        match self {
+            Self::Model(engine) => engine.decoder(),
+            Self::Scripted(_) => "scripted",
+        }
+    }
+
+    /// See [`Engine::watched`]. A script has no rows.
+    pub fn watched(&self) -> Watched {
+        match self {
+            Self::Model(engine) => engine.watched(),
+            Self::Scripted(_) => Watched::default(),
+        }
+    }
+
+    /// See [`Engine::limits`].
+    pub fn limits(&self) -> EngineLimits {
+        match self {
+            Self::Model(engine) => engine.limits(),
+            Self::Scripted(_) => EngineLimits::default(),
+        }
+    }
+
+    /// See [`Engine::metrics`].
+    pub fn metrics(&self) -> &EngineMetrics {
+        match self {
+            Self::Model(engine) => engine.metrics(),
+            Self::Scripted(script) => script.metrics(),
         }
     }
 

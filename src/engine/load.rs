@@ -95,6 +95,11 @@ impl Load {
         Arrivals { came: self.came.load(Ordering::Acquire), refused }
     }
 
+    /// Tokens that waiting requests may take: those that players wait for, and those in the background.
+    pub fn queued(&self) -> (u64, u64) {
+        (self.players.load(Ordering::Acquire), self.background.load(Ordering::Acquire))
+    }
+
     pub fn set_overloaded(&self, overloaded: bool) {
         self.overloaded.store(overloaded, Ordering::Release);
     }

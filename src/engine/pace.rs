@@ -10,6 +10,7 @@ use super::load::Measured;
 use super::pressure::Pressure;
 use super::scheduler::{Changes, Scheduler};
 use super::worker::{QueueSlot, Shared};
+use crate::metrics::{Class, Refused};
 
 /// What a request may wait for.
 #[derive(Debug, Clone, Copy)]
@@ -29,26 +30,30 @@ impl Patience {
         schedule: Schedule,
         now: Instant,
     ) -> Option<QueueSlot> {
-        let slot = if self.comes_too_late(shared, schedule, now) {
-            None
+        let slot = if let Some(cause) = self.comes_too_late(shared, schedule, now) {
+            Err(cause)
         } else {
             // Half of the queue at most, so that what nobody waits for turns no player away.
             let limit = if schedule.background { self.queue.div_ceil(2) } else { self.queue };
-            QueueSlot::take(shared, limit, tokens, schedule.background)
+            QueueSlot::take(shared, limit, tokens, schedule.background).ok_or(Refused::QueueFull)
         };
+        let slot = slot.inspect_err(|cause| shared.refuse(*cause, schedule.background)).ok();
         if !schedule.background {
             shared.load.came(slot.is_some());
         }
         slot
     }
 
-    /// Whether a request that has a deadline would be refused later, so that it is better told now.
-    fn comes_too_late(self, shared: &Shared, schedule: Schedule, now: Instant) -> bool {
-        let Some(deadline) = schedule.deadline else { return false };
+    /// Why a request that has a deadline would be refused later, so that it is better told now.
+    fn comes_too_late(self, shared: &Shared, schedule: Schedule, now: Instant) -> Option<Refused> {
+        let deadline = schedule.deadline?;
         let load = &shared.load;
         let patience = deadline.saturating_duration_since(now).as_millis() as u64;
-        load.wait_ms() > patience
-            || (load.is_overloaded() && load.start_ms() > self.overload_wait_ms.min(patience))
+        if load.wait_ms() > patience {
+            return Some(Refused::Deadline);
+        }
+        let stands = load.is_overloaded() && load.start_ms() > self.overload_wait_ms.min(patience);
+        stands.then_some(Refused::Overload)
     }
 }
 
@@ -71,9 +76,19 @@ impl Pace {
     /// Rows were given to those who wait.
     pub fn admitted(&mut self, scheduler: &Scheduler, changes: &Changes, now: Instant) {
         self.apply(scheduler, changes);
+        self.count(changes);
         let load = &self.shared.load;
         load.late(changes.late);
         load.set_overloaded(self.pressure.update(now, scheduler.lines_wait(), load.arrivals()));
+    }
+
+    fn count(&self, changes: &Changes) {
+        let metrics = &self.shared.metrics;
+        for admitted in &changes.admitted {
+            metrics.queue_wait.of(Class::of(admitted.background)).observe(admitted.waited);
+            metrics.prompt_tokens.of(admitted.kind).add(admitted.prompt_tokens as u64);
+            metrics.cached_tokens.of(admitted.kind).add(admitted.cached_tokens as u64);
+        }
     }
 
     /// There was nothing to compute.

@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use uuid::Uuid;
 
 use super::recall::Recalled;
+use crate::metrics::{HotMetrics, Lookup};
 
 /// What a player said to an NPC, and what the player heard of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,18 +64,26 @@ pub struct Hot {
     limits: HotLimits,
     conversations: DashMap<Key, Conversation>,
     clock: AtomicU64,
+    metrics: HotMetrics,
 }
 
 impl Hot {
     pub fn new(limits: HotLimits) -> Self {
-        Self { limits, conversations: DashMap::new(), clock: AtomicU64::new(0) }
+        Self {
+            limits,
+            conversations: DashMap::new(),
+            clock: AtomicU64::new(0),
+            metrics: HotMetrics::default(),
+        }
     }
 
     /// The exchanges that the next prompt shows, oldest first: of those in the window the ones that everybody of the
     /// audience heard too.
     pub fn window(&self, npc: &str, player: &str, audience: &[String]) -> Vec<Exchange> {
         let now = self.tick();
-        self.conversations.get_mut(&key(npc, player)).map_or_else(Vec::new, |mut conversation| {
+        let found = self.conversations.get_mut(&key(npc, player));
+        self.metrics.lookups.of(if found.is_some() { Lookup::Hit } else { Lookup::Miss }).inc();
+        found.map_or_else(Vec::new, |mut conversation| {
             conversation.last_used = now;
             let skip = conversation.exchanges.len().saturating_sub(conversation.window);
             let window = conversation.exchanges.iter().skip(skip);
@@ -106,6 +115,15 @@ impl Hot {
 
     pub fn limits(&self) -> HotLimits {
         self.limits
+    }
+
+    /// Conversations that are here.
+    pub fn count(&self) -> usize {
+        self.conversations.len()
+    }
+
+    pub fn metrics(&self) -> &HotMetrics {
+        &self.metrics
     }
 
     /// Whether a conversation is here with what was stored of it.
@@ -180,7 +198,9 @@ impl Hot {
         let tenth = (ages.len() / 10).max(1).min(ages.len().saturating_sub(1));
         let (_, newest_to_go, _) = ages.select_nth_unstable(tenth);
         let newest_to_go = *newest_to_go;
+        let before = self.conversations.len();
         self.conversations.retain(|_, c| c.last_used >= newest_to_go);
+        self.metrics.evictions.add(before.saturating_sub(self.conversations.len()) as u64);
     }
 }
 

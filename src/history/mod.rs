@@ -26,7 +26,7 @@ use uuid::Uuid;
 pub use archive::{Archive, ArchiveError, ArchiveState, ErasedRows};
 pub use error::HistoryError;
 pub use hot::{Exchange, Hot, HotLimits};
-pub use journal::{Erased, Journal, JournalError, JournalStats};
+pub use journal::{Erased, Journal, JournalError, JournalSize, JournalStats};
 pub use memory::Memory;
 pub use migrate::{MigrationsRun, migrate_journal, migrate_postgres};
 pub use npc::{NpcGoal, NpcGrowth, NpcMood, NpcRecord, NpcState, NpcTie};
@@ -38,6 +38,7 @@ pub use warm::{Warm, WarmError, WarmState, redis_client};
 use self::journal::Found;
 use self::record::IdempotencyKey;
 use crate::config;
+use crate::metrics::HistoryMetrics;
 
 /// All tiers together.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ pub struct History {
     warm_patience: Duration,
     /// Read by whoever fetches memories, written by whoever erases them.
     fetching: RwLock<()>,
+    metrics: HistoryMetrics,
 }
 
 /// The last lines of a conversation.
@@ -83,7 +85,13 @@ impl History {
             recall_tokens: config.recall_tokens,
             warm_patience: Duration::from_millis(config.redis_timeout_ms),
             fetching: RwLock::new(()),
+            metrics: HistoryMetrics::default(),
         }))
+    }
+
+    /// What the tiers do together.
+    pub fn metrics(&self) -> &HistoryMetrics {
+        &self.metrics
     }
 
     /// What was said last.

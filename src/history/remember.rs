@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -11,6 +11,7 @@ use super::memory::Memory;
 use super::recall::{Line, MAX_MEMORIES, Origin};
 use super::record::Record;
 use super::{ArchiveError, Exchange, History, HistoryError, warm};
+use crate::metrics::{Done, Read, Search};
 
 /// How long the warm tier may take where no turn waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -53,18 +54,36 @@ impl History {
     /// What comes to an NPC's mind for a line, the first thing first. What is not in memory is read from the warm tier,
     /// and from nowhere else: a line does not wait for a disk.
     pub async fn recalled(&self, line: &Line<'_>) -> Vec<Arc<Memory>> {
+        let began = Instant::now();
         let (npc, player) = (line.npc, line.player);
         if !self.recall.is_loaded(npc, player, Origin::Warm) {
             if !self.may_know(npc, player) {
                 // From here on everything is remembered as it happens.
                 self.recall.fill(npc, player, &[], Origin::Stored);
             } else if let Ok(_fetching) = self.fetching.try_read()
-                && let Some(memories) = self.warm.read(npc, player, self.warm_patience).await
+                && let Some(memories) = self.read_warm(npc, player, self.warm_patience).await
             {
                 self.recall.fill(npc, player, &memories, Origin::Warm);
             }
         }
-        self.recall.search(line)
+        let found = self.recall.search(line);
+        let result = if found.is_empty() { Search::Nothing } else { Search::Found };
+        self.metrics.searches.of(result).inc();
+        self.metrics.recall.observe(began.elapsed());
+        found
+    }
+
+    async fn read_warm(&self, npc: &str, player: &str, patience: Duration) -> Option<Vec<Arc<Memory>>> {
+        let began = Instant::now();
+        let read = self.warm.read(npc, player, patience).await;
+        let result = match &read {
+            Some(memories) if !memories.is_empty() => Read::Hit,
+            Some(_) => Read::Miss,
+            None => Read::Failed,
+        };
+        self.metrics.warm_reads.of(result).inc();
+        self.metrics.warm_read.observe(began.elapsed());
+        read
     }
 
     /// Whether something may be stored that an NPC knows and that may concern a player.
@@ -94,8 +113,22 @@ impl History {
         if !self.is_cold(npc, player) {
             return Ok(());
         }
+        let began = Instant::now();
+        let fetched = self.fetch(npc, player, exchange).await;
+        self.metrics.hydrations.of(if fetched.is_ok() { Done::Done } else { Done::Failed }).inc();
+        self.metrics.hydration.observe(began.elapsed());
+        fetched
+    }
+
+    /// What [`Self::hydrate`] does.
+    async fn fetch(
+        &self,
+        npc: &str,
+        player: &str,
+        exchange: impl Fn(&Memory) -> Option<Exchange>,
+    ) -> Result<(), HistoryError> {
         let _fetching = self.fetching.read().await;
-        let read = self.warm.read(npc, player, PATIENCE).await;
+        let read = self.read_warm(npc, player, PATIENCE).await;
         if let Some(warm) = &read {
             self.recall.fill(npc, player, warm, Origin::Warm);
         }
@@ -209,7 +242,10 @@ mod tests {
             assert!(!history.recall.is_loaded("lucy", "anna", Origin::Warm));
             assert_eq!(texts(&history, "lucy", "anna").await, ["I lost my ring."]);
             assert!(history.recall.is_loaded("lucy", "anna", Origin::Warm));
+            assert_eq!(history.metrics.warm_reads.of(Read::Hit).get(), 1);
+            assert_eq!(history.metrics.searches.of(Search::Found).get(), 1);
             assert_eq!(texts(&history, "lucy", "ben").await, [""; 0]);
+            assert_eq!(history.metrics.searches.of(Search::Nothing).get(), 1);
         }
     }
 

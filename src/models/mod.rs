@@ -16,7 +16,6 @@ mod stream;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -32,6 +31,7 @@ use self::client::{Failure, Kind, RemoteModel};
 use self::latency::Measured;
 use crate::config;
 use crate::engine::{EngineError, Generation};
+use crate::metrics::ModelMetrics;
 
 /// The name of the base that runs in the gateway.
 pub const LOCAL: &str = "local";
@@ -47,24 +47,18 @@ pub enum ModelsError {
     Tls(std::io::Error),
 }
 
-/// What was asked of a model since the start.
-#[derive(Debug, Default)]
-struct Tally {
-    answers: AtomicU64,
-    failures: AtomicU64,
-}
-
 /// The models, and the choice among them.
 #[derive(Debug)]
 pub struct Models {
     config: config::Models,
-    remotes: Vec<(Arc<RemoteModel>, Tally)>,
+    remotes: Vec<(Arc<RemoteModel>, ModelMetrics)>,
     local: Mutex<Measured>,
-    local_answers: AtomicU64,
+    local_metrics: ModelMetrics,
 }
 
 /// A model as it is told.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = Model)]
 pub struct Told {
     pub name: String,
     pub cost: f64,
@@ -124,13 +118,13 @@ impl Models {
             let pause = Duration::from_millis(config.breaker_open_ms);
             let breaker = Breaker::new(config.breaker_failures, pause);
             let model = RemoteModel::new(spec, secret.transpose()?.as_deref(), http.clone(), breaker);
-            Ok((Arc::new(model.map_err(fail)?), Tally::default()))
+            Ok((Arc::new(model.map_err(fail)?), ModelMetrics::default()))
         });
         Ok(Some(Self {
             remotes: remotes.collect::<Result<_, ModelsError>>()?,
             config: config.clone(),
             local: Mutex::default(),
-            local_answers: AtomicU64::new(0),
+            local_metrics: ModelMetrics::default(),
         }))
     }
 
@@ -155,7 +149,7 @@ impl Models {
                 let before = began.elapsed();
                 match local() {
                     Ok(generation) => {
-                        self.local_answers.fetch_add(1, Ordering::Relaxed);
+                        self.local_metrics.answers.inc();
                         return Ok(Answered { generation, is_local: true, before });
                     }
                     // Others may have room.
@@ -168,17 +162,18 @@ impl Models {
             if Instant::now() >= deadline {
                 continue;
             }
-            let (model, tally) = &self.remotes[at];
+            let (model, metrics) = &self.remotes[at];
             match self.open(model, ask, deadline).await {
                 Ok(stream) => {
-                    tally.answers.fetch_add(1, Ordering::Relaxed);
+                    metrics.answers.inc();
+                    metrics.first_word.observe(stream.asked.elapsed());
                     let before = stream.asked.saturating_duration_since(began);
                     let stall = Duration::from_millis(self.config.stall_ms);
                     let generation = stream::generation(stream, ask.prompt_tokens, ask.max_tokens, stall);
                     return Ok(Answered { generation, is_local: false, before });
                 }
                 Err(_) => {
-                    tally.failures.fetch_add(1, Ordering::Relaxed);
+                    metrics.failures.inc();
                 }
             }
         }
@@ -210,15 +205,14 @@ impl Models {
 
     /// An answer of the local base ended: its first token came after so long, and so many more within so long.
     pub fn measured(&self, first: Duration, more: u32, within: Duration) {
+        self.local_metrics.first_word.observe(first);
         self.local.lock().note(first, more, within, Instant::now());
     }
 
     /// Every model, the local base first.
     pub fn told(&self) -> Vec<Told> {
         let candidates = self.candidates(Instant::now());
-        let counts = std::iter::once((&self.local_answers, None))
-            .chain(self.remotes.iter().map(|(_, tally)| (&tally.answers, Some(&tally.failures))));
-        let told = candidates.into_iter().zip(counts).map(|(candidate, (answers, failures))| Told {
+        let told = candidates.into_iter().zip(self.metrics()).map(|(candidate, metrics)| Told {
             name: candidate.name.to_owned(),
             cost: candidate.cost,
             quality: candidate.quality,
@@ -228,10 +222,15 @@ impl Models {
                 .map(|latency| latency.tokens_per_s)
                 .filter(|rate| rate.is_finite()),
             closed: candidate.closed,
-            answers: answers.load(Ordering::Relaxed),
-            failures: failures.map_or(0, |failures| failures.load(Ordering::Relaxed)),
+            answers: metrics.answers.get(),
+            failures: metrics.failures.get(),
         });
         told.collect()
+    }
+
+    /// What was asked of each, in the order of [`Self::told`].
+    pub fn metrics(&self) -> impl Iterator<Item = &ModelMetrics> {
+        std::iter::once(&self.local_metrics).chain(self.remotes.iter().map(|(_, metrics)| metrics))
     }
 
     fn decide(&self, now: Instant) -> Decision {

@@ -99,6 +99,11 @@ impl Npcs {
         }))
     }
 
+    /// NPCs in memory.
+    pub fn count(&self) -> usize {
+        self.map.len()
+    }
+
     /// The archetypes that NPCs are of, and what each answers with.
     pub fn chains(&self) -> &Arc<Chains> {
         &self.chains

@@ -42,6 +42,7 @@ pub use trainer::TrainerCommand;
 
 use self::pack::PackFolder;
 use self::store::{MAX_RECORDS, Store};
+use crate::metrics::ProvisionMetrics;
 
 /// How often at most it is looked whether an archetype that is met has lines.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -78,6 +79,7 @@ pub struct Provisioner {
     admitting: tokio::sync::Mutex<()>,
     /// When it was looked whether an archetype that was met is to be provisioned.
     looked: Mutex<BTreeMap<String, Instant>>,
+    metrics: ProvisionMetrics,
 }
 
 impl Provisioner {
@@ -109,7 +111,18 @@ impl Provisioner {
             wake: Notify::new(),
             admitting: tokio::sync::Mutex::default(),
             looked: Mutex::default(),
+            metrics: ProvisionMetrics::default(),
         }))
+    }
+
+    pub fn metrics(&self) -> &ProvisionMetrics {
+        &self.metrics
+    }
+
+    /// How many archetypes are in each state.
+    pub fn states(&self) -> [(State, usize); State::ALL.len()] {
+        let records = self.records.lock();
+        State::ALL.map(|state| (state, records.values().filter(|record| record.state == state).count()))
     }
 
     /// Every archetype that was ever asked for, in alphabetical order.

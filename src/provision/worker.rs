@@ -14,6 +14,7 @@ use super::state::{FRUITLESS, Record, State};
 use super::trainer::Ended;
 use super::{Provisioner, fault, now_ms};
 use crate::archetype::Task;
+use crate::metrics::{Left, Reached};
 
 /// How often a training's bounds are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -68,6 +69,7 @@ impl Provisioner {
     async fn drive(&self, archetype: &str, stop: &CancellationToken) {
         let Some(mut record) = self.record(archetype) else { return };
         while !record.state.is_end() {
+            let (left, since_ms) = (record.state, record.changed_ms);
             let stepped = match self.step(&mut record, stop).await {
                 Ok(next) => record.advance(next, now_ms()).map_err(|error| error.to_string()),
                 Err(Halt::Stopped) => return,
@@ -76,6 +78,7 @@ impl Provisioner {
             if let Err(reason) = stepped {
                 record.reject(&reason, now_ms());
             }
+            self.count(left, record.state, record.changed_ms.saturating_sub(since_ms));
             if let Some(reason) = &record.reason {
                 tracing::warn!(archetype, reason, "provisioning was rejected");
             } else {
@@ -90,6 +93,31 @@ impl Provisioner {
             }
         }
         self.clear(archetype).await;
+    }
+
+    /// Counts a step from one state to another after so many milliseconds.
+    fn count(&self, from: State, to: State, after_ms: u64) {
+        let reached = match to {
+            State::Requested => None,
+            State::Training => Some(Reached::Training),
+            State::Evaluating => Some(Reached::Evaluating),
+            State::Loading => Some(Reached::Loading),
+            State::Registered => Some(Reached::Registered),
+            State::Available => Some(Reached::Available),
+            State::Rejected => Some(Reached::Rejected),
+        };
+        let left = match from {
+            State::Requested => Some(Left::Requested),
+            State::Training => Some(Left::Training),
+            State::Evaluating => Some(Left::Evaluating),
+            State::Loading => Some(Left::Loading),
+            State::Registered => Some(Left::Registered),
+            State::Available | State::Rejected => None,
+        };
+        if let (Some(reached), Some(left)) = (reached, left) {
+            self.metrics.steps.of(reached).inc();
+            self.metrics.states.of(left).observe(Duration::from_millis(after_ms));
+        }
     }
 
     /// Does what a state is for; returns the one that follows.

@@ -1,7 +1,10 @@
 //! A player is erased: sessions, turns, replay buffers, and everything that is stored.
 
+use std::time::Instant;
+
 use super::gateway::Gateway;
 use crate::history::{Erased, HistoryError};
+use crate::metrics::Done;
 use crate::wire::CloseCode;
 
 impl Gateway {
@@ -11,8 +14,12 @@ impl Gateway {
     /// # Errors
     /// [`HistoryError`]: it may have been done in part, and is to be asked for again.
     pub async fn erase_player(&self, player: &str) -> Result<Erased, HistoryError> {
+        let began = Instant::now();
         self.end_all_of(player, CloseCode::Forbidden);
-        let erased = self.turns.erase(player).await?;
+        let erased = self.turns.erase(player).await;
+        self.metrics.erasures.of(if erased.is_ok() { Done::Done } else { Done::Failed }).inc();
+        self.metrics.erasure.observe(began.elapsed());
+        let erased = erased?;
         // Once more, for one that opened in between: its turns began later and stay, its frames go.
         for session in self.sessions.all() {
             session.forget_naming(&[&in_json(player), &in_msgpack(player)]);

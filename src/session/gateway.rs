@@ -19,9 +19,11 @@ use super::registry::Registry;
 use super::relay::Relays;
 use super::replay::Shares;
 use super::socket::{CLOSE_TIME, REPLY_TIME};
+use super::told::SessionTold;
 use crate::chain::Chains;
 use crate::config::Config;
 use crate::history::History;
+use crate::metrics::{Process, SessionMetrics};
 use crate::models::Told;
 use crate::npc::{NpcError, Npcs};
 use crate::provision::Provisioner;
@@ -71,6 +73,8 @@ pub struct Gateway {
     leaving: AtomicUsize,
     /// Sockets that close at the same time.
     batch: AtomicUsize,
+    pub(super) metrics: Arc<SessionMetrics>,
+    process: Process,
 }
 
 /// Starts to write sessions down, if a folder for it is set.
@@ -113,6 +117,8 @@ impl Gateway {
         let recorder = start_recorder(&limits.record);
         Arc::new(Self {
             recorder,
+            metrics: Arc::default(),
+            process: Process::start(),
             rates: Rates::new(limits),
             auth,
             provisioner: OnceLock::new(),
@@ -157,6 +163,11 @@ impl Gateway {
         Ok(self.npcs.find(id).await?.map(|npc| npc.told()))
     }
 
+    /// NPCs in memory.
+    pub fn npc_count(&self) -> usize {
+        self.npcs.count()
+    }
+
     /// What each archetype answers with.
     pub fn chains(&self) -> &Arc<Chains> {
         self.npcs.chains()
@@ -196,6 +207,46 @@ impl Gateway {
     /// Sockets that are open, also those that have not identified.
     pub fn socket_count(&self) -> usize {
         self.sockets.len()
+    }
+
+    /// What is counted of sessions, sockets and frames.
+    pub fn metrics(&self) -> &SessionMetrics {
+        &self.metrics
+    }
+
+    /// This process, since the start of the server.
+    pub fn process(&self) -> Process {
+        self.process
+    }
+
+    /// What runs turns.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// What answers.
+    pub fn engine_kind(&self) -> EngineKind {
+        self.engine
+    }
+
+    /// Every session as it is now, in no order.
+    pub fn sessions_told(&self) -> impl Iterator<Item = SessionTold> {
+        self.sessions.all().into_iter().map(|session| session.told())
+    }
+
+    /// The ids of all sessions, in no order.
+    pub fn session_ids(&self) -> Vec<Uuid> {
+        self.sessions.all().iter().map(|session| session.id).collect()
+    }
+
+    /// A session as it is now; `None`: it is not there any more.
+    pub fn session_told(&self, id: Uuid) -> Option<SessionTold> {
+        self.sessions.find(id).map(|session| session.told())
+    }
+
+    /// Bytes that are held for clients to resume, of all sessions together.
+    pub fn replay_bytes(&self) -> usize {
+        self.shares.used()
     }
 
     /// Whether another socket may open. Sockets that have not identified are bounded too, by as many again as

@@ -16,6 +16,7 @@ use super::auth::Grant;
 use super::gateway::Gateway;
 use super::outbox::Outbox;
 use super::state::Session;
+use crate::metrics::SessionEnd;
 use crate::wire::{Cid, CloseCode, Ready, Resume, ResumeFailReason, Subprotocol};
 
 impl Gateway {
@@ -37,13 +38,15 @@ impl Gateway {
             Arc::clone(outbox),
             shares,
             self.recorder.as_ref(),
+            Arc::clone(&self.metrics),
         );
         session.pass.renew(grant);
         match self.sessions.add(&session) {
             Ok(None) => {}
-            Ok(Some(gave_way)) => self.bury_lost(&gave_way),
+            Ok(Some(gave_way)) => self.bury_lost(&gave_way, SessionEnd::GaveWay),
             Err(_) => return Err(CloseCode::SessionLimit),
         }
+        self.metrics.started.inc();
         Ok(session)
     }
 
@@ -78,6 +81,7 @@ impl Gateway {
         if session.resume(resume, subprotocol, outbox, cid)? {
             self.lost.fetch_sub(1, Ordering::AcqRel);
         }
+        self.metrics.resumed.inc();
         Ok(session)
     }
 
@@ -99,7 +103,9 @@ impl Gateway {
         };
         // Counted first: whoever takes it off the count must find it there.
         self.lost.fetch_add(1, Ordering::AcqRel);
-        if !session.lose(outbox, since, || runtime.spawn(expiry).abort_handle()) {
+        if session.lose(outbox, since, || runtime.spawn(expiry).abort_handle()) {
+            self.metrics.lost.inc();
+        } else {
             self.lost.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -107,7 +113,7 @@ impl Gateway {
     /// The session ends with its socket. Nothing happens if it has another one by now.
     pub(super) fn end(&self, session: &Arc<Session>, outbox: &Arc<Outbox>) {
         if session.end_on(outbox) {
-            self.bury(session);
+            self.bury(session, SessionEnd::Socket);
         }
     }
 
@@ -115,7 +121,7 @@ impl Gateway {
     fn expire(&self, session: &Arc<Session>, since: Instant) {
         if session.end_lost(since) {
             tracing::debug!(session = session.name(), "nobody came back");
-            self.bury_lost(session);
+            self.bury_lost(session, SessionEnd::Expired);
         }
     }
 
@@ -134,9 +140,9 @@ impl Gateway {
             match session.end_now(code) {
                 Some(true) => {
                     self.lost.fetch_sub(1, Ordering::AcqRel);
-                    self.bury(&session);
+                    self.bury(&session, SessionEnd::Erased);
                 }
-                Some(false) => self.bury(&session),
+                Some(false) => self.bury(&session, SessionEnd::Erased),
                 // Whoever ended it buries it.
                 None => {}
             }
@@ -144,15 +150,16 @@ impl Gateway {
     }
 
     /// A session that had no socket is over.
-    fn bury_lost(&self, session: &Arc<Session>) {
+    fn bury_lost(&self, session: &Arc<Session>, cause: SessionEnd) {
         self.lost.fetch_sub(1, Ordering::AcqRel);
         // Before it is taken out, so that it is found in one of both places.
         self.ended.remember(session.id, session.keys());
-        self.bury(session);
+        self.bury(session, cause);
     }
 
     /// A session is over: its turns are cancelled, its NPCs left, its place is free.
-    fn bury(&self, session: &Arc<Session>) {
+    fn bury(&self, session: &Arc<Session>, cause: SessionEnd) {
+        self.metrics.ended.of(cause).inc();
         session.gone.cancel();
         for npc in session.take_joined() {
             self.npcs.leave(&npc);

@@ -32,6 +32,7 @@ mod renew;
 mod replay;
 mod socket;
 mod state;
+mod told;
 mod world;
 
 pub use self::record::{From, Logged};
@@ -39,3 +40,4 @@ pub use auth::{Authenticator, KeyError};
 pub use gateway::Gateway;
 pub use offline::Offline;
 pub use socket::run;
+pub use told::SessionTold;

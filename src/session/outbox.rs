@@ -149,6 +149,12 @@ impl Outbox {
         }
     }
 
+    /// Messages that wait, and the bytes that count against the limit.
+    pub fn held(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.messages.len(), state.bytes)
+    }
+
     /// Whether messages wait.
     pub fn is_waiting(&self) -> bool {
         !self.state.lock().messages.is_empty()

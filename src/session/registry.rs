@@ -141,7 +141,7 @@ mod tests {
 
     fn session_on(player: &str, outbox: Arc<Outbox>) -> Arc<Session> {
         let player = Player { name: player.into(), scopes: vec![] };
-        Session::new(player, Subprotocol::Json, outbox, Shares::new(1000, 1000), None)
+        Session::new(player, Subprotocol::Json, outbox, Shares::new(1000, 1000), None, Arc::default())
     }
 
     #[tokio::test]

@@ -42,6 +42,11 @@ impl Shares {
         })
     }
 
+    /// Bytes that all buffers hold together.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Acquire)
+    }
+
     /// Waits until a frame has found no room since the last call. For one task.
     pub async fn pressed(&self) {
         self.pressed.notified().await;
@@ -88,6 +93,11 @@ impl Replay {
     /// Number of the newest frame; 0: there was none.
     pub fn last(&self) -> u64 {
         self.first + self.frames.len() as u64 - 1
+    }
+
+    /// Frames that are held, and what they take.
+    pub fn held(&self) -> (usize, usize) {
+        (self.frames.len(), self.bytes)
     }
 
     /// Adds the frame with the next number. The oldest ones go if there is no room otherwise, and the new one with

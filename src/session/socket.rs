@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite;
 use super::connection::{Beat, Connection};
 use super::gateway::Gateway;
 use super::outbox::{KEPT_PLACES, LastWord, Outbox, Step};
+use crate::metrics::SocketClose;
 use crate::wire::{CloseCode, Subprotocol};
 
 /// How long the last frames and the close frame may take to leave.
@@ -54,6 +55,16 @@ impl End {
         match self {
             Self::Server(last) => *last,
             Self::Client(_) | Self::Vanished(_) => LastWord::Silence,
+        }
+    }
+
+    /// What it is counted as.
+    fn counted(&self) -> SocketClose {
+        match self {
+            Self::Server(LastWord::Close(code)) => (*code).into(),
+            Self::Server(LastWord::Refuse { code, .. }) => SocketClose::of(Some(*code)),
+            Self::Client(code) => SocketClose::of(*code),
+            Self::Server(LastWord::Silence) | Self::Vanished(_) => SocketClose::None,
         }
     }
 
@@ -99,6 +110,7 @@ pub async fn run(socket: WebSocket, gateway: Arc<Gateway>, subprotocol: Subproto
         }
     };
     log_end(&connection, &end);
+    gateway.metrics.closes.of(end.counted()).inc();
     // Settled before the close handshake, which may take a while.
     connection.leave(end.is_the_sessions());
     if !broken {

@@ -16,7 +16,9 @@ use super::keys::Keys;
 use super::outbox::{LastWord, Outbox};
 use super::record::{From, Log, Recorder};
 use super::replay::{Replay, Shares};
-use crate::turn::Piece;
+use super::told::SessionTold;
+use crate::metrics::SessionMetrics;
+use crate::turn::{Piece, now_ms};
 use crate::wire::{
     Burst, Cid, ClientFrame, CloseCode, CodecError, DeltaRef, Resume, ResumeFailReason, Resumed, ServerFrame,
     Subprotocol, encode_server,
@@ -39,6 +41,9 @@ pub struct Session {
     log: Option<(Arc<Recorder>, Log)>,
     /// The session is over; its turns end with it.
     pub gone: CancellationToken,
+    /// When it began, in milliseconds since 1970, UTC.
+    began_ms: u64,
+    metrics: Arc<SessionMetrics>,
 }
 
 /// The numbered frames of a session. The lock makes the order of `s` the order of sending, also when a socket takes
@@ -108,6 +113,7 @@ impl Session {
         outbox: Arc<Outbox>,
         shares: Arc<Shares>,
         recorder: Option<&Arc<Recorder>>,
+        metrics: Arc<SessionMetrics>,
     ) -> Arc<Self> {
         let id = Uuid::new_v4();
         let log = |recorder: &Arc<Recorder>| {
@@ -127,6 +133,8 @@ impl Session {
             joined: Mutex::new(Some(HashSet::new())),
             turns: AtomicUsize::new(0),
             gone: CancellationToken::new(),
+            began_ms: now_ms(),
+            metrics,
         })
     }
 
@@ -145,6 +153,7 @@ impl Session {
         match encode_server(self.subprotocol, frame, Some(s), cid) {
             Ok(message) => {
                 self.note(From::Server, &message);
+                self.metrics.sent(frame, message.len());
                 if let Line::Open(outbox) = &stream.line {
                     outbox.push(message.clone());
                 }
@@ -166,6 +175,10 @@ impl Session {
         for frame in frames {
             s += 1;
             let cid = cid.take();
+            match frame {
+                Outgoing::Frame(frame) => self.metrics.sent(frame, 0),
+                Outgoing::Delta(_) => self.metrics.sent_delta(),
+            }
             let written = match frame {
                 Outgoing::Frame(frame) => burst.frame(frame, s, cid),
                 Outgoing::Delta(Piece { text, offset, t_ms, tokens }) => {
@@ -190,6 +203,7 @@ impl Session {
     }
 
     fn noted(&self, messages: Vec<Bytes>) -> Vec<Bytes> {
+        self.metrics.sent_bytes(messages.iter().map(Bytes::len).sum());
         for message in &messages {
             self.note(From::Server, message);
         }
@@ -247,7 +261,7 @@ impl Session {
         let resumed =
             Resumed { seq: stream.replay.last(), replayed: missed.len() as u64, resume_token: keys.token() };
         outbox.replay(missed.cloned());
-        send_unnumbered(outbox, subprotocol, &ServerFrame::Resumed(resumed), cid);
+        send_unnumbered(&self.metrics, outbox, subprotocol, &ServerFrame::Resumed(resumed), cid);
         stream.keys = keys;
         match std::mem::replace(&mut stream.line, Line::Open(Arc::clone(outbox))) {
             Line::Open(replaced) => {
@@ -344,6 +358,34 @@ impl Session {
         ends
     }
 
+    /// How it is now.
+    pub fn told(&self) -> SessionTold {
+        let (lost, (held_frames, held_bytes), (queued_frames, queued_bytes)) = {
+            let stream = self.stream.lock();
+            let (lost, queued) = match &stream.line {
+                Line::Open(outbox) => (false, outbox.held()),
+                Line::Lost { .. } | Line::Over => (true, (0, 0)),
+            };
+            (lost, stream.replay.held(), queued)
+        };
+        let mut npcs: Vec<String> = self.joined.lock().iter().flatten().cloned().collect();
+        npcs.sort_unstable();
+        SessionTold {
+            id: self.id,
+            player: self.player.name.clone(),
+            scopes: self.player.scopes.clone(),
+            subprotocol: self.subprotocol,
+            lost,
+            began_ms: self.began_ms,
+            npcs,
+            turns: self.turns.load(Ordering::Acquire),
+            held_frames,
+            held_bytes,
+            queued_frames,
+            queued_bytes,
+        }
+    }
+
     /// Whether this session has joined an NPC.
     pub fn has_joined(&self, npc: &str) -> bool {
         self.joined.lock().as_ref().is_some_and(|joined| joined.contains(npc))
@@ -379,9 +421,18 @@ impl Session {
 }
 
 /// Sends a frame that has no `s`: it belongs to the socket, not to the session.
-pub fn send_unnumbered(outbox: &Outbox, subprotocol: Subprotocol, frame: &ServerFrame, cid: Option<&Cid>) {
+pub fn send_unnumbered(
+    metrics: &SessionMetrics,
+    outbox: &Outbox,
+    subprotocol: Subprotocol,
+    frame: &ServerFrame,
+    cid: Option<&Cid>,
+) {
     match encode_server(subprotocol, frame, None, cid) {
-        Ok(message) => outbox.push(message),
+        Ok(message) => {
+            metrics.sent(frame, message.len());
+            outbox.push(message);
+        }
         Err(error) => unwritable(outbox, frame.op(), &error),
     }
 }

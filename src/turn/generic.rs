@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::run::Runner;
 use crate::engine::{EngineError, Generate, Generation, Message, Usage};
+use crate::metrics::Answerer;
 use crate::models::{Answered, Ask};
 
 /// Who answers.
@@ -15,6 +16,17 @@ pub(super) enum Source {
     Base { asked: Instant },
     /// A model elsewhere.
     Remote,
+}
+
+impl Source {
+    /// As what it is counted.
+    pub fn counted(self) -> Answerer {
+        match self {
+            Self::Engine => Answerer::Engine,
+            Self::Base { .. } => Answerer::Base,
+            Self::Remote => Answerer::Remote,
+        }
+    }
 }
 
 /// An answer on its way.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::routing::post;
 use axum::{Json, Router};
+use npc_gateway::metrics::{Blocker, ModerationMetrics, Side, Verdict};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -57,6 +58,10 @@ async fn said(client: &mut Client, turn: &str, text: &str) -> (String, Value) {
     (text, frames.last().unwrap()["d"].clone())
 }
 
+fn moderation(server: &TestServer) -> &ModerationMetrics {
+    &server.gateway.turns().metrics().moderation
+}
+
 async fn joined(server: &TestServer, archetype: &str) -> Client {
     let mut client = server.identified(Encoding::Json, "anna").await;
     client.ask("npc.join", json!({"npc": "n", "archetype": archetype})).await;
@@ -75,6 +80,9 @@ async fn a_packs_words_are_neither_answered_nor_said() {
     let (text, done) = said(&mut client, "t2", "Where is the crown?").await;
     assert_eq!((text.as_str(), &done["reason"]), ("The sun is a lie. Drink this", &json!("blocked")));
     assert_eq!(done["text"], text);
+    for side in [Side::Input, Side::Output] {
+        assert_eq!(moderation(&server).blocked.of(Blocker::Phrases, side).get(), 1);
+    }
 }
 
 #[tokio::test]
@@ -87,6 +95,13 @@ async fn a_service_is_asked_about_lines_and_sentences() {
     assert_eq!((text.as_str(), &done["reason"]), ("", &json!("blocked")));
     let (text, done) = said(&mut client, "t2", "Who are you?").await;
     assert_eq!((text.as_str(), &done["reason"]), ("The sun is a lie.", &json!("blocked")));
+    let counted = moderation(&server);
+    for side in [Side::Input, Side::Output] {
+        assert_eq!(counted.requests.of(side, Verdict::Allowed).get(), 1);
+        assert_eq!(counted.requests.of(side, Verdict::Blocked).get(), 1);
+        assert_eq!(counted.blocked.of(Blocker::Service, side).get(), 1);
+    }
+    assert_eq!(counted.request.count(), 4);
     let asked = asked.lock();
     let texts: Vec<_> = asked
         .iter()
@@ -129,5 +144,9 @@ async fn a_service_that_does_not_answer_lets_nothing_through_unless_it_is_to() {
         let (text, done) = said(&mut client, "t1", "Who are you?").await;
         assert_eq!(done["reason"], reason);
         assert_eq!(text.is_empty(), reason == "blocked", "{text}");
+        let counted = moderation(&server);
+        assert!(counted.requests.of(Side::Input, Verdict::Failed).get() == 1);
+        let blocked = u64::from(reason == "blocked");
+        assert_eq!(counted.blocked.of(Blocker::Service, Side::Input).get(), blocked);
     }
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use npc_gateway::archetype::Task;
-use npc_gateway::provision::{Answer, Limits, Provisioner, Registrar, Setup, TrainerCommand};
+use npc_gateway::metrics::{Left, Reached};
+use npc_gateway::provision::{Answer, Limits, Provisioner, Registrar, Setup, State, TrainerCommand};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -32,7 +33,7 @@ impl Registrar for Anything {
 }
 
 /// A pack, with lines for these tasks.
-fn pack(packs: &Path, name: &str, tasks: &[&str]) {
+pub fn pack(packs: &Path, name: &str, tasks: &[&str]) {
     let lines = packs.join(name).join("lines");
     fs::create_dir_all(&lines).unwrap();
     let text = VAMPIRE.replace("name = \"vampire\"", &format!("name = \"{name}\""));
@@ -43,7 +44,7 @@ fn pack(packs: &Path, name: &str, tasks: &[&str]) {
 }
 
 /// Lets a server provision.
-fn provision(server: &TestServer, folder: &Path) -> CancellationToken {
+pub fn provision(server: &TestServer, folder: &Path) -> CancellationToken {
     let packs = folder.join("packs");
     fs::write(folder.join("trainer.sh"), TRAINER).unwrap();
     let setup = Setup {
@@ -89,7 +90,7 @@ async fn items(server: &TestServer) -> Vec<Value> {
 }
 
 /// Waits for the end of an archetype's way, and returns it.
-async fn ended(server: &TestServer, archetype: &str) -> Value {
+pub async fn ended(server: &TestServer, archetype: &str) -> Value {
     let end = async {
         loop {
             let items = items(server).await;
@@ -141,4 +142,15 @@ async fn archetypes_get_adapters_when_they_are_met_and_when_somebody_asks() {
         assert!(answered == status && message.contains(words), "{answered} {refused}");
     }
     assert_eq!(items(&server).await.len(), 2, "what was refused is not on its way");
+
+    // Both were counted on their way.
+    let provisioner = server.gateway.provisioner().unwrap();
+    for reached in
+        [Reached::Training, Reached::Evaluating, Reached::Loading, Reached::Registered, Reached::Available]
+    {
+        assert_eq!(provisioner.metrics().steps.of(reached).get(), 2, "{reached:?}");
+    }
+    assert_eq!(provisioner.metrics().steps.of(Reached::Rejected).get(), 0);
+    assert_eq!(provisioner.metrics().states.of(Left::Training).count(), 2);
+    assert!(provisioner.states().contains(&(State::Available, 2)));
 }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::{Client, Encoding, PATIENCE};
+use crate::metrics::page::Page;
 use crate::server::TestServer;
 use crate::turns::{check_turn, say};
 
@@ -140,6 +141,13 @@ async fn where_it_is_away_the_base_answers_before_the_first_word() {
     }
     let far = far(&server).await;
     assert_eq!((&far["closed"], &far["failures"]), (&json!("circuit open"), &json!(2)), "{far}");
+    let page = Page::of(&server).await;
+    assert_eq!(page.sum("model_requests_total", &[("model", "far"), ("outcome", "failed")]), 2.0);
+    assert_eq!(page.sum("model_requests_total", &[("model", "local"), ("outcome", "answered")]), 3.0);
+    assert_eq!(page.sum("model_state", &[("model", "far"), ("state", "circuit_open")]), 1.0);
+    assert_eq!(page.sum("model_state", &[("model", "far"), ("state", "available")]), 0.0);
+    assert_eq!(page.sum("model_first_word_seconds_count", &[("model", "local")]), 3.0);
+    assert_eq!(page.sum("turns_answered_total", &[("by", "base")]), 3.0);
 }
 
 #[tokio::test]

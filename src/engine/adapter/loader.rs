@@ -1,6 +1,7 @@
 //! The thread that brings adapters back into memory.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use npc_onnx::ModelFile;
@@ -10,6 +11,7 @@ use super::registry::{Registered, Registry};
 use crate::config::AdapterPrecision;
 use crate::engine::EngineError;
 use crate::engine::worker::Command;
+use crate::metrics::EngineMetrics;
 
 /// How adapters are read, for the decoder that computes them.
 #[derive(Debug, Clone)]
@@ -38,11 +40,16 @@ impl Reader {
 }
 
 /// Reads what requests wait for, one after another, until the engine ends.
-pub fn run(registry: &Registry, reader: &Reader, commands: &Sender<Command>) {
+pub fn run(registry: &Registry, reader: &Reader, commands: &Sender<Command>, metrics: &EngineMetrics) {
     while let Some((version, registered)) = registry.next_to_read() {
+        let began = Instant::now();
         let command = match reader.read_again(&registered) {
-            Ok(adapter) => Command::Add(Arc::new(adapter), None),
+            Ok(adapter) => {
+                metrics.adapter_load.observe(began.elapsed());
+                Command::Add(Arc::new(adapter), None)
+            }
             Err(error) => {
+                metrics.adapter_load_failures.inc();
                 tracing::error!(adapter = %registered.info.id, %error, "an adapter did not come back");
                 registry.failed(version, &error);
                 Command::Failed(version, error)

@@ -26,6 +26,10 @@ impl KvShape {
         if self.element == TensorElementType::Float16 { 2 } else { 4 }
     }
 
+    fn token_bytes(&self) -> usize {
+        self.layers * 2 * self.heads * self.head_dim * self.element_bytes()
+    }
+
     fn row_bytes(&self) -> usize {
         self.heads * self.context * self.head_dim * self.element_bytes()
     }
@@ -67,6 +71,11 @@ impl KvCache {
             (Storage::Device(tensors), info()?, allocator)
         };
         Ok(Self { shape, storage, info, allocator })
+    }
+
+    /// Keys and values of one token, all layers.
+    pub fn token_bytes(&self) -> usize {
+        self.shape.token_bytes()
     }
 
     /// Copies the first `tokens` tokens of a row. `false`: the cache is in a device's memory, where it cannot.

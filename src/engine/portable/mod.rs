@@ -19,7 +19,8 @@ use self::kv::{KvCache, KvShape};
 use self::lora::Columns;
 use self::runs::Run;
 use super::adapter::Adapter;
-use super::decoder::{Decoder, ResolvedMix, Step, StepToken};
+use super::decoder::{Decoder, KvUse, ResolvedMix, Step, StepToken};
+use super::logits::Logits;
 use super::{EngineError, runtime};
 use crate::config::{self, Provider};
 
@@ -255,6 +256,12 @@ impl Decoder for Portable {
         usize::MAX / 2
     }
 
+    fn kv(&self) -> Option<KvUse> {
+        let bytes = self.kv.token_bytes();
+        let used = self.filled.iter().sum::<usize>() * bytes;
+        Some(KvUse { used, limit: self.rows * self.context * bytes })
+    }
+
     fn share(&mut self, from: usize, to: usize, tokens: usize) -> usize {
         if from != to && !self.kv.copy(from, to, tokens) {
             return 0;
@@ -263,7 +270,7 @@ impl Decoder for Portable {
         tokens
     }
 
-    fn step(&mut self, step: Step<'_>, logits: &mut Vec<f32>) -> Result<(), EngineError> {
+    fn step(&mut self, step: Step<'_>, logits: &mut Logits) -> Result<(), EngineError> {
         let vocab = self.vocab_size();
         // Where in the output each token's logits go.
         let mut place = Vec::with_capacity(step.tokens.len());
@@ -272,8 +279,7 @@ impl Decoder for Portable {
             place.push(token.wants_logits.then_some(wanted));
             wanted += usize::from(token.wants_logits);
         }
-        logits.clear();
-        logits.resize(wanted * vocab, 0.0);
+        let logits = logits.zeros(wanted * vocab);
         let runs = runs::cut(step.tokens, |row| self.filled[row] < self.context);
         for run in runs {
             match run {

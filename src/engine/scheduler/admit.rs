@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::kept::common;
 use super::row::{Job, Row};
-use super::{Changes, Live, Scheduler, Slot};
+use super::{Admitted, Changes, Live, Scheduler, Slot};
 use crate::engine::EngineError;
 use crate::engine::decoder::Decoder;
 
@@ -24,10 +24,13 @@ impl Scheduler {
         while !self.is_full() {
             let Some(next) = self.next_waiting() else { break };
             let Some(job) = self.waiting.remove(next) else { break };
-            if let Err(job) = self.place(job, decoder, now) {
-                // Its pages are not free yet; nobody overtakes it, or it might wait for ever.
-                self.waiting.insert(next, *job);
-                break;
+            match self.place(job, decoder, now) {
+                Ok(admitted) => changes.admitted.push(admitted),
+                Err(job) => {
+                    // Its pages are not free yet; nobody overtakes it, or it might wait for ever.
+                    self.waiting.insert(next, *job);
+                    break;
+                }
             }
         }
         self.spread_options(decoder);
@@ -130,7 +133,7 @@ impl Scheduler {
     }
 
     /// Gives a request a sequence that begins with as much of its prompt as is already computed.
-    fn place(&mut self, job: Job, decoder: &mut dyn Decoder, now: Instant) -> Result<(), Box<Job>> {
+    fn place(&mut self, job: Job, decoder: &mut dyn Decoder, now: Instant) -> Result<Admitted, Box<Job>> {
         let Some(mix) = job.mix.resolved().cloned() else { return Err(Box::new(job)) };
         let (mut source, mut shared) = self.longest_prefix(&job).unwrap_or((0, 0));
         let page = decoder.page_tokens();
@@ -157,9 +160,16 @@ impl Scheduler {
         let shared = if shared > 0 { decoder.share(source, sequence, shared) } else { 0 };
         self.mixes[sequence] = mix;
         let promised = job.tokens();
+        let admitted = Admitted {
+            kind: job.work.counted(),
+            background: job.schedule.background,
+            waited: now.saturating_duration_since(job.submitted),
+            prompt_tokens: job.prompt.len(),
+            cached_tokens: shared,
+        };
         let live = Live { row: Row::new(job, shared, now), step: self.steps, promised };
         self.rows[sequence] = Slot::Live(Box::new(live));
-        Ok(())
+        Ok(admitted)
     }
 
     /// The sequence that begins with most of the request's prompt under the same mix, and how much of it. The last

@@ -19,6 +19,7 @@ use self::text::{Lines, MAX_BYTES};
 use super::checks::{bad, check_stops};
 use super::{Choice, Choose, EngineError, EngineStats, Generate, Generation, MAX_OPTIONS, Usage};
 use crate::config;
+use crate::metrics::{Class, EngineMetrics, Kind, Refused};
 
 /// When a caller may try again for whom there was no place.
 const RETRY_MS: u64 = 1000;
@@ -45,6 +46,7 @@ struct Shared {
     tokens: AtomicU64,
     /// Answers without a seed so far.
     unseeded: AtomicU64,
+    metrics: EngineMetrics,
     /// Who sees the prompts, in tests.
     #[cfg(test)]
     watch: Option<watch::Watch>,
@@ -89,6 +91,7 @@ impl Script {
             live: AtomicUsize::new(0),
             tokens: AtomicU64::new(0),
             unseeded: AtomicU64::new(0),
+            metrics: EngineMetrics::default(),
             #[cfg(test)]
             watch: None,
         };
@@ -106,7 +109,7 @@ impl Script {
             return Err(bad("max_tokens", 0, "at least 1"));
         }
         check_stops(&request.stop)?;
-        let place = self.place()?;
+        let place = self.place(Kind::Generate, request.schedule.background)?;
         #[cfg(test)]
         if let Some(shared) = self.shared.watched(request) {
             return Ok(Play::new(&shared, request, 0, place).into());
@@ -124,7 +127,7 @@ impl Script {
         if request.options.is_empty() || request.options.len() > MAX_OPTIONS {
             return Err(bad("options", request.options.len(), format!("1 to {MAX_OPTIONS} texts")));
         }
-        let _place = self.place()?;
+        let _place = self.place(Kind::Choose, request.schedule.background)?;
         #[cfg(test)]
         self.shared.watch_choice(request);
         let weight = |text: &String| 1.0 + text.bytes().map(f32::from).sum::<f32>() % 7.0;
@@ -152,20 +155,29 @@ impl Script {
         }
     }
 
+    pub(super) fn metrics(&self) -> &EngineMetrics {
+        &self.shared.metrics
+    }
+
     /// Tokens of an answer at most.
     pub(super) fn context(&self) -> usize {
         self.shared.context as usize
     }
 
-    fn place(&self) -> Result<Place, EngineError> {
+    fn place(&self, kind: Kind, background: bool) -> Result<Place, EngineError> {
         if !self.is_running() {
             return Err(EngineError::Stopped);
         }
         let most = self.shared.max_turns;
+        let metrics = &self.shared.metrics;
         self.shared
             .live
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |live| (live < most).then_some(live + 1))
-            .map_err(|_| EngineError::Overloaded { retry_after_ms: RETRY_MS })?;
+            .map_err(|_| {
+                metrics.refused.of(Refused::QueueFull, Class::of(background)).inc();
+                EngineError::Overloaded { retry_after_ms: RETRY_MS }
+            })?;
+        metrics.requests.of(kind).inc();
         Ok(Place(Arc::clone(&self.shared)))
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{Sleep, sleep_until};
 use super::text::Line;
 use super::{Place, Shared};
 use crate::engine::{EngineError, Event, FinishReason, Generate, Usage};
+use crate::metrics::TokenPhase;
 
 /// An answer that is being played. It has no task and no channel of its own: whoever asks for the next event waits for
 /// its time, so that many thousands cost a timer each.
@@ -185,5 +186,6 @@ fn start(line: &Line, token: usize) -> usize {
 impl Drop for Play {
     fn drop(&mut self) {
         self.shared.tokens.fetch_add(self.tokens.into(), Ordering::Relaxed);
+        self.shared.metrics.tokens.of(TokenPhase::Decode).add(self.tokens.into());
     }
 }

@@ -56,6 +56,7 @@ impl Shared {
             live: AtomicUsize::new(0),
             tokens: AtomicU64::new(0),
             unseeded: AtomicU64::new(0),
+            metrics: crate::metrics::EngineMetrics::default(),
             watch: None,
         }
     }

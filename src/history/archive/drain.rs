@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use super::row::{Row, first_ms};
 use super::write::{amend, insert};
 use super::{ArchiveError, ArchiveState, Shared};
 use crate::history::journal::{Archived, Journal, JournalError};
+use crate::metrics::ArchiveCause;
 
 /// Rows in one statement.
 const BATCH: usize = 100;
@@ -104,6 +105,7 @@ impl Drain {
     fn failed(&mut self, error: &ArchiveError) {
         let held = matches!(error, ArchiveError::Held(_));
         self.shared.set_state(if held { ArchiveState::Held } else { ArchiveState::Away });
+        self.shared.metrics.failures.of(cause(error)).inc();
         let text = error.to_string();
         if self.said.as_ref() != Some(&text) {
             let waiting = self.journal.waiting();
@@ -174,7 +176,8 @@ impl Drain {
             let moving = shared.moving.lock().await;
             let limit = self.lanes * BATCHES * BATCH;
             let leaving = self.journal.leaving(after, limit).await?;
-            let Some(last) = leaving.last() else { return Ok(()) };
+            let (Some(first), Some(last)) = (leaving.first(), leaving.last()) else { return Ok(()) };
+            self.journal.oldest_is(first.stored.id);
             after = last.stored.id;
             let is_last = leaving.len() < limit;
             let mut rows = Vec::with_capacity(leaving.len());
@@ -193,12 +196,23 @@ impl Drain {
             self.connections.within(made).await?;
             let (archived, failed) = self.archive(&rows).await;
             drop(moving);
+            self.count(&archived);
             removal.add(archived).await?;
             failed.map_or(Ok(()), Err)?;
             if is_last {
                 return Ok(());
             }
             self.check_sometimes(lease).await?;
+        }
+    }
+
+    /// Rows are in Postgres.
+    fn count(&self, archived: &[(Uuid, i64)]) {
+        let metrics = &self.shared.metrics;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        metrics.records.add(archived.len() as u64);
+        for (id, _) in archived {
+            metrics.lag.observe(now.saturating_sub(Duration::from_millis(first_ms(*id))));
         }
     }
 
@@ -240,7 +254,11 @@ impl Drain {
 
     async fn write(&self, rows: &[Row]) -> Result<(), ArchiveError> {
         let mut connection = self.connections.get().await?;
+        let began = Instant::now();
         let written = self.connections.within(insert(&mut connection, rows)).await;
+        if written.is_ok() {
+            self.shared.metrics.write.observe(began.elapsed());
+        }
         connection.settle(written)
     }
 
@@ -271,6 +289,7 @@ impl Drain {
         }
         tracing::error!(%id, %error, "an interaction stays in the journal: it cannot be archived");
         self.aside.insert(id);
+        self.shared.metrics.set_aside.set(self.aside.len() as i64);
         Ok(())
     }
 
@@ -337,5 +356,20 @@ impl Drain {
             let amendments = amended.iter().map(|amended| (amended.id, amended.revision)).collect();
             self.journal.archived(Archived { amendments, ..Archived::default() }).await?;
         }
+    }
+}
+
+/// What a failure of the drain is counted as.
+fn cause(error: &ArchiveError) -> ArchiveCause {
+    match error {
+        ArchiveError::Connect(_) | ArchiveError::Late(_) | ArchiveError::Broken(_) | ArchiveError::Away => {
+            ArchiveCause::Away
+        }
+        ArchiveError::Refused(_) | ArchiveError::Migrate(_) => ArchiveCause::Refused,
+        ArchiveError::Held(_) => ArchiveCause::Held,
+        ArchiveError::Ca { .. }
+        | ArchiveError::Url(_)
+        | ArchiveError::Record(_)
+        | ArchiveError::Journal(_) => ArchiveCause::Other,
     }
 }

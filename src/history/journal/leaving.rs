@@ -125,6 +125,13 @@ impl Store {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
+    /// The first row.
+    pub fn oldest(&mut self) -> Result<Option<Uuid>, JournalError> {
+        let first = interactions::table.order(interactions::id.asc()).select(interactions::id);
+        let id: Option<Vec<u8>> = first.first(&mut self.connection).optional().map_err(read_error)?;
+        id.map(|id| uuid(&id)).transpose()
+    }
+
     fn leaving(&mut self, after: Uuid, limit: i64) -> Result<Vec<Leaving>, JournalError> {
         let rows: Vec<(Row, i64)> = interactions::table
             .filter(interactions::id.gt(after.as_bytes().as_slice()))

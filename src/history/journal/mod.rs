@@ -18,15 +18,16 @@ mod store;
 mod tender;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod write;
 mod writer;
 
 use std::fs::{self, File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
@@ -37,6 +38,7 @@ pub use erase::Erased;
 pub use error::JournalError;
 pub(super) use leaving::{Amended, Archived, Leaving};
 pub use offline::{Intake, Snapshot};
+pub use watch::JournalSize;
 
 use self::amendments::Amendments;
 use self::npcs::NpcRow;
@@ -44,12 +46,14 @@ use self::reader::Reader;
 use self::row::Entry;
 use self::store::Store;
 use self::tender::{Never, Tender};
+use self::watch::{moment_ms, now_ms};
 use self::write::{Done, Written};
 use self::writer::{Erase, Order, Put, Writer};
 use super::known::Known;
 use super::npc::NpcRecord;
 use super::record::{Heard, IdempotencyKey, Record};
 use crate::config;
+use crate::metrics::JournalMetrics;
 
 /// The database, in the data folder.
 const FILE: &str = "journal.sqlite";
@@ -77,6 +81,10 @@ struct Shared {
     amended: AtomicBool,
     /// NPCs have, of which the archive is to know.
     npcs_changed: AtomicBool,
+    /// When the oldest row came that the archive does not have, in milliseconds since 1970; 0: there is none, or it is not
+    /// known.
+    oldest_ms: AtomicU64,
+    metrics: Arc<JournalMetrics>,
 }
 
 impl Shared {
@@ -94,7 +102,9 @@ impl Shared {
         if records > 0 {
             self.commits.fetch_add(1, Ordering::Relaxed);
             self.records.fetch_add(records, Ordering::Relaxed);
-            self.waiting.fetch_add(records, Ordering::AcqRel);
+            if self.waiting.fetch_add(records, Ordering::AcqRel) == 0 {
+                self.oldest_ms.store(now_ms(), Ordering::Release);
+            }
         }
         self.gone(done.left);
         if done.amended {
@@ -140,6 +150,7 @@ pub struct Journal {
     shared: Arc<Shared>,
     known: Arc<Known>,
     identity: Uuid,
+    path: PathBuf,
     reader: Mutex<Option<Arc<Reader>>>,
     /// Dropped when it is closed.
     open: Mutex<Option<Sender<Never>>>,
@@ -164,6 +175,7 @@ impl Journal {
         let mut store = Store::writer(&path, config.max_mb)?;
         let has_archive = !config.postgres_url.is_empty();
         let waiting = if has_archive { store.count()? } else { 0 };
+        let oldest = if has_archive { store.oldest()? } else { None };
         let identity = store.identity()?;
         // Found now and not at the first turn.
         let writable = store.probe();
@@ -179,9 +191,11 @@ impl Journal {
             filled: Notify::new(),
             amended: AtomicBool::new(true),
             npcs_changed: AtomicBool::new(true),
+            oldest_ms: AtomicU64::new(oldest.map_or(0, moment_ms)),
+            metrics: Arc::default(),
         });
         let known = Arc::new(Known::default());
-        let (reader, mut threads) = Reader::start(&path)?;
+        let (reader, mut threads) = Reader::start(&path, &shared.metrics)?;
         let (orders, ordered) = bounded(config.queue + OTHER_ORDERS);
         let writer = Writer {
             path: path.clone(),
@@ -206,6 +220,7 @@ impl Journal {
             shared,
             known,
             identity,
+            path,
             reader: Mutex::new(Some(Arc::new(reader))),
             open: Mutex::new(Some(open)),
             threads: Mutex::new(threads),
@@ -251,7 +266,10 @@ impl Journal {
         for (npc, player) in row.conversations() {
             self.known.add_conversation(npc, player);
         }
-        self.order(|done, place| Order::Put(Box::new(Put { row, done, _place: place }))).await
+        let began = Instant::now();
+        self.order(|done, place| Order::Put(Box::new(Put { row, done, _place: place }))).await?;
+        self.shared.metrics.put.observe(began.elapsed());
+        Ok(())
     }
 
     /// Writes an NPC over what is stored of it; when this returns it is on the disk.

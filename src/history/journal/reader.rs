@@ -1,13 +1,16 @@
 //! The threads that read, so that no query blocks the server's own.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::oneshot;
 
 use super::JournalError;
 use super::store::Store;
+use crate::metrics::JournalMetrics;
 
 /// SQLite lets them read side by side.
 const THREADS: usize = 2;
@@ -19,11 +22,15 @@ type Question = Box<dyn FnOnce(&mut Store) + Send>;
 /// Answers questions about what is stored.
 pub(super) struct Reader {
     questions: Sender<Question>,
+    metrics: Arc<JournalMetrics>,
 }
 
 impl Reader {
     /// Opens the connections and starts the threads, which end with the reader.
-    pub fn start(path: &Path) -> Result<(Self, Vec<JoinHandle<()>>), JournalError> {
+    pub fn start(
+        path: &Path,
+        metrics: &Arc<JournalMetrics>,
+    ) -> Result<(Self, Vec<JoinHandle<()>>), JournalError> {
         let (questions, asked) = bounded(QUEUE);
         let mut threads = Vec::new();
         for _ in 0..THREADS {
@@ -31,11 +38,24 @@ impl Reader {
             let asked = asked.clone();
             threads.push(super::thread("journal-read", path, move || answer(store, &asked))?);
         }
-        Ok((Self { questions }, threads))
+        Ok((Self { questions, metrics: Arc::clone(metrics) }, threads))
     }
 
     /// Asks, and waits for the answer.
     pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Store) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let began = Instant::now();
+        let answer = self.answer(question).await;
+        match &answer {
+            Ok(_) => self.metrics.read.observe(began.elapsed()),
+            Err(_) => self.metrics.read_failures.inc(),
+        }
+        answer
+    }
+
+    async fn answer<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Store) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -176,7 +176,12 @@ impl Writer {
             archived: waiting.left.iter().map(|(archived, _)| archived).collect(),
             has_archive: self.has_archive,
         };
-        let done = if batch.is_empty() { Ok(Done::default()) } else { self.store.write(&batch) };
+        let done = if batch.is_empty() {
+            Ok(Done::default())
+        } else {
+            let began = Instant::now();
+            self.store.write(&batch).inspect(|_| self.shared.metrics.commit.observe(began.elapsed()))
+        };
         match done {
             Ok(done) => {
                 if !healthy {
@@ -246,6 +251,7 @@ impl Writer {
     }
 
     fn failed(&self, error: &JournalError) {
+        self.shared.metrics.write_failures.inc();
         if self.shared.set_writable(false) {
             tracing::error!(path = %self.path.display(), %error, "turns are refused until the journal can be written");
         }

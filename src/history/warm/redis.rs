@@ -147,6 +147,10 @@ impl Redis {
         if up { WarmState::Up } else { WarmState::Down }
     }
 
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting.lock().puts.len()
+    }
+
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Expiry;
 use super::keys::{KeyError, Keys};
 use crate::config::Auth;
+use crate::metrics::TokenFault;
 
 /// Longest token that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 8192;
@@ -52,6 +53,27 @@ pub enum Cause {
     Claims,
     #[error("the player's name must have 1 to 64 characters, none of them a control character")]
     Name,
+}
+
+impl Cause {
+    /// What it is counted as.
+    pub(super) fn counted(&self) -> TokenFault {
+        match self {
+            Self::TooLong => TokenFault::TooLong,
+            Self::NoJwt => TokenFault::NoJwt,
+            Self::Critical => TokenFault::Critical,
+            Self::UnknownKey(_) => TokenFault::UnknownKey,
+            Self::WrongAlgorithm => TokenFault::WrongAlgorithm,
+            Self::WrongSignature => TokenFault::WrongSignature,
+            Self::Expired => TokenFault::Expired,
+            Self::TooEarly => TokenFault::TooEarly,
+            Self::Issuer => TokenFault::Issuer,
+            Self::Audience => TokenFault::Audience,
+            Self::Missing(_) => TokenFault::MissingClaim,
+            Self::Claims => TokenFault::Claims,
+            Self::Name => TokenFault::Name,
+        }
+    }
 }
 
 impl From<Error> for Cause {

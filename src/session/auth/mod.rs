@@ -21,6 +21,7 @@ pub use self::rights::Rights;
 
 use self::jwt::Jwt;
 use crate::config::{Auth, AuthMode};
+use crate::metrics::{AuthMetrics, TokenFault};
 use crate::wire::{CloseCode, MAX_ID_CHARS};
 
 /// The scopes that there are, in the order in which `ready` lists them.
@@ -77,6 +78,7 @@ pub struct Authenticator {
     mode: Mode,
     /// What the scope `play` may do.
     play: Rights,
+    metrics: AuthMetrics,
 }
 
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl Authenticator {
             AuthMode::Dev => Mode::Dev,
             AuthMode::Jwt => Mode::Jwt(Jwt::new(config)?),
         };
-        Ok(Self { mode, play: Rights::granted(&config.play_grants) })
+        Ok(Self { mode, play: Rights::granted(&config.play_grants), metrics: AuthMetrics::default() })
     }
 
     /// What a token gives; the error says why it gives nothing.
@@ -103,6 +105,10 @@ impl Authenticator {
     /// In `dev` mode the token is the player's name: 1 to 64 characters, none of them a control character. Every
     /// scope is granted.
     pub fn check(&self, token: &str) -> Result<Grant, Cause> {
+        self.grant(token).inspect_err(|cause| self.metrics.failures.of(cause.counted()).inc())
+    }
+
+    fn grant(&self, token: &str) -> Result<Grant, Cause> {
         let (name, scopes, expiry) = match &self.mode {
             Mode::Dev => (token.to_owned(), SCOPES.join(" "), None),
             Mode::Jwt(jwt) => {
@@ -133,8 +139,14 @@ impl Authenticator {
         if grant.may_play() {
             return Ok(grant);
         }
+        self.metrics.failures.of(TokenFault::Scope).inc();
         tracing::debug!(player = grant.player.name, "a token has neither the scope play nor director");
         Err(CloseCode::Forbidden)
+    }
+
+    /// Tokens that were refused; whoever refuses a good one says so here.
+    pub fn metrics(&self) -> &AuthMetrics {
+        &self.metrics
     }
 
     /// The `kid` of every key.

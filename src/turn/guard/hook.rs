@@ -1,6 +1,6 @@
 //! A studio's own moderation, over HTTP.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::Direction;
 use crate::config::{self, OnFailure};
+use crate::metrics::{Blocker, ModerationMetrics, Side, Verdict};
 
 /// Bytes of an answer at most.
 const MAX_ANSWER: usize = 64 << 10;
@@ -41,7 +42,7 @@ pub(super) struct Checked<'a> {
 
 /// What is answered.
 #[derive(Debug, Deserialize)]
-struct Verdict {
+struct Answer {
     allow: bool,
 }
 
@@ -97,15 +98,32 @@ impl Hook {
     }
 
     /// Asks the service; what it does not answer in time, or wrongly, is as the setting says.
-    pub(super) async fn allows(&self, checked: &Checked<'_>) -> bool {
+    pub(super) async fn allows(&self, checked: &Checked<'_>, metrics: &ModerationMetrics) -> bool {
+        let began = Instant::now();
         let asked = tokio::time::timeout(self.timeout, self.ask(checked)).await;
-        match asked.unwrap_or_else(|_| Err("it has not answered in time".into())) {
+        let asked = asked.unwrap_or_else(|_| Err("it has not answered in time".into()));
+        let side = match checked.direction {
+            Direction::Input => Side::Input,
+            Direction::Output => Side::Output,
+        };
+        let verdict = match &asked {
+            Ok(true) => Verdict::Allowed,
+            Ok(false) => Verdict::Blocked,
+            Err(_) => Verdict::Failed,
+        };
+        metrics.request.observe(began.elapsed());
+        metrics.requests.of(side, verdict).inc();
+        let allows = match asked {
             Ok(allow) => allow,
             Err(error) => {
                 tracing::warn!(%error, direction = ?checked.direction, "the moderation service has not answered");
                 self.on_failure == OnFailure::Open
             }
+        };
+        if !allows {
+            metrics.blocked.of(Blocker::Service, side).inc();
         }
+        allows
     }
 
     async fn ask(&self, checked: &Checked<'_>) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
@@ -122,6 +140,6 @@ impl Hook {
             return Err(format!("status {}", response.status()).into());
         }
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await?.to_bytes();
-        Ok(serde_json::from_slice::<Verdict>(&body)?.allow)
+        Ok(serde_json::from_slice::<Answer>(&body)?.allow)
     }
 }

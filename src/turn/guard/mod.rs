@@ -3,6 +3,7 @@
 mod hook;
 
 use crate::archetype::{Found, Phrases};
+use crate::metrics::{Blocker, Side};
 
 use self::hook::Checked;
 pub use self::hook::{Direction, Hook, HookError};
@@ -44,11 +45,13 @@ impl<'a> Guard<'a> {
     /// Whether a player's line may be answered.
     pub async fn lets_in(runner: &Runner) -> bool {
         let say = &runner.say;
+        let metrics = &runner.turns.metrics.moderation;
         if runner.npc.pack.blocked_input.are_in(&say.text) {
+            metrics.blocked.of(Blocker::Phrases, Side::Input).inc();
             return false;
         }
         match runner.turns.hook.as_ref().filter(|hook| hook.checks(Direction::Input)) {
-            Some(hook) => hook.allows(&checked(runner, Direction::Input, &say.text)).await,
+            Some(hook) => hook.allows(&checked(runner, Direction::Input, &say.text), metrics).await,
             None => true,
         }
     }
@@ -77,6 +80,9 @@ impl<'a> Guard<'a> {
         let rest = self.held.split_off(settled);
         let listed = std::mem::replace(&mut self.held, rest);
         let seen = self.see(listed, whole || found).await;
+        if found {
+            self.runner.turns.metrics.moderation.blocked.of(Blocker::Phrases, Side::Output).inc();
+        }
         Passed { blocked: seen.blocked || found, ..seen }
     }
 
@@ -92,7 +98,10 @@ impl<'a> Guard<'a> {
         let at = usize::try_from(end).ok().and_then(|end| self.unseen.char_indices().nth(end));
         let rest = self.unseen.split_off(at.map_or(self.unseen.len(), |(at, _)| at));
         let shown = std::mem::replace(&mut self.unseen, rest);
-        if shown.trim().is_empty() || hook.allows(&checked(self.runner, Direction::Output, &shown)).await {
+        let metrics = &self.runner.turns.metrics.moderation;
+        if shown.trim().is_empty()
+            || hook.allows(&checked(self.runner, Direction::Output, &shown), metrics).await
+        {
             Passed { text: shown, blocked: false }
         } else {
             Passed { text: String::new(), blocked: true }

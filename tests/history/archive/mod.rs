@@ -9,6 +9,7 @@ mod outage;
 mod start;
 mod tiers;
 mod tls;
+mod watched;
 
 use std::net::SocketAddr;
 use std::path::Path;

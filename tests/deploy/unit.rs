@@ -13,8 +13,8 @@ fn service(key: &str) -> String {
     let unit = text(UNIT);
     let (_, service) = unit.split_once("\n[Service]\n").expect("a part [Service]");
     let service = service.split_once("\n[").expect("parts behind it").0;
-    let values = service.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    values.last().unwrap_or_else(|| panic!("{UNIT} has no {key}")).to_owned()
+    let mut values = service.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    values.next_back().unwrap_or_else(|| panic!("{UNIT} has no {key}")).to_owned()
 }
 
 #[test]

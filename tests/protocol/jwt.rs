@@ -258,7 +258,7 @@ async fn the_http_api_wants_an_admin_and_no_other_page() {
     let server = issuer.server(&["server.allowed_origins=[\"https://studio.example\"]"]).await;
     let bearer = |scope: &str| format!("Bearer {}", issuer.token("mina", scope));
     let (admin, play) = (bearer("play admin"), bearer("play director"));
-    for path in ["/api/v1", "/api/v1/stats", "/api/v1/npcs/n"] {
+    for path in ["/api/v1", "/api/v1/nothing", "/api/v1/npcs/n"] {
         assert_eq!(server.http(path, &[("Authorization", &admin)]).await.0, 404, "{path}");
         assert_eq!(server.http(path, &[("Authorization", &play)]).await.0, 403, "{path}");
         for wrong in ["Bearer x", "Bearer", "Basic bWluYTo=", "", &admin["Bearer ".len()..]] {

@@ -22,7 +22,7 @@ const NAME_CHARS: usize = 200;
 
 /// How well an adapter does on lines that it was not trained on, as `metrics.json` beside it says. Trainers of others may say
 /// less of it, and more besides.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct Metrics {
     /// Answers that were learned from, and held out.

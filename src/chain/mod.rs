@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 
 pub use self::error::ChainError;
 pub use self::reasons::{Reasons, reason};
-pub use self::report::{AdapterReport, ChainReport, Hosted, InUse, TaskReport};
+pub use self::report::{AdapterReport, CanaryReport, ChainReport, Hosted, InUse, TaskReport};
 pub use self::snapshot::{Canary, Chain, Link, Routes, Version};
 pub use self::state::StateError;
 

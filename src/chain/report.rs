@@ -13,8 +13,9 @@ use crate::archetype::{Metrics, PackAdapter, Task, VersionFiles};
 use crate::wire::ChainServices;
 
 /// Whether a version is in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = AdapterState)]
 pub enum InUse {
     /// By all NPCs, but for those with a version on trial.
     Promoted,
@@ -27,7 +28,8 @@ pub enum InUse {
 }
 
 /// A version of an adapter.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = Adapter)]
 pub struct AdapterReport {
     pub id: String,
     pub archetype: String,
@@ -39,6 +41,7 @@ pub struct AdapterReport {
     pub share: Option<f32>,
     /// `pack.toml` wants this version, and no other is promoted.
     pub pinned: bool,
+    #[schema(value_type = String)]
     pub path: PathBuf,
     /// Of the weights' file.
     pub bytes: u64,
@@ -62,7 +65,8 @@ pub struct AdapterReport {
 }
 
 /// The adapter of one task as it is in use.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = TaskInUse)]
 pub struct TaskReport {
     pub adapter: String,
     /// Absent: only a version on trial is in use.
@@ -72,14 +76,17 @@ pub struct TaskReport {
     pub canary: Option<CanaryReport>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A version on trial, with a share of the NPCs.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = Canary)]
 pub struct CanaryReport {
     pub version: String,
     pub share: f32,
 }
 
 /// The chain of an archetype on this server.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = Chain)]
 pub struct ChainReport {
     /// The archetype.
     pub name: String,
@@ -101,7 +108,8 @@ pub struct ChainReport {
 }
 
 /// A chain that some server hosts, as it was published.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = HostedChain)]
 pub struct Hosted {
     pub server: String,
     pub chain: serde_json::Value,

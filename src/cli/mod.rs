@@ -12,6 +12,7 @@ mod import;
 mod link;
 mod logging;
 mod migrate;
+mod otel;
 mod plan;
 mod promote;
 mod pull;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{ConfigError, Log, LogFormat};
+use crate::config::{ConfigError, Log};
 
 /// A WebSocket gateway that gives game characters a voice.
 #[derive(Debug, Parser)]
@@ -101,7 +102,7 @@ fn run(command: Option<Command>) -> anyhow::Result<()> {
 
 /// Runs a command that has no settings: its logs are for people.
 fn tool(run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    logging::start(&Log { level: "info".into(), format: LogFormat::Pretty })?;
+    logging::start(&Log::plain("info"))?;
     run()
 }
 

@@ -65,7 +65,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     let mut config = args.config()?;
     drop(args);
     find_packs(&mut config);
-    super::logging::start(&config.log)?;
+    let _spans = super::logging::start_server(&config.log)?;
     raise_file_limit(config.session.max_sessions);
     App::check(&config).map_err(explain)?;
     let paths = engine_paths(&config)?;

@@ -33,7 +33,7 @@ pub use models::{Models, Priority};
 pub use moderation::{Direction, Moderation, OnFailure};
 pub use npc::{BargeIn, Npc, OnOverload};
 pub use provision::Provision;
-pub use server::{Model, Packs, Server, Shutdown};
+pub use server::{MetricsAccess, Model, Packs, Server, Shutdown};
 pub use session::Session;
 pub use turn::{Track, Turn};
 
@@ -144,6 +144,9 @@ impl Config {
         }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log.level) {
             return Err(("log.level", format!("a tracing filter such as \"info\": {error}")));
+        }
+        if let Some(wanted) = log.bad_otlp_url() {
+            return Err(("log.otlp_url", wanted));
         }
         Ok(())
     }

@@ -111,6 +111,8 @@ pub(super) const RANGES: &[(&str, Range)] = &[
     ("session.max_actions", Range::Closed(1.0, 256.0)),
     ("shutdown.grace_ms", Range::Closed(0.0, 600_000.0)),
     ("shutdown.batch", Range::Closed(1.0, 1_000_000.0)),
+    ("log.slow_turn_ms", Range::Closed(0.0, 3_600_000.0)),
+    ("log.otlp_share", Range::Closed(0.0, 1.0)),
 ];
 
 /// The range of a setting; `None` if it is no number.

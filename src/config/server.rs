@@ -19,6 +19,20 @@ pub struct Server {
     pub tls_key: PathBuf,
     /// Milliseconds after which key files are read again.
     pub reread_ms: u64,
+    /// Whether `GET /` answers with the console.
+    pub console: bool,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
+}
+
+/// Who may read the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsAccess {
+    /// Who has the scope `admin`, as for `/api/v1`.
+    Admin,
+    /// Everybody who reaches the port.
+    Open,
 }
 
 /// The base model.

@@ -194,6 +194,26 @@ fn a_bad_setting_is_named_with_its_source() {
 }
 
 #[test]
+fn spans_are_sent_only_by_a_program_that_can() {
+    let url = "log.otlp_url=http://127.0.0.1:4318/v1/traces";
+    if cfg!(feature = "otel") {
+        assert_eq!(set(url).unwrap().log.otlp_url, "http://127.0.0.1:4318/v1/traces");
+        for bad in ["localhost:4318", "ftp://x/", "http://", "http:///v1", "http://a b/"] {
+            let error = set(&format!("log.otlp_url={bad}")).unwrap_err();
+            assert!(error.contains("but must be a URL such as http://127.0.0.1:4318/v1/traces"), "{error}");
+        }
+    } else {
+        let error = set(url).unwrap_err();
+        assert!(
+            error.contains("but must be empty: this program was built without the feature \"otel\""),
+            "{error}"
+        );
+    }
+    assert!(set("log.otlp_share=1.5").unwrap_err().contains("but must be a number, 0 to 1"));
+    assert_eq!(set("log.otlp_url=").unwrap().log.otlp_url, "");
+}
+
+#[test]
 fn files_and_variables_are_named() {
     let file = |text: &str| load(Some(text), &[], &[]).unwrap_err();
     for (text, message) in [

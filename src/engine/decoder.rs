@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::EngineError;
 use super::adapter::Adapter;
+use super::logits::Logits;
 
 /// One token of a [`Step`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,14 @@ impl Step<'_> {
     }
 }
 
+/// Memory of keys and values, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvUse {
+    /// What sequences hold, those that are kept included.
+    pub used: usize,
+    pub limit: usize,
+}
+
 /// Computes steps. Not shared: one thread owns it.
 ///
 /// Whoever drives it sees to it that pages suffice: a sequence of n tokens takes ⌈n / [`Decoder::page_tokens`]⌉ of
@@ -72,6 +81,11 @@ pub trait Decoder: Send {
 
     /// Pages that no sequence has.
     fn free_pages(&self) -> usize;
+
+    /// The memory of keys and values; `None`: that is not known.
+    fn kv(&self) -> Option<KvUse> {
+        None
+    }
 
     /// How many tokens a sequence can hold.
     fn context(&self) -> usize;
@@ -91,5 +105,5 @@ pub trait Decoder: Send {
 
     /// Computes a step and writes the logits of the tokens that want them into `logits`, in their order,
     /// [`Decoder::vocab_size`] each. After an error the sequences of the step hold nothing that can be used.
-    fn step(&mut self, step: Step<'_>, logits: &mut Vec<f32>) -> Result<(), EngineError>;
+    fn step(&mut self, step: Step<'_>, logits: &mut Logits) -> Result<(), EngineError>;
 }

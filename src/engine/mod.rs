@@ -8,6 +8,7 @@ mod checks;
 mod decoder;
 mod error;
 mod load;
+mod logits;
 mod native;
 mod open;
 mod pace;
@@ -20,8 +21,10 @@ mod runtime;
 mod sampler;
 mod scheduler;
 mod script;
+mod spans;
 mod timer;
 mod tokenizer;
+mod watch;
 mod worker;
 
 use std::collections::HashMap;
@@ -36,8 +39,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::adapter::{Adapter, AdapterInfo};
 pub use self::backend::Backend;
-pub use self::decoder::{Decoder, ResolvedMix, Step, StepToken, StepWork};
+pub use self::decoder::{Decoder, KvUse, ResolvedMix, Step, StepToken, StepWork};
 pub use self::error::EngineError;
+pub use self::logits::Logits;
 pub use self::native::{Ceiling, Native, int8_ceiling};
 pub use self::open::OPTION_SEQUENCES;
 pub use self::portable::Portable;
@@ -52,6 +56,7 @@ pub use self::script::Script;
 pub use self::script::watch::secrets;
 pub use self::timer::{StepPart, StepTimer};
 pub use self::tokenizer::{ChatTemplate, Message, Role, TextStream, Tokenizer};
+pub use self::watch::{EngineLimits, RowState, Watched};
 
 use self::adapter::{Reader, Registry};
 use self::checks::{bad, check_stops};
@@ -59,8 +64,11 @@ use self::open::{Opened, reader};
 use self::pace::{Pace, Patience};
 use self::sampler::Sampler;
 use self::scheduler::{ChooseWork, GenerateWork, Job, Limits, StopMatcher, Work};
+use self::spans::RequestSpans;
+use self::watch::Poster;
 use self::worker::{Command, QueueSlot, Shared, Worker};
 use crate::config::{self, DecoderKind};
+use crate::metrics::Refused;
 
 /// Longest list of options that one [`Choose`] may have.
 pub const MAX_OPTIONS: usize = 256;
@@ -78,6 +86,8 @@ pub struct EngineStats {
     pub steps: u64,
     /// Tokens computed, prompts and answers.
     pub tokens: u64,
+    /// Time that steps took.
+    pub busy: Duration,
     /// Requests that ended because their caller went away.
     pub abandoned: u64,
     /// Requests that ended because they had no row at their deadline.
@@ -169,6 +179,7 @@ impl Engine {
             resident: HashMap::new(),
             dropped: Vec::new(),
             pace: Pace::new(Arc::clone(&shared), Duration::from_millis(config.overload_after_ms)),
+            poster: Poster::new(limits.rows),
         };
         let failed = |error: std::io::Error| {
             EngineError::Runtime(format!("the engine's thread did not start: {error}"))
@@ -176,9 +187,10 @@ impl Engine {
         let thread = std::thread::Builder::new().name("engine".into());
         let thread = thread.spawn(move || worker.run()).map_err(failed)?;
         let (reading, reads, sender) = (Arc::clone(&registry), reader.clone(), commands.clone());
+        let counting = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("adapters".into())
-            .spawn(move || adapter::run_loader(&reading, &reads, &sender))
+            .spawn(move || adapter::run_loader(&reading, &reads, &sender, &counting.metrics))
             .map_err(failed)?;
         let thread = Mutex::new(Some(thread));
         let config = config.clone();
@@ -225,6 +237,7 @@ impl Engine {
             live: shared.live.load(Ordering::Relaxed),
             steps: shared.steps.load(Ordering::Relaxed),
             tokens: shared.tokens.load(Ordering::Relaxed),
+            busy: Duration::from_nanos(shared.busy_ns.load(Ordering::Relaxed)),
             abandoned: shared.abandoned.load(Ordering::Relaxed),
             late: shared.late.load(Ordering::Relaxed),
             adapters,
@@ -329,7 +342,10 @@ impl Engine {
             return Err(EngineError::Stopped);
         }
         self.inner.commands.try_send(command).map_err(|error| match error {
-            crossbeam_channel::TrySendError::Full(_) => self.overloaded(),
+            crossbeam_channel::TrySendError::Full(_) => {
+                self.inner.shared.refuse(Refused::QueueFull, false);
+                self.overloaded()
+            }
             crossbeam_channel::TrySendError::Disconnected(_) => EngineError::Stopped,
         })
     }
@@ -338,9 +354,15 @@ impl Engine {
     fn submit(&self, prompt: Vec<u32>, mix: &Mix, schedule: Schedule, work: Work) -> Result<(), EngineError> {
         let tokens = prompt.len() + work.answer_tokens();
         let slot = Some(self.queue_slot(tokens, schedule)?);
-        let mix = self.job_mix(mix)?;
-        let job = Job { prompt, mix, submitted: Instant::now(), step: 0, slot, schedule, work };
-        self.send(Command::Run(job))
+        let mix = self.job_mix(mix).inspect_err(|error| {
+            if matches!(error, EngineError::Overloaded { .. }) {
+                self.inner.shared.refuse(Refused::AdapterMemory, schedule.background);
+            }
+        })?;
+        self.inner.shared.metrics.requests.of(work.counted()).inc();
+        let spans = RequestSpans::begin(work.kind(), prompt.len(), schedule.background);
+        let job = Job { prompt, mix, submitted: Instant::now(), step: 0, slot, schedule, work, spans };
+        self.send(Command::Run(Box::new(job)))
     }
 
     fn queue_slot(&self, tokens: usize, schedule: Schedule) -> Result<QueueSlot, EngineError> {

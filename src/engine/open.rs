@@ -7,6 +7,7 @@ use npc_onnx::ModelFile;
 
 use super::adapter::Reader;
 use super::decoder::{Decoder, Step, StepToken};
+use super::logits::Logits;
 use super::{EngineError, Native, Portable, Tokenizer, native, runtime};
 use crate::config::{self, DecoderKind, Provider};
 
@@ -85,7 +86,7 @@ pub fn name(kind: DecoderKind) -> &'static str {
 fn try_out(decoder: &mut dyn Decoder) -> Result<(), EngineError> {
     let tokens = [StepToken { sequence: 0, position: 0, token: 0, wants_logits: true }];
     let mixes = vec![Arc::default(); decoder.sequences()];
-    let mut logits = Vec::new();
+    let mut logits = Logits::default();
     decoder.step(Step { tokens: &tokens, mixes: &mixes }, &mut logits)?;
     decoder.release(0);
     Ok(())

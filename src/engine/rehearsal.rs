@@ -11,11 +11,13 @@ use tokio::sync::oneshot;
 
 use super::adapter::Adapter;
 use super::decoder::{Decoder, Step, StepToken, StepWork};
+use super::logits::Logits;
 use super::pace::{Pace, Patience};
 use super::sampler::Sampler;
 use super::scheduler::{
     Changes, ChooseWork, GenerateWork, Job, JobMix, Limits, Scheduler, StopMatcher, Work,
 };
+use super::spans::RequestSpans;
 use super::tokenizer::TextStream;
 use super::worker::Shared;
 use super::{Choice, EngineError, Generation, Sampling, Schedule};
@@ -57,7 +59,7 @@ pub struct Rehearsal {
     began: Option<Instant>,
     /// A request has ended since somebody asked.
     ended: bool,
-    logits: Vec<f32>,
+    logits: Logits,
 }
 
 /// An adapter's number and its weight in a mix.
@@ -88,7 +90,7 @@ impl Rehearsal {
             full: false,
             began: None,
             ended: false,
-            logits: Vec::new(),
+            logits: Logits::default(),
         }
     }
 
@@ -167,7 +169,9 @@ impl Rehearsal {
         // All adapters are in memory.
         let adapter = &self.adapter;
         let _ = mix.resolve(&|_| Some(Arc::clone(adapter)));
-        self.scheduler.submit(Job { prompt, mix, submitted: now, step: 0, slot: Some(slot), schedule, work });
+        let spans = RequestSpans::default();
+        let slot = Some(slot);
+        self.scheduler.submit(Job { prompt, mix, submitted: now, step: 0, slot, schedule, work, spans });
         Ok(())
     }
 
@@ -201,8 +205,8 @@ impl Rehearsal {
     pub fn end(&mut self, now: Instant) {
         let Some(start) = self.began.take() else { return };
         let wanted = self.tokens.iter().filter(|token| token.wants_logits).count();
-        self.logits.resize(wanted * VOCAB, 0.0);
-        let changes: Changes = self.scheduler.complete(&self.tokens, &self.logits, &|_| false, now);
+        self.logits.zeros(wanted * VOCAB);
+        let changes: Changes = self.scheduler.complete(&self.tokens, &mut self.logits, &|_| false, now);
         let step = (self.tokens.len(), self.full);
         self.pace.stepped(&self.scheduler, &changes, step, (start, now));
         self.ended |= !changes.finished.is_empty();
@@ -248,7 +252,7 @@ impl Decoder for Hollow {
         tokens
     }
 
-    fn step(&mut self, _: Step<'_>, _: &mut Vec<f32>) -> Result<(), EngineError> {
+    fn step(&mut self, _: Step<'_>, _: &mut Logits) -> Result<(), EngineError> {
         Ok(())
     }
 }

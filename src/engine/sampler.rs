@@ -6,6 +6,7 @@ use std::fmt;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::logits::{Row, TOP};
 use super::{EngineError, Sampling};
 
 impl Sampling {
@@ -36,8 +37,10 @@ pub struct Sampler {
     rng: ChaCha8Rng,
     /// Tokens drawn lately, oldest first; at most [`RECENT`].
     recent: VecDeque<u32>,
-    /// Reused between draws: the logits with the penalty applied.
-    penalized: Vec<f32>,
+    /// Reused between draws: the tokens drawn lately, each once.
+    penalized: Vec<u32>,
+    /// Reused between draws: the largest of every [`TOP`] logits, with the penalty applied.
+    tops: Vec<f32>,
     /// Reused between draws: the candidates that are left, with their unnormalized probabilities.
     candidates: Vec<(u32, f32)>,
 }
@@ -57,29 +60,34 @@ impl Sampler {
             Some(seed) => ChaCha8Rng::seed_from_u64(seed),
             None => ChaCha8Rng::from_os_rng(),
         };
-        Self { sampling, rng, recent: VecDeque::new(), penalized: Vec::new(), candidates: Vec::new() }
+        Self {
+            sampling,
+            rng,
+            recent: VecDeque::new(),
+            penalized: Vec::new(),
+            tops: Vec::new(),
+            candidates: Vec::new(),
+        }
     }
 
     /// The next token. Ties go to the lowest id; logits that are not finite are never chosen while a
-    /// finite one is there.
-    pub fn sample(&mut self, logits: &[f32]) -> u32 {
+    /// finite one is there. Writes the penalty into the logits.
+    pub fn sample(&mut self, row: Row<'_>) -> u32 {
+        let Row { values, tops } = row;
+        self.tops.clear();
+        if tops.is_empty() {
+            self.tops.extend(values.chunks(TOP).map(largest));
+        } else {
+            self.tops.extend_from_slice(tops);
+        }
         if self.sampling.greedy {
-            return argmax(logits);
+            return argmax(values, &self.tops);
         }
         if self.sampling.repetition_penalty == 1.0 {
-            return self.draw(logits);
+            return self.draw(values);
         }
-        let mut penalized = std::mem::take(&mut self.penalized);
-        penalized.clear();
-        penalized.extend_from_slice(logits);
-        for &token in &self.recent {
-            let (logit, original) = (&mut penalized[token as usize], logits[token as usize]);
-            let penalty = self.sampling.repetition_penalty;
-            // From the original: a token that was drawn twice is not penalized twice.
-            *logit = if original > 0.0 { original / penalty } else { original * penalty };
-        }
-        let token = self.draw(&penalized);
-        self.penalized = penalized;
+        self.penalize(values);
+        let token = self.draw(values);
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
@@ -87,21 +95,38 @@ impl Sampler {
         token
     }
 
+    /// Makes what was drawn lately less likely, each token once.
+    fn penalize(&mut self, logits: &mut [f32]) {
+        self.penalized.clear();
+        self.penalized.extend(&self.recent);
+        self.penalized.sort_unstable();
+        self.penalized.dedup();
+        let penalty = self.sampling.repetition_penalty;
+        for token in &self.penalized {
+            let Some(logit) = logits.get_mut(*token as usize) else { continue };
+            *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+        }
+        for token in &self.penalized {
+            let run = *token as usize / TOP;
+            if let (Some(values), Some(top)) = (logits.chunks(TOP).nth(run), self.tops.get_mut(run)) {
+                *top = largest(values);
+            }
+        }
+    }
+
     fn draw(&mut self, logits: &[f32]) -> u32 {
-        let best = argmax(logits);
+        let best = argmax(logits, &self.tops);
         let highest = logits[best as usize];
         let inverse = self.sampling.temperature.recip();
         // exp((l - max)/T) < min_p  ⇔  l < max + T·ln(min_p): dropped before the exponential is taken.
         // Without min_p, what is below e⁻³⁰ of the best cannot be drawn from an f32 sum anyway.
         let floor = highest + self.sampling.temperature * self.sampling.min_p.max(1e-13).ln();
         self.candidates.clear();
-        for (chunk, logits) in logits.chunks(STRIDE).enumerate() {
-            if largest(logits) >= floor {
-                let ids = chunk * STRIDE..;
-                let likely = ids.zip(logits).filter(|(_, logit)| **logit >= floor);
-                let weights = likely.map(|(id, logit)| (id as u32, ((logit - highest) * inverse).exp()));
-                self.candidates.extend(weights);
-            }
+        for (run, _) in self.tops.iter().enumerate().filter(|(_, top)| **top >= floor) {
+            let ids = run * TOP..;
+            let likely = ids.zip(&logits[run * TOP..]).take(TOP).filter(|(_, logit)| **logit >= floor);
+            let weights = likely.map(|(id, logit)| (id as u32, ((logit - highest) * inverse).exp()));
+            self.candidates.extend(weights);
         }
         if self.candidates.is_empty() {
             return best;
@@ -129,11 +154,8 @@ impl Sampler {
     }
 }
 
-/// Logits that are looked at together; most of a vocabulary is passed over in such steps.
-const STRIDE: usize = 64;
-
 /// The largest of some logits; -∞ if none is a number.
-fn largest(logits: &[f32]) -> f32 {
+pub fn largest(logits: &[f32]) -> f32 {
     // In this form, and in lanes, the compiler makes vector instructions of it.
     let (chunks, rest) = logits.as_chunks::<16>();
     let mut lanes = [f32::NEG_INFINITY; 16];
@@ -145,22 +167,15 @@ fn largest(logits: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |most, logit| if *logit > most { *logit } else { most })
 }
 
-/// Index of the largest logit; the first of equals; 0 if none is a number.
-pub fn argmax(logits: &[f32]) -> u32 {
-    let highest = largest(logits);
-    let found = logits.chunks(STRIDE).enumerate().find_map(|(chunk, logits)| {
-        let here = largest(logits) == highest;
-        let at = if here { logits.iter().position(|logit| *logit == highest) } else { None };
-        at.map(|at| chunk * STRIDE + at)
-    });
-    if highest == f32::NEG_INFINITY { 0 } else { found.unwrap_or(0) as u32 }
-}
-
-/// ln Σ exp(logits), computed so that it cannot overflow.
-pub fn log_sum_exp(logits: &[f32]) -> f64 {
-    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|l| f64::from(l - highest).exp()).sum();
-    f64::from(highest) + sum.ln()
+/// Index of the largest logit; the first of equals; 0 if none is a number. `tops`: the largest of every [`TOP`].
+fn argmax(logits: &[f32], tops: &[f32]) -> u32 {
+    let highest = largest(tops);
+    if highest == f32::NEG_INFINITY {
+        return 0;
+    }
+    let run = tops.iter().position(|top| *top == highest).unwrap_or(0);
+    let at = logits[run * TOP..].iter().position(|logit| *logit == highest).unwrap_or(0);
+    (run * TOP + at) as u32
 }
 
 #[cfg(test)]
@@ -183,7 +198,7 @@ mod tests {
         let mut sampler = Sampler::new(sampling);
         let mut counts = vec![0.0; logits.len()];
         for _ in 0..n {
-            counts[sampler.sample(logits) as usize] += 1.0 / n as f64;
+            counts[sampler.sample(Row::from(&mut *logits.to_vec())) as usize] += 1.0 / n as f64;
         }
         counts
     }
@@ -191,7 +206,7 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_the_best() {
         let mut sampler = Sampler::new(Sampling { greedy: true, ..sampling() });
-        assert_eq!(sampler.sample(&[0.5, 2.0, 2.0, f32::NAN, -1.0]), 1);
+        assert_eq!(sampler.sample(Row::from(&mut [0.5, 2.0, 2.0, f32::NAN, -1.0][..])), 1);
     }
 
     #[test]
@@ -233,7 +248,7 @@ mod tests {
         let logits: Vec<f32> = (0..1000).map(|i| (i % 17) as f32 / 10.0).collect();
         let draw = |seed| {
             let mut sampler = Sampler::new(Sampling { seed, ..sampling() });
-            (0..20).map(|_| sampler.sample(&logits)).collect::<Vec<_>>()
+            (0..20).map(|_| sampler.sample(Row::from(&mut *logits.clone()))).collect::<Vec<_>>()
         };
         assert_eq!(draw(Some(3)), draw(Some(3)));
         assert_ne!(draw(Some(3)), draw(Some(4)));
@@ -247,7 +262,8 @@ mod tests {
         sampler.recent.extend([0, 0, 1]);
         let mut counts = [0_u32; 3];
         for _ in 0..20_000 {
-            counts[sampler.sample(&logits) as usize] += 1;
+            let mut row = logits;
+            counts[sampler.sample(Row::from(&mut row[..])) as usize] += 1;
             sampler.recent.truncate(3);
         }
         // The logits become 1, -4, 0: e/(e+e⁻⁴+1), ...
@@ -258,8 +274,9 @@ mod tests {
 
     #[test]
     fn strange_logits_do_not_panic() {
-        for logits in [vec![f32::NAN; 4], vec![f32::NEG_INFINITY; 4], vec![f32::INFINITY, 0.0], vec![0.0]] {
-            let id = Sampler::new(sampling()).sample(&logits);
+        for mut logits in [vec![f32::NAN; 4], vec![f32::NEG_INFINITY; 4], vec![f32::INFINITY, 0.0], vec![0.0]]
+        {
+            let id = Sampler::new(sampling()).sample(Row::from(&mut *logits));
             assert!((id as usize) < logits.len());
         }
     }
@@ -283,7 +300,17 @@ mod tests {
     }
 
     #[test]
-    fn log_sum_exp_is_stable() {
-        assert!((log_sum_exp(&[1000.0, 1000.0]) - (1000.0 + 2.0_f64.ln())).abs() < 1e-9);
+    fn tops_that_are_given_change_nothing() {
+        for (seed, penalty) in [(1, 1.0), (2, 1.5), (3, 2.0)] {
+            // A length that is no multiple of what a top is of; many equal ones.
+            let logits: Vec<f32> = (0..1003).map(|i| ((i * 37 + 11) % 97) as f32 / 9.0 - 4.0).collect();
+            let tops: Vec<f32> = logits.chunks(TOP).map(largest).collect();
+            let sampling = Sampling { repetition_penalty: penalty, seed: Some(seed), ..sampling() };
+            let (mut with, mut without) = (Sampler::new(sampling.clone()), Sampler::new(sampling));
+            for _ in 0..300 {
+                let token = with.sample(Row { values: &mut logits.clone(), tops: &tops });
+                assert_eq!(token, without.sample(Row::from(&mut *logits.clone())));
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use npc_onnx::ModelFile;
 use super::adapter::{Adapter, Reader};
 use super::checks::bad;
 use super::decoder::{ResolvedMix, Step, StepToken, StepWork};
+use super::logits::Logits;
 use super::sampler::Sampler;
 use super::{EngineError, Opened, Sampling};
 use crate::config;
@@ -46,7 +47,7 @@ pub struct StepTimer {
     sampler: Sampler,
     /// What sequences hold: parts of a text, each from another place.
     text: Vec<u32>,
-    logits: Vec<f32>,
+    logits: Logits,
     tokens: Vec<StepToken>,
 }
 
@@ -86,7 +87,7 @@ impl StepTimer {
             mixes,
             sampler: Sampler::new(sampling),
             text,
-            logits: Vec::new(),
+            logits: Logits::default(),
             tokens: Vec::new(),
         })
     }
@@ -144,9 +145,9 @@ impl StepTimer {
         let step = Step { tokens: &self.tokens, mixes: &self.mixes };
         let start = Instant::now();
         self.opened.decoder.step(step, &mut self.logits)?;
-        for logits in self.logits.chunks_exact(self.opened.decoder.vocab_size()) {
+        for row in self.logits.rows(self.opened.decoder.vocab_size()) {
             // Which one it is does not matter.
-            std::hint::black_box(self.sampler.sample(logits));
+            std::hint::black_box(self.sampler.sample(row));
         }
         Ok((step.work(), start.elapsed()))
     }

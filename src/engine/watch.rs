@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Engine;
 use super::decoder::{Decoder, KvUse};
@@ -155,13 +155,25 @@ impl Poster {
     /// There is nothing to compute.
     pub fn settle(&mut self, board: &Board, scheduler: &Scheduler, decoder: &dyn Decoder) {
         if self.is_stale {
-            self.post(board, scheduler, decoder, Instant::now());
+            // No step comes after it: this one has to get through.
+            self.write(board.0.lock(), scheduler, decoder, Instant::now());
         }
     }
 
     fn post(&mut self, board: &Board, scheduler: &Scheduler, decoder: &dyn Decoder, now: Instant) {
         // Whoever reads it is done in no time; if not, the next step comes by again.
-        let Some(mut posted) = board.0.try_lock() else { return };
+        if let Some(posted) = board.0.try_lock() {
+            self.write(posted, scheduler, decoder, now);
+        }
+    }
+
+    fn write(
+        &mut self,
+        mut posted: MutexGuard<'_, Posted>,
+        scheduler: &Scheduler,
+        decoder: &dyn Decoder,
+        now: Instant,
+    ) {
         self.seat(scheduler);
         posted.rows.clear();
         posted.rows.extend(self.seats.iter().map(|seat| seat.and_then(|sequence| scheduler.row(sequence))));

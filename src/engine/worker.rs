@@ -12,9 +12,12 @@ use super::EngineError;
 use super::adapter::{Adapter, Registry, Version};
 use super::decoder::{Decoder, Step};
 use super::load::Load;
+use super::logits::Logits;
 use super::pace::Pace;
 use super::scheduler::{Job, Limits, Scheduler};
 use super::tokenizer::Tokenizer;
+use super::watch::{Board, Poster};
+use crate::metrics::{Class, EngineMetrics, Refused};
 
 /// While nothing can be computed but somebody waits for adapters: how often to look for deadlines and callers that
 /// have gone.
@@ -22,7 +25,7 @@ const PARKED: Duration = Duration::from_millis(10);
 
 /// What the engine's handle asks of its thread.
 pub enum Command {
-    Run(Job),
+    Run(Box<Job>),
     /// An adapter was read.
     Add(Arc<Adapter>, Option<oneshot::Sender<Result<(), EngineError>>>),
     /// An adapter that requests wait for could not be read.
@@ -42,11 +45,22 @@ pub struct Shared {
     pub live: AtomicUsize,
     pub steps: AtomicU64,
     pub tokens: AtomicU64,
+    /// Nanoseconds that steps took.
+    pub busy_ns: AtomicU64,
     pub abandoned: AtomicU64,
     pub late: AtomicU64,
     /// Cleared by `stop` and when the thread ends, also by a panic: nothing new is taken.
     pub running: AtomicBool,
     pub load: Load,
+    pub board: Board,
+    pub metrics: EngineMetrics,
+}
+
+impl Shared {
+    /// A request found no place.
+    pub fn refuse(&self, cause: Refused, background: bool) {
+        self.metrics.refused.of(cause, Class::of(background)).inc();
+    }
 }
 
 /// A place in the queue, given back when the request gets its row or is dropped.
@@ -98,6 +112,7 @@ pub struct Worker {
     /// Adapters that nobody can name any more, but that requests may still use.
     pub dropped: Vec<Version>,
     pub pace: Pace,
+    pub poster: Poster,
 }
 
 impl Worker {
@@ -107,7 +122,7 @@ impl Worker {
         let _running = Running(Arc::clone(&shared), Arc::clone(&self.registry));
         let mut scheduler = Scheduler::new(self.limits, self.decoder.sequences());
         let mut tokens = Vec::new();
-        let mut logits = Vec::new();
+        let mut logits = Logits::default();
         while self.take_commands(&mut scheduler) {
             self.release_adapters(&mut scheduler);
             scheduler.set_retry_after(shared.load.drain_ms());
@@ -120,22 +135,31 @@ impl Worker {
                 continue;
             }
             let full = scheduler.is_full();
+            scheduler.count_phases(&tokens, |phase, count| shared.metrics.tokens.of(phase).add(count as u64));
             let start = self.pace.begins(Instant::now());
             let step = Step { tokens: &tokens, mixes: scheduler.mixes() };
-            let result = self.decoder.step(step, &mut logits);
+            let span = tracing::trace_span!("step", tokens = tokens.len(), rows = scheduler.live());
+            scheduler.trace(&span);
+            let result = span.in_scope(|| self.decoder.step(step, &mut logits));
             shared.steps.fetch_add(1, Ordering::Relaxed);
             shared.tokens.fetch_add(tokens.len() as u64, Ordering::Relaxed);
             let changes = match result {
                 Ok(()) => {
                     let tokenizer = &self.tokenizer;
-                    scheduler.complete(&tokens, &logits, &|id| tokenizer.is_end(id), Instant::now())
+                    scheduler.complete(&tokens, &mut logits, &|id| tokenizer.is_end(id), Instant::now())
                 }
                 Err(error) => {
                     tracing::error!(%error, rows = scheduler.live(), "a step failed; its requests end");
+                    shared.metrics.steps_failed.inc();
                     scheduler.fail(&tokens, &error, self.decoder.as_mut())
                 }
             };
-            self.pace.stepped(&scheduler, &changes, (tokens.len(), full), (start, Instant::now()));
+            let now = Instant::now();
+            let took = now.saturating_duration_since(start);
+            shared.busy_ns.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
+            shared.metrics.step.observe(took);
+            self.pace.stepped(&scheduler, &changes, (tokens.len(), full), (start, now));
+            self.poster.stepped(&shared.board, &scheduler, self.decoder.as_ref(), tokens.len(), (start, now));
         }
         scheduler.stop();
     }
@@ -144,6 +168,7 @@ impl Worker {
     fn take_commands(&mut self, scheduler: &mut Scheduler) -> bool {
         loop {
             let command = if scheduler.is_idle() && self.dropped.is_empty() {
+                self.poster.settle(&self.pace.shared.board, scheduler, self.decoder.as_ref());
                 match self.commands.recv() {
                     Ok(command) => command,
                     Err(_) => return false,
@@ -162,7 +187,7 @@ impl Worker {
                 }
             };
             match command {
-                Command::Run(job) => self.take_job(job, scheduler),
+                Command::Run(job) => self.take_job(*job, scheduler),
                 Command::Add(adapter, reply) => {
                     let version = adapter.version;
                     let result = self.add(adapter);
@@ -181,6 +206,7 @@ impl Worker {
                 Command::Forget(done) => {
                     let changes = scheduler.forget_all(self.decoder.as_mut());
                     self.pace.apply(scheduler, &changes);
+                    self.poster.touch();
                     // Fails only if the caller is gone.
                     let _ = done.send(());
                 }
@@ -229,7 +255,9 @@ impl Worker {
         let before = self.resident.len();
         let resident = &mut self.resident;
         self.registry.let_go(|leaving| resident.retain(|version, _| !leaving.contains(version)));
-        if self.resident.len() != before
+        let left = before - self.resident.len();
+        self.pace.shared.metrics.adapter_evictions.add(left as u64);
+        if left > 0
             && let Err(error) = self.set_adapters()
         {
             tracing::error!(%error, "the adapter pool could not be rebuilt");

@@ -8,10 +8,14 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{AppState, adapters, history, provisioning};
+use super::{AppState, adapters, history, openapi, provisioning, sessions, stats};
 use crate::config::AuthMode;
+use crate::metrics::TokenFault;
+use crate::models::Told;
+use crate::wire::NpcJoined;
 
 /// The routes below `/api/v1`.
 pub(super) fn router(state: &AppState) -> Router<AppState> {
@@ -24,6 +28,9 @@ pub(super) fn router(state: &AppState) -> Router<AppState> {
         .route("/archetypes/{name}", get(adapters::archetype))
         .route("/archetypes/{name}/provision", post(provisioning::request))
         .route("/models", get(models))
+        .route("/openapi.json", get(openapi::document))
+        .route("/sessions", get(sessions::list))
+        .route("/stats", get(stats::stats))
         .route("/provisioning", get(provisioning::list))
         .route("/npcs/{id}", get(npc))
         .route("/npcs/{id}/history", get(history::list))
@@ -31,13 +38,45 @@ pub(super) fn router(state: &AppState) -> Router<AppState> {
     routes.fallback(missing).layer(from_fn_with_state(state.clone(), admin))
 }
 
+/// Why something is not done, in words for people.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct Refusal {
+    error: String,
+}
+
+/// Models that may answer lines without adapters.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ModelList {
+    items: Vec<Told>,
+}
+
 /// The models that may answer lines without adapters; none is listed where there is no choice.
-async fn models(State(state): State<AppState>) -> Json<serde_json::Value> {
-    Json(json!({ "items": state.gateway.models().unwrap_or_default() }))
+#[utoipa::path(
+    get,
+    path = "/api/v1/models",
+    operation_id = "list_models",
+    tag = "models",
+    responses((status = OK, description = "All of them.", body = ModelList))
+)]
+pub(super) async fn models(State(state): State<AppState>) -> Json<ModelList> {
+    Json(ModelList { items: state.gateway.models().unwrap_or_default() })
 }
 
 /// An NPC as `npc.joined` tells of it.
-async fn npc(State(state): State<AppState>, Path(id): Path<String>) -> Response {
+#[utoipa::path(
+    get,
+    path = "/api/v1/npcs/{id}",
+    operation_id = "get_npc",
+    tag = "npcs",
+    params(("id" = String, Path, description = "Of the NPC.", min_length = 1, max_length = 64)),
+    responses(
+        (status = OK, description = "The NPC.", body = NpcJoined),
+        (status = NOT_FOUND, description = "There is no NPC with this id.", body = Refusal),
+        (status = SERVICE_UNAVAILABLE, description = "It cannot be read now.", body = Refusal),
+    )
+)]
+pub(super) async fn npc(State(state): State<AppState>, Path(id): Path<String>) -> Response {
     match state.gateway.npc(&id).await {
         Ok(Some(npc)) => Json(npc).into_response(),
         Ok(None) => refusal(StatusCode::NOT_FOUND, "there is no NPC with this id"),
@@ -45,18 +84,42 @@ async fn npc(State(state): State<AppState>, Path(id): Path<String>) -> Response 
     }
 }
 
-/// Erases a player. Answers when nothing of them is left.
-async fn erase(State(state): State<AppState>, Path(player): Path<String>) -> Response {
+/// What was erased with a player.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Erased {
+    player: String,
+    /// Lines and events of the player's that are gone.
+    interactions: usize,
+    /// Those of others that named the player, and do not any more.
+    mentions: usize,
+    /// NPCs that have forgotten the player.
+    npcs: usize,
+}
+
+/// Erases a player for good. Answers when nothing of them is left.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/players/{id}",
+    operation_id = "erase_player",
+    tag = "players",
+    params(("id" = String, Path, description = "The player's name.", min_length = 1)),
+    responses(
+        (status = OK, description = "Nothing of the player is left.", body = Erased),
+        (status = INTERNAL_SERVER_ERROR, description = "The player may be erased in part; ask again.", body = Refusal),
+        (status = SERVICE_UNAVAILABLE, description = "The player may be erased in part; ask again.", body = Refusal),
+    )
+)]
+pub(super) async fn erase(State(state): State<AppState>, Path(player): Path<String>) -> Response {
     // Who asks may not wait until it is done, and it is to be done all the same.
     let gateway = Arc::clone(&state.gateway);
     let erasing = tokio::spawn(async move { gateway.erase_player(&player).await.map(|done| (player, done)) });
     match erasing.await {
-        Ok(Ok((player, erased))) => Json(json!({
-            "player": player,
-            "interactions": erased.interactions,
-            "mentions": erased.mentions,
-            "npcs": erased.npcs,
-        }))
+        Ok(Ok((player, erased))) => Json(Erased {
+            player,
+            interactions: erased.interactions,
+            mentions: erased.mentions,
+            npcs: erased.npcs,
+        })
         .into_response(),
         Ok(Err(error)) => {
             tracing::error!(%error, "a player was not erased, or in part");
@@ -71,14 +134,17 @@ async fn erase(State(state): State<AppState>, Path(player): Path<String>) -> Res
 }
 
 /// In `jwt` mode: `Authorization: Bearer TOKEN` with the scope `admin`. In `dev` mode everybody has every scope.
-async fn admin(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(super) async fn admin(State(state): State<AppState>, request: Request, next: Next) -> Response {
     if state.gateway.config().auth.mode == AuthMode::Dev {
         return next.run(request).await;
     }
     let grant = bearer(request.headers()).map(|token| state.gateway.auth().check(token));
     match grant {
         Some(Ok(grant)) if grant.is_admin() => next.run(request).await,
-        Some(Ok(_)) => refusal(StatusCode::FORBIDDEN, "the token does not have the scope admin"),
+        Some(Ok(_)) => {
+            state.gateway.auth().metrics().failures.of(TokenFault::Scope).inc();
+            refusal(StatusCode::FORBIDDEN, "the token does not have the scope admin")
+        }
         refused => {
             if let Some(Err(cause)) = refused {
                 tracing::debug!(%cause, "a token was refused");
@@ -99,5 +165,5 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 pub(super) fn refusal(status: StatusCode, message: &str) -> Response {
-    (status, Json(json!({ "error": message }))).into_response()
+    (status, Json(Refusal { error: message.to_owned() })).into_response()
 }

@@ -7,9 +7,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::AppState;
 use crate::history::{ArchiveState, History, WarmState};
+use crate::session::Gateway;
 
 /// What decides `readyz`, besides the journal and the shutdown.
 #[derive(Clone)]
@@ -22,6 +24,11 @@ impl Readiness {
     pub fn new(model: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { model: Arc::new(model) }
     }
+
+    /// What `readyz` says in all.
+    pub(super) fn is_ready(&self, gateway: &Gateway) -> bool {
+        (self.model)() && gateway.history().journal().is_writable() && !gateway.is_draining()
+    }
 }
 
 impl fmt::Debug for Readiness {
@@ -30,10 +37,12 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// The body of `readyz`.
-#[derive(Debug, Serialize)]
+/// Whether the server takes players.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Readiness)]
 #[allow(clippy::struct_excessive_bools)] // Each is a key of the answer.
 pub(super) struct Ready {
+    /// It does.
     #[serde(rename = "ready")]
     all: bool,
     /// The model is loaded.
@@ -52,13 +61,13 @@ pub(super) struct Ready {
 }
 
 /// The warm tier: `embedded`, or `up` or `down`. Turns do not need it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Redis {
     state: WarmState,
 }
 
 /// The archive. Turns do not need it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum Postgres {
     Off {
@@ -80,10 +89,31 @@ impl Postgres {
     }
 }
 
+/// Whether the process lives.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "get_health",
+    tag = "health",
+    security(()),
+    responses((status = OK, description = "It does.", body = str, content_type = "text/plain"))
+)]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
+/// Whether the server takes players, and how its parts are.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "get_readiness",
+    tag = "health",
+    security(()),
+    responses(
+        (status = OK, description = "It does.", body = Ready),
+        (status = SERVICE_UNAVAILABLE, description = "It does not.", body = Ready),
+    )
+)]
 pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
     let model = (state.readiness.model)();
     let draining = state.gateway.is_draining();

@@ -5,10 +5,11 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::AppState;
-use super::api::refusal;
+use super::api::{Refusal, refusal};
 use crate::history::{Kind, Outcome, Record};
 use crate::wire::{AdapterUse, DoneReason, EventKind, TimingInfo, UsageInfo};
 
@@ -24,8 +25,9 @@ pub(super) struct Wanted {
 }
 
 /// A page, newest first.
-#[derive(Debug, Serialize)]
-struct Page {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HistoryPage)]
+pub(super) struct Page {
     items: Vec<Item>,
     /// `before` of the next page; absent: this is the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,9 +35,11 @@ struct Page {
 }
 
 /// A record as operators see it.
-#[derive(Debug, Serialize)]
-struct Item {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HistoryItem)]
+pub(super) struct Item {
     id: String,
+    /// `dialogue`, `event`, `action`, `attitude`, `injury` or `gift`.
     kind: &'static str,
     npc: String,
     player: String,
@@ -56,9 +60,10 @@ struct Item {
 }
 
 /// What there is of each kind.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-enum What {
+#[schema(as = HistoryItemOfKind)]
+pub(super) enum What {
     Line {
         turn: String,
         /// What the player said.
@@ -131,7 +136,23 @@ impl From<Record> for Item {
     }
 }
 
-/// An NPC that nobody has spoken with has no items.
+/// What happened with an NPC, the newest first. One that nobody has spoken with has no items.
+#[utoipa::path(
+    get,
+    path = "/api/v1/npcs/{id}/history",
+    operation_id = "list_npc_history",
+    tag = "npcs",
+    params(
+        ("id" = String, Path, description = "Of the NPC.", min_length = 1, max_length = 64),
+        ("limit" = Option<u32>, Query, description = "Items of a page; 50 without it.", minimum = 1, maximum = 500),
+        ("before" = Option<String>, Query, description = "`next` of the page before: items that are older than that one."),
+    ),
+    responses(
+        (status = OK, description = "A page.", body = Page),
+        (status = BAD_REQUEST, description = "A parameter is not as it must be.", body = Refusal),
+        (status = SERVICE_UNAVAILABLE, description = "It cannot be read now.", body = Refusal),
+    )
+)]
 pub(super) async fn list(
     State(state): State<AppState>,
     Path(npc): Path<String>,

@@ -5,7 +5,8 @@
 //! | `GET /ws` | the WebSocket |
 //! | `GET /healthz` | 200 while the process lives |
 //! | `GET /readyz` | 200 while the server takes sessions, else 503; JSON either way |
-//! | `GET /` | what this is, as text |
+//! | `GET /`, `/fleet`, `/assets/…` | the console (`server.console`), else what this is, as text |
+//! | `GET /metrics` | what is measured (`server.metrics` says for whom) |
 //! | `/api/v1` | what operators ask, only for the scope `admin` |
 //!
 //! In `dev` mode every path wants a loopback `Host`; `/ws` and `/api/v1` want an `Origin` that is the server's own or
@@ -14,11 +15,16 @@
 mod adapters;
 mod api;
 mod connections;
+mod console;
 mod guard;
 mod health;
 mod history;
 mod listener;
+mod metrics;
+mod openapi;
 mod provisioning;
+mod sessions;
+mod stats;
 mod tls;
 mod upgrade;
 
@@ -27,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +43,7 @@ pub use health::Readiness;
 pub use listener::bind;
 pub use tls::{Tls, TlsError};
 
+use crate::config::MetricsAccess;
 use crate::session::Gateway;
 
 /// How long requests that are being answered may take after all sockets are closed.
@@ -46,6 +54,7 @@ const LAST_REQUESTS: Duration = Duration::from_secs(2);
 struct AppState {
     gateway: Arc<Gateway>,
     readiness: Readiness,
+    metrics: metrics::Metrics,
 }
 
 /// Serves until `shutdown` is cancelled, then drains: `readyz` fails and new turns are refused, turns that run
@@ -63,7 +72,8 @@ pub async fn serve(
 ) -> io::Result<()> {
     let stop = CancellationToken::new();
     let grace = Duration::from_millis(gateway.config().shutdown.grace_ms);
-    let app = router(AppState { gateway: Arc::clone(&gateway), readiness });
+    let metrics = metrics::Metrics::new(&gateway, &readiness);
+    let app = router(AppState { gateway: Arc::clone(&gateway), readiness, metrics });
     let door = door.into();
     let reread = reread(Arc::clone(&gateway), door.tls().cloned());
     let rescan = Duration::from_millis(gateway.config().packs.rescan_ms);
@@ -105,12 +115,23 @@ async fn reread(gateway: Arc<Gateway>, tls: Option<Arc<Tls>>) {
 }
 
 fn router(state: AppState) -> Router {
-    Router::new()
-        .route("/", get(|| async { "npc-gateway: WebSocket at /ws, state at /readyz\n" }))
+    let pages = if state.gateway.config().server.console {
+        console::routes(Router::new())
+    } else {
+        Router::new().route("/", get(|| async { "npc-gateway: WebSocket at /ws, state at /readyz\n" }))
+    };
+    let metrics = get(metrics::page);
+    let metrics = match state.gateway.config().server.metrics {
+        MetricsAccess::Admin => metrics.layer(from_fn_with_state(state.clone(), api::admin)),
+        MetricsAccess::Open => metrics,
+    };
+    pages
+        .route("/metrics", metrics)
         .route("/ws", get(upgrade::upgrade))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .nest("/api/v1", api::router(&state))
+        .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here; the API is at /api/v1\n"))
         .layer(from_fn_with_state(state.clone(), guard::origin))
         .layer(from_fn_with_state(state.clone(), guard::host))
         .with_state(state)

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::http::header;
 use axum::response::IntoResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Object, Ref, ResponseBuilder, Type};
 use utoipa::{Modify, OpenApi};
 
 use super::{adapters, api, health, history, metrics, provisioning, sessions, stats, upgrade};
@@ -74,15 +74,20 @@ impl Modify for Bearer {
         let items = document.paths.paths.values_mut();
         let operations = items.flat_map(|item| [&mut item.get, &mut item.post, &mut item.delete]).flatten();
         for operation in operations.filter(|operation| operation.security.is_none()) {
-            for (status, description) in [
-                ("401", "There is no token that is good."),
-                ("403", "Its scope is not `admin`, or the page is another one's."),
-            ] {
-                let error = ContentBuilder::new().schema(Some(Ref::from_schema_name("Error"))).build();
-                let response =
-                    ResponseBuilder::new().description(description).content("application/json", error);
-                operation.responses.responses.insert(status.to_owned(), response.build().into());
-            }
+            let error = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Error"))).build();
+            let text = ContentBuilder::new().schema(Some(Object::with_type(Type::String))).build();
+            let strangers = ResponseBuilder::new()
+                .description("There is no token that is good.")
+                .content("application/json", error());
+            let others = ResponseBuilder::new()
+                .description(
+                    "The token's scope is not `admin`; or, as text, pages of this `Origin` may not ask.",
+                )
+                .content("application/json", error())
+                .content("text/plain", text);
+            let responses = &mut operation.responses.responses;
+            responses.insert("401".into(), strangers.into());
+            responses.insert("403".into(), others.into());
         }
     }
 }

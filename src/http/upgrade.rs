@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::AppState;
+use crate::metrics::Upgrade;
 use crate::session;
 use crate::wire::Subprotocol;
 
@@ -18,6 +19,22 @@ const WRITE_BUFFER: usize = 8192;
 /// is kept when there is no more room, and the close frame.
 const CONTROL_BUFFER: usize = 4096;
 
+/// The WebSocket.
+///
+/// What goes over it is in `schemas/`. `Sec-WebSocket-Protocol` is `npc.v1.msgpack`, as it is without one, or `npc.v1.json`.
+#[utoipa::path(
+    get,
+    path = "/ws",
+    operation_id = "open_socket",
+    tag = "players",
+    security(()),
+    responses(
+        (status = SWITCHING_PROTOCOLS, description = "It is open; the first frame is `hello`."),
+        (status = BAD_REQUEST, description = "This is no upgrade to a WebSocket, or to none that is known here.", body = str, content_type = "text/plain"),
+        (status = FORBIDDEN, description = "Pages of this `Origin` may not connect.", body = str, content_type = "text/plain"),
+        (status = SERVICE_UNAVAILABLE, description = "As many sockets are open as may be; `Retry-After` says when to try again.", body = str, content_type = "text/plain"),
+    )
+)]
 pub(super) async fn upgrade(
     State(state): State<AppState>,
     headers: HeaderMap,
@@ -26,13 +43,18 @@ pub(super) async fn upgrade(
     let gateway = state.gateway;
     let mut upgrade = match upgrade {
         Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
+        Err(rejection) => {
+            gateway.metrics().upgrades_refused.of(Upgrade::NoUpgrade).inc();
+            return rejection.into_response();
+        }
     };
     let Ok(chosen) = choose(&headers) else {
+        gateway.metrics().upgrades_refused.of(Upgrade::BadSubprotocol).inc();
         let message = "none of the offered subprotocols is known; there are npc.v1.msgpack and npc.v1.json\n";
         return (StatusCode::BAD_REQUEST, message).into_response();
     };
     if !gateway.has_room() {
+        gateway.metrics().upgrades_refused.of(Upgrade::Full).inc();
         let retry = [(header::RETRY_AFTER, "1")];
         return (StatusCode::SERVICE_UNAVAILABLE, retry, "as many sockets are open as may be\n")
             .into_response();

@@ -123,7 +123,7 @@ pub fn read(data: &[u8]) -> Result<Option<Chunk>, String> {
     let event: Event =
         serde_json::from_slice(data).map_err(|error| format!("an event that is none: {error}"))?;
     if let Some(error) = event.error.filter(|error| !error.is_null()) {
-        return Err(words(&error));
+        return Err(named(&error));
     }
     let mut chunk = Chunk::default();
     if let Some(choice) = event.choices.into_iter().next() {
@@ -147,6 +147,22 @@ pub fn complaint(body: &[u8]) -> String {
         Ok(answer) => words(answer.get("error").unwrap_or(&answer)),
         Err(_) => cut(&String::from_utf8_lossy(body)),
     }
+}
+
+/// A failure in the middle of an answer, by its name alone: the server's words may hold the line, and reasons are logged.
+fn named(error: &Value) -> String {
+    let is_name = |name: &&str| {
+        (1..=WORDS).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+    };
+    if let Some(number) = error.get("code").and_then(Value::as_i64) {
+        return format!("it broke off with error {number}");
+    }
+    let name = ["code", "type"].into_iter().find_map(|key| error.get(key)?.as_str().filter(is_name));
+    name.map_or_else(
+        || "it broke off with an error".to_owned(),
+        |name| format!("it broke off with error {name}"),
+    )
 }
 
 fn words(error: &Value) -> String {
@@ -241,7 +257,7 @@ mod tests {
         assert_eq!(read(b" [DONE]").unwrap(), None);
         assert_eq!(
             read(br#"{"error":{"message":"out of\nmemory","code":500}}"#),
-            Err("out of memory".into())
+            Err("it broke off with error 500".into())
         );
         assert!(read(b"{").unwrap_err().contains("event that is none"));
     }

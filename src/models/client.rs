@@ -212,11 +212,13 @@ impl RemoteModel {
         }
         let body = Limited::new(response.into_body(), MAX_REFUSAL).collect().await;
         let words = body.map(|body| chat::complaint(&body.to_bytes())).unwrap_or_default();
-        let reason = format!("status {status}: {words}");
+        // Reasons are logged. A server's words about a line may hold the line; those about a key or a model do not.
+        let reason = format!("status {status}");
         Err(match status.as_u16() {
             429 | 500.. => Failure::passing(reason),
             // What the line asks for: too much, or a stop text that it does not take.
             400 | 413 | 422 => Failure::of_the_line(reason),
+            401 | 403 | 404 => Failure::lasting(format!("{reason}: {words}")),
             _ => Failure::lasting(reason),
         })
     }

@@ -17,8 +17,11 @@ const REASON_CHARS: usize = 1000;
 pub const FRUITLESS: u32 = 20;
 
 /// How far an archetype is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ProvisioningState)]
 pub enum State {
     /// It waits for its turn.
     Requested,
@@ -78,8 +81,9 @@ impl State {
 }
 
 /// Why an archetype is provisioned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ProvisioningCause)]
 pub enum Cause {
     /// Somebody asked for it.
     Asked,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::{Instrument, Span, debug_span};
+
 use super::gateway::Gateway;
 use super::handle;
 use super::outbox::Outbox;
@@ -10,6 +12,7 @@ use super::record::From;
 use super::renew::renew;
 use super::state::{Session, send_unnumbered};
 use super::world;
+use crate::metrics::Limited;
 use crate::wire::{
     Cid, ClientFrame, CloseCode, ErrorCode, ErrorPayload, HeartbeatAck, Identify, PROTOCOL, RawFrame, Resume,
     ResumeFailed, ServerFrame, Subprotocol,
@@ -65,8 +68,10 @@ impl Connection {
     pub async fn take(&mut self, message: &[u8]) -> Result<Beat, CloseCode> {
         let frame = RawFrame::decode(self.subprotocol, message).map_err(|error| {
             tracing::debug!(%error, "not a frame");
+            self.gateway.metrics.received(None, message.len());
             CloseCode::BadFrame
         })?;
+        self.gateway.metrics.received(Some(frame.op()), message.len());
         if let Some(presence) = &mut self.presence {
             presence.heard();
         }
@@ -85,6 +90,7 @@ impl Connection {
             self.refuse(*error, cid.as_ref());
             return Ok(Beat::Still);
         }
+        let op = frame.op();
         match (frame.parse(&self.gateway.frame_limits()), session) {
             (Err(error), session) => {
                 if let Some(session) = session {
@@ -102,7 +108,8 @@ impl Connection {
             }
             (Ok(mut frame), Some(session)) => {
                 session.note_client(&mut frame, cid.as_ref());
-                Ok(self.take_as(&session, frame, cid.as_ref()).await)
+                let span = self.span_of(op, &frame, &session);
+                Ok(self.take_as(&session, frame, cid.as_ref()).instrument(span).await)
             }
             (Ok(frame), None) => self.shake_hands(frame, cid.as_ref()),
         }
@@ -114,6 +121,9 @@ impl Connection {
             Some(session) => self.gateway.rates.frame(&session.player.name),
             None => Ok(()),
         };
+        if counted.is_err() {
+            self.gateway.metrics.rate_limited.of(Limited::Frames).inc();
+        }
         if (session.is_none() || counted.is_err()) && !self.patience.bears() {
             return Err(CloseCode::RateLimited);
         }
@@ -160,11 +170,25 @@ impl Connection {
             }
             Err(reason) => {
                 tracing::debug!(?reason, "a session was not resumed");
+                self.gateway.metrics.resume_failures.of(reason).inc();
                 let failed = ResumeFailed { reason, recovered: false };
                 self.send_unnumbered(&ServerFrame::ResumeFailed(failed), cid);
                 Beat::Still
             }
         }
+    }
+
+    /// What comes of a frame is in its span, and a trace of its own: that of the session, which may last for days, is
+    /// linked to it. Heartbeats have none: nothing comes of them.
+    fn span_of(&self, op: &str, frame: &ClientFrame, session: &Session) -> Span {
+        if matches!(frame, ClientFrame::Heartbeat(_)) {
+            return Span::none();
+        }
+        let span = debug_span!(parent: None, "frame", op, session = session.name());
+        if let Some(presence) = &self.presence {
+            span.follows_from(&presence.span);
+        }
+        span
     }
 
     /// A frame of a session.
@@ -210,7 +234,7 @@ impl Connection {
     }
 
     fn send_unnumbered(&self, frame: &ServerFrame, cid: Option<&Cid>) {
-        send_unnumbered(&self.outbox, self.subprotocol, frame, cid);
+        send_unnumbered(&self.gateway.metrics, &self.outbox, self.subprotocol, frame, cid);
     }
 }
 
@@ -225,12 +249,15 @@ struct Presence {
     heard: bool,
     /// The session ends with the socket.
     ends: bool,
+    /// As long as the socket has the session.
+    span: Span,
 }
 
 impl Presence {
     fn new(gateway: &Arc<Gateway>, session: &Arc<Session>, outbox: &Arc<Outbox>) -> Self {
         let (gateway, session, outbox) = (Arc::clone(gateway), Arc::clone(session), Arc::clone(outbox));
-        Self { gateway, session, outbox, heard: false, ends: false }
+        let span = debug_span!(parent: None, "session", session = session.name());
+        Self { gateway, session, outbox, heard: false, ends: false, span }
     }
 
     fn heard(&mut self) {

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::gateway::Gateway;
 use super::relay::{self, Carried, Relay};
 use super::state::{Session, TurnPlace};
+use crate::metrics::Limited;
 use crate::npc::NpcError;
 use crate::turn::{self, Say};
 use crate::wire::{
@@ -49,7 +52,7 @@ pub async fn join(
     }
     if gateway.turns.is_cold(&session.player.name, &join.npc) {
         let (turns, player) = (Arc::clone(&gateway.turns), session.player.name.clone());
-        gateway.turn_tasks.spawn(async move { turns.hydrate(&player, &join.npc).await });
+        gateway.turn_tasks.spawn(async move { turns.hydrate(&player, &join.npc).await }.in_current_span());
     }
     session.send(&ServerFrame::NpcJoined(Box::new(joined)), cid);
     Ok(())
@@ -125,20 +128,25 @@ pub fn focus(
     }
     let place = turn_place(gateway, session).map_err(|error| named(*error))?;
     let (turns, session, cid) = (Arc::clone(&gateway.turns), Arc::clone(session), cid.cloned());
-    gateway.turn_tasks.spawn(async move {
-        let warm = tokio::select! {
-            biased;
-            () = session.gone.cancelled() => return,
-            warm = turns.focus(&session.player.name, &npc) => warm,
-        };
-        // Given back first: a client may answer `npc.warm` with a line.
-        drop(place);
-        let frame = match warm {
-            Ok(warm) => ServerFrame::NpcWarm(NpcWarm { npc, tokens: warm.tokens, ms: warm.ms }),
-            Err(error) => ServerFrame::Error(ErrorPayload { turn: None, ..error.payload("", Some(&npc)) }),
-        };
-        session.send(&frame, cid.as_ref());
-    });
+    gateway.turn_tasks.spawn(
+        async move {
+            let warm = tokio::select! {
+                biased;
+                () = session.gone.cancelled() => return,
+                warm = turns.focus(&session.player.name, &npc) => warm,
+            };
+            // Given back first: a client may answer `npc.warm` with a line.
+            drop(place);
+            let frame = match warm {
+                Ok(warm) => ServerFrame::NpcWarm(NpcWarm { npc, tokens: warm.tokens, ms: warm.ms }),
+                Err(error) => {
+                    ServerFrame::Error(ErrorPayload { turn: None, ..error.payload("", Some(&npc)) })
+                }
+            };
+            session.send(&frame, cid.as_ref());
+        }
+        .in_current_span(),
+    );
     Ok(())
 }
 
@@ -174,7 +182,10 @@ pub fn say(
         return Err(named(overloaded(message, gateway.config.shutdown.grace_ms)));
     }
     let place = turn_place(gateway, session).map_err(|error| named(*error))?;
-    gateway.rates.turn(player).map_err(|error| named(*error))?;
+    gateway.rates.turn(player).map_err(|error| {
+        gateway.metrics.rate_limited.of(Limited::Turns).inc();
+        named(*error)
+    })?;
     let line = Say {
         player: player.clone(),
         npc: npc.clone(),

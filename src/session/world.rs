@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::gateway::Gateway;
 use super::handle::{Refused, turn_place};
 use super::state::Session;
@@ -22,12 +24,15 @@ pub fn event(
     }
     let place = turn_place(gateway, session).map_err(|error| about.of(*error))?;
     let (gateway, session, cid) = (Arc::clone(gateway), Arc::clone(session), cid.cloned());
-    Arc::clone(&gateway).turn_tasks.spawn(async move {
-        let recorded = gateway.turns.event(&session.player.name, session.name(), event).await;
-        // Given back first: a client may answer `event.recorded` with a line.
-        drop(place);
-        session.send(&about.answer(recorded), cid.as_ref());
-    });
+    Arc::clone(&gateway).turn_tasks.spawn(
+        async move {
+            let recorded = gateway.turns.event(&session.player.name, session.name(), event).await;
+            // Given back first: a client may answer `event.recorded` with a line.
+            drop(place);
+            session.send(&about.answer(recorded), cid.as_ref());
+        }
+        .in_current_span(),
+    );
     Ok(())
 }
 
@@ -44,11 +49,14 @@ pub fn action_result(
     }
     let place = turn_place(gateway, session).map_err(|error| about.of(*error))?;
     let (gateway, session, cid) = (Arc::clone(gateway), Arc::clone(session), cid.cloned());
-    Arc::clone(&gateway).turn_tasks.spawn(async move {
-        let recorded = gateway.turns.action_result(&session.player.name, session.name(), result).await;
-        drop(place);
-        session.send(&about.answer(recorded), cid.as_ref());
-    });
+    Arc::clone(&gateway).turn_tasks.spawn(
+        async move {
+            let recorded = gateway.turns.action_result(&session.player.name, session.name(), result).await;
+            drop(place);
+            session.send(&about.answer(recorded), cid.as_ref());
+        }
+        .in_current_span(),
+    );
     Ok(())
 }
 
@@ -65,20 +73,23 @@ pub fn act(
     }
     let place = turn_place(gateway, session).map_err(|error| about.of(*error))?;
     let (gateway, session, cid) = (Arc::clone(gateway), Arc::clone(session), cid.cloned());
-    Arc::clone(&gateway).turn_tasks.spawn(async move {
-        // A decision for which nobody waits any more is not made.
-        let acted = tokio::select! {
-            biased;
-            () = session.gone.cancelled() => return,
-            acted = gateway.turns.act(&session.player.name, session.name(), act) => acted,
-        };
-        drop(place);
-        let frame = match acted {
-            Ok(acted) => ServerFrame::NpcActed(acted),
-            Err(error) => ServerFrame::Error(*about.of(error.payload("", None))),
-        };
-        session.send(&frame, cid.as_ref());
-    });
+    Arc::clone(&gateway).turn_tasks.spawn(
+        async move {
+            // A decision for which nobody waits any more is not made.
+            let acted = tokio::select! {
+                biased;
+                () = session.gone.cancelled() => return,
+                acted = gateway.turns.act(&session.player.name, session.name(), act) => acted,
+            };
+            drop(place);
+            let frame = match acted {
+                Ok(acted) => ServerFrame::NpcActed(acted),
+                Err(error) => ServerFrame::Error(*about.of(error.payload("", None))),
+            };
+            session.send(&frame, cid.as_ref());
+        }
+        .in_current_span(),
+    );
     Ok(())
 }
 

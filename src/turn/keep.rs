@@ -1,11 +1,13 @@
 //! The end of a turn: it is on the disk before anybody is told, and what is heard later follows it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
+use tracing::{Instrument, debug_span};
 
 use super::events::Item;
 use super::run::{Ending, Progress, Runner, millis, send};
+use super::spent::Part;
 use super::state::TurnState;
 use super::tracks::Became;
 use super::{TurnError, TurnEvent, Turns, prompt};
@@ -81,7 +83,7 @@ impl Runner {
             Ok(None) if self.turns.history.journal().is_writable() => return false,
             Ok(None) => TurnEvent::Error(Box::new(unwritable().payload(turn, Some(npc)))),
             Err(error) => {
-                tracing::error!(npc, turn, %error, "it cannot be known whether a turn is stored");
+                tracing::error!(%error, "it cannot be known whether a turn is stored");
                 TurnEvent::Error(Box::new(unwritable().payload(turn, Some(npc))))
             }
         };
@@ -96,13 +98,15 @@ impl Runner {
     pub(super) async fn conclude(
         &self,
         ending: Ending,
-        progress: &Progress,
+        progress: &mut Progress,
         events: &mpsc::Sender<Item>,
         place: Option<&mut Place>,
     ) {
+        progress.spent.enter(Part::Journal, Instant::now());
         if matches!(ending, Ending::Failed) && progress.started.is_none() {
             // It never began: the same id may be tried again.
             self.turns.registry.remove(&self.state);
+            self.turns.metrics.done.of(DoneReason::Error).inc();
             return;
         }
         if matches!(ending, Ending::Gone) {
@@ -139,12 +143,17 @@ impl Runner {
         if done.interaction.is_some()
             && let Err(error) = self.store(&done, progress).await
         {
-            tracing::error!(npc = self.say.npc, turn = self.say.turn, %error, "a turn could not be stored");
+            tracing::error!(%error, "a turn could not be stored");
             failed = Some(unwritable().payload(&self.say.turn, Some(&self.say.npc)));
             done = self.state.not_stored().unwrap_or(done);
         }
+        self.count(&done, progress);
+        let now = Instant::now();
+        progress.spent.enter(Part::Telling, now);
+        progress.spent.ended = Some(done.reason);
+        tracing::Span::current().record("ended", tracing::field::debug(done.reason));
         self.turns.registry.ended(&self.state);
-        tracing::debug!(npc = self.say.npc, turn = self.say.turn, reason = ?done.reason, ?usage, "turn ended");
+        tracing::debug!(reason = ?done.reason, usage = ?progress.usage, "turn ended");
         if let Some(place) = place {
             // First: a client may answer `turn.done` with its next line.
             place.vacate();
@@ -167,13 +176,27 @@ impl Runner {
         }
     }
 
+    /// Counts a turn that ended.
+    fn count(&self, done: &TurnDone, progress: &Progress) {
+        let (metrics, usage) = (&self.turns.metrics, &progress.usage);
+        metrics.done.of(done.reason).inc();
+        metrics.whole.observe(progress.arrived.elapsed());
+        // 0: no model has begun to answer.
+        if usage.queue_ms > 0.0 {
+            metrics.queue.observe(Duration::from_secs_f64(usage.queue_ms / 1e3));
+        }
+        metrics.prompt_tokens.add(usage.prompt_tokens.into());
+        metrics.cached_tokens.add(usage.cached_tokens.into());
+        metrics.generated_tokens.add(usage.generated_tokens.into());
+    }
+
     /// Stores an ended turn, and then adds it to the conversation and to what the NPC remembers.
     async fn store(&self, done: &TurnDone, progress: &Progress) -> Result<(), JournalError> {
         // A scripted line knows of nothing.
         let recalled = progress.recalled.as_ref().filter(|_| !done.fallback);
         let record = self.record(done, recalled, &progress.became);
         let history = &self.turns.history;
-        history.journal().put(&record).await?;
+        history.journal().put(&record).instrument(debug_span!("journal")).await?;
         self.turns.outcomes.were_told(&self.say.npc, &self.say.player, self.outcomes);
         // A cancel or a playback may have come meanwhile: the record follows it.
         if self.state.stored() != record.heard {

@@ -18,6 +18,7 @@ mod registry;
 mod remember;
 mod run;
 mod speaking;
+mod spent;
 mod state;
 mod tracks;
 mod trimmer;
@@ -26,9 +27,11 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
+use tracing::field::Empty;
+use tracing::{Instrument, error_span};
 
 pub use self::error::TurnError;
 pub use self::events::TurnEvents;
@@ -54,6 +57,7 @@ use crate::config::{self, BargeIn, Config, Track};
 use crate::engine::{Backend, Choice, Choose, EngineError, Mix, Sampling, Schedule, Weighted};
 use crate::face::TableError;
 use crate::history::{Exchange, History, Recalled};
+use crate::metrics::{ModelMetrics, TurnMetrics};
 use crate::models::{Models, ModelsError, Told};
 use crate::npc::{Mind, Npc, Npcs};
 use crate::wire::{
@@ -146,12 +150,15 @@ pub struct Turns {
     hook: Option<Hook>,
     /// Models elsewhere, for lines without adapters; `None`: there are none.
     models: Option<Models>,
+    /// Turns that take so long are told of in the log; `None`: none is.
+    slow: Option<Duration>,
     faces: Faces,
     /// 0: it runs.
     clock: AtomicU64,
     outcomes: Outcomes,
     /// Every turn's task, so that a shutdown can wait for them.
     tasks: TaskTracker,
+    metrics: Arc<TurnMetrics>,
 }
 
 impl Turns {
@@ -179,7 +186,9 @@ impl Turns {
             speaking: Speaking::default(),
             hook: Hook::new(&config.moderation)?,
             models: Models::new(&config.models)?,
+            slow: Some(config.log.slow_turn_ms).filter(|ms| *ms > 0).map(Duration::from_millis),
             tasks: TaskTracker::new(),
+            metrics: Arc::default(),
         }))
     }
 
@@ -196,6 +205,21 @@ impl Turns {
     /// The models that may answer lines without adapters; `None`: the engine answers all of them.
     pub fn models(&self) -> Option<Vec<Told>> {
         self.models.as_ref().map(Models::told)
+    }
+
+    /// What was asked of each of these models, in the same order.
+    pub fn model_metrics(&self) -> impl Iterator<Item = &ModelMetrics> {
+        self.models.iter().flat_map(Models::metrics)
+    }
+
+    /// What was counted of turns since the start.
+    pub fn metrics(&self) -> &TurnMetrics {
+        &self.metrics
+    }
+
+    /// What answers lines that no model elsewhere does.
+    pub fn engine(&self) -> &Backend {
+        &self.engine
     }
 
     /// Who answers.
@@ -279,7 +303,10 @@ impl Turns {
         };
         let place = runner.npc.take_place(self.npc.mailbox);
         let (sender, receiver) = events::channel();
-        self.tasks.spawn(runner.run(place, sender));
+        // There at every level: what is logged of a turn names it.
+        let say = &runner.say;
+        let span = error_span!("turn", turn = say.turn, npc = say.npc, session = say.session, ended = Empty);
+        self.tasks.spawn(runner.run(place, sender).instrument(span));
         Ok(receiver)
     }
 

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tracing::{Instrument, debug_span};
 
 use super::events::Item;
 use super::generic::{Opened, Source};
 use super::guard::Guard;
 use super::mix;
+use super::spent::{Part, Spent};
 use super::state::TurnState;
 use super::tracks::{Became, Question, Tracks};
 use super::trimmer::Trimmer;
@@ -58,6 +60,7 @@ pub(super) enum Ending {
 
 /// What is counted while a turn runs.
 pub(super) struct Progress {
+    pub spent: Spent,
     pub arrived: Instant,
     /// Time in the NPC's mailbox.
     waited_ms: f64,
@@ -85,11 +88,13 @@ struct Answer<'a> {
     line: Trimmer,
     guard: Guard<'a>,
     tracks: Tracks<'a>,
+    /// When the last text was sent.
+    spoke: Option<Instant>,
 }
 
 impl<'a> Answer<'a> {
     fn new(runner: &'a Runner) -> Self {
-        Self { line: Trimmer::default(), guard: Guard::new(runner), tracks: Tracks::new(runner) }
+        Self { line: Trimmer::default(), guard: Guard::new(runner), tracks: Tracks::new(runner), spoke: None }
     }
 }
 
@@ -129,6 +134,7 @@ impl Runner {
     pub async fn run(self, mut place: Option<Place>, events: mpsc::Sender<Item>) {
         let now = Instant::now();
         let mut progress = Progress {
+            spent: Spent::new(now),
             arrived: now,
             waited_ms: 0.0,
             started: None,
@@ -145,22 +151,31 @@ impl Runner {
             }
             return;
         }
+        let metrics = &self.turns.metrics;
+        metrics.started.inc();
+        let running = metrics.running.hold();
+        let mut waiting = place.is_some().then(|| metrics.mailbox_waiting.hold());
         let ending = if let Some(place) = &mut place {
             tokio::select! {
                 biased;
                 () = self.state.cancelled.cancelled() => Ending::Cancelled,
                 () = events.closed() => Ending::Gone,
-                () = place.reached() => {
+                () = place.reached().instrument(debug_span!("mailbox")) => {
+                    drop(waiting.take());
                     self.turns.speaking.begin(&self.state);
                     progress.waited_ms = progress.arrived.elapsed().as_secs_f64() * 1e3;
                     self.answer(&mut progress, &events).await.into()
                 }
             }
         } else {
+            metrics.mailbox_full.inc();
             let error = EngineError::Overloaded { retry_after_ms: 1000 };
             self.overloaded(error, &mut progress, &events).await.into()
         };
-        self.conclude(ending, &progress, &events, place.as_mut()).await;
+        drop(waiting);
+        self.conclude(ending, &mut progress, &events, place.as_mut()).await;
+        drop(running);
+        self.tell_if_slow(&mut progress.spent, &progress.usage, Instant::now());
         // Held until the line is remembered and its end was passed on: the NPC's next line builds on it, and comes
         // behind it. Who has gone waits for nothing.
         if let Some(place) = place {
@@ -170,23 +185,26 @@ impl Runner {
 
     /// Generates the line and streams it.
     async fn answer(&self, progress: &mut Progress, events: &mpsc::Sender<Item>) -> Result<Ending, Gone> {
+        progress.spent.enter(Part::Moderation, Instant::now());
         let lets_in = tokio::select! {
             biased;
             () = self.state.cancelled.cancelled() => return Ok(Ending::Cancelled),
             () = events.closed() => return Err(Gone),
-            lets_in = Guard::lets_in(self) => lets_in,
+            lets_in = Guard::lets_in(self).instrument(debug_span!("moderation")) => lets_in,
         };
         if !lets_in {
             self.start(progress, &[], Some(RouteReason::Blocked), events).await?;
             return Ok(Ending::Line { reason: DoneReason::Blocked, fallback: false });
         }
-        let prompt = match self.prompt().await {
+        progress.spent.enter(Part::Recall, Instant::now());
+        let prompt = match self.prompt().instrument(debug_span!("recall")).await {
             Ok((prompt, recalled)) => {
                 progress.recalled = recalled;
                 prompt
             }
             Err(error) => return self.failed(&error, events).await,
         };
+        progress.spent.enter(Part::Queue, Instant::now());
         let messages = prompt.messages;
         let request = Generate {
             prompt: prompt.tokens,
@@ -205,6 +223,7 @@ impl Runner {
         };
         match opened {
             Ok(Opened { generation, source, before }) => {
+                self.turns.metrics.answered.of(source.counted()).inc();
                 progress.source = source;
                 progress.waited_ms += before.as_secs_f64() * 1e3;
                 let mut answer = Answer::new(self);

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod background;
+mod logs;
 mod measures;
 mod npcs;
 mod refusals;

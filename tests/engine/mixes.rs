@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use npc_gateway::config::AdapterPrecision;
-use npc_gateway::engine::{Adapter, Decoder, Native, Portable, ResolvedMix, Step, StepToken};
+use npc_gateway::engine::{Adapter, Decoder, Logits, Native, Portable, ResolvedMix, Step, StepToken};
 use npc_onnx::ModelFile;
 use npc_reference::Reference;
 use rand::{Rng, SeedableRng};
@@ -149,7 +149,7 @@ fn feed(
             tokens.push(StepToken { sequence, position: start + i, token: *token, wants_logits });
         }
     }
-    let mut logits = Vec::new();
+    let mut logits = Logits::default();
     decoder.step(Step { tokens: &tokens, mixes }, &mut logits).unwrap();
     logits.chunks_exact(decoder.vocab_size()).map(<[f32]>::to_vec).collect()
 }
@@ -341,7 +341,7 @@ fn weights_zero_and_dropped_adapters_leave_the_base() {
     let after = feed(&mut decoder, &[0], &[tokens], &none);
     assert!(before != with && before == beside && before == after);
     // A mix that names an adapter which is not resident is an error, not a silent base model.
-    let mut logits = Vec::new();
+    let mut logits = Logits::default();
     let token = StepToken { sequence: 0, position: 0, token: 5, wants_logits: true };
     assert!(decoder.step(Step { tokens: &[token], mixes: &used }, &mut logits).is_err());
 }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use npc_gateway::config::{self, AdapterPrecision};
-use npc_gateway::engine::{Adapter, Decoder, Native, Portable, ResolvedMix, Step, StepToken, Tokenizer};
+use npc_gateway::engine::{
+    Adapter, Decoder, Logits, Native, Portable, ResolvedMix, Step, StepToken, Tokenizer,
+};
 use npc_onnx::ModelFile;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -31,7 +33,7 @@ fn english() -> Vec<u32> {
 fn all_logits(decoder: &mut dyn Decoder, tokens: &[u32], chunk: usize) -> Vec<f32> {
     let mixes = no_mixes(decoder.sequences());
     let mut all = Vec::new();
-    let mut logits = Vec::new();
+    let mut logits = Logits::default();
     for (i, chunk_tokens) in tokens.chunks(chunk).enumerate() {
         let step: Vec<_> = chunk_tokens
             .iter()
@@ -114,7 +116,7 @@ fn chunks_and_neighbours_change_no_bit() {
     let expected = all_logits(&mut decoder, alone, 48);
     // In chunks of every length, each beside three other sequences at other positions.
     let mixes = no_mixes(decoder.sequences());
-    let mut logits = Vec::new();
+    let mut logits = Logits::default();
     for chunk in [1, 3, 8, 17] {
         for (i, part) in alone.chunks(chunk).enumerate() {
             let mut step = Vec::new();
@@ -170,7 +172,7 @@ fn a_step_keeps_no_adapter() {
 
     let mut decoder = native(&config());
     let mixes = vec![Arc::new(vec![(adapter, 1.0)])];
-    let mut logits = Vec::new();
+    let mut logits = Logits::default();
     let token = StepToken { sequence: 0, position: 0, token: 5, wants_logits: true };
     decoder.step(Step { tokens: &[token], mixes: &mixes }, &mut logits).unwrap();
     assert!(packed.upgrade().is_some());

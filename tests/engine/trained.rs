@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use npc_gateway::archetype::{Packs, Task};
 use npc_gateway::config;
-use npc_gateway::engine::{Adapter, Decoder, Native, Step, StepToken, Tokenizer};
+use npc_gateway::engine::{Adapter, Decoder, Logits, Native, Step, StepToken, Tokenizer};
 use npc_gateway::training::{Items, Lines, lora};
 use npc_onnx::ModelFile;
 use npc_trainer::{Base, Device, Model};
@@ -47,7 +47,7 @@ fn what_is_served_is_what_was_trained() {
         adapter.pack(config.adapter_precision);
         let mix = Arc::new(vec![(Arc::new(adapter), 1.0)]);
         let mixes = vec![mix; native.sequences()];
-        let (mut served, mut count, mut logits) = (0.0, 0, Vec::new());
+        let (mut served, mut count, mut logits) = (0.0, 0, Logits::default());
         for example in &examples {
             let step: Vec<StepToken> = example
                 .tokens

@@ -37,7 +37,12 @@ impl Drop for Gateway {
 impl Gateway {
     fn start(data: &std::path::Path, sets: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_npc-gateway"));
-        command.current_dir(env!("CARGO_TARGET_TMPDIR")).args(["serve", "--listen", "127.0.0.1:0", "--model"]);
+        command.current_dir(env!("CARGO_TARGET_TMPDIR")).args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--model",
+        ]);
         command.arg(needed("NPC_GATEWAY_TEST_MODEL")).env("ORT_DYLIB_PATH", needed("ORT_DYLIB_PATH"));
         command.arg("--data").arg(data);
         for set in sets {
@@ -62,7 +67,8 @@ impl Gateway {
         let mut request = format!("ws://{}/ws", self.address).into_client_request().unwrap();
         request.headers_mut().insert("Sec-WebSocket-Protocol", "npc.v1.json".parse().unwrap());
         let (mut socket, _) = connect(request).unwrap();
-        let actions = json!([{"name": "bow", "description": "bows"}, {"name": "flee", "description": "flees"}]);
+        let actions =
+            json!([{"name": "bow", "description": "bows"}, {"name": "flee", "description": "flees"}]);
         let mut session = String::new();
         for (op, d, answer) in [
             ("identify", json!({"token": "anna", "client": {"name": "test", "version": "1"}}), "ready"),
@@ -121,7 +127,8 @@ fn a_collector_gets_a_turn_from_its_frame_to_its_requests() {
     assert!(turn.text("ended").is_some_and(|end| ["Stop", "Length"].contains(&end)), "{turn:?}");
 
     // A frame is the beginning of a trace; the session that it belongs to is linked.
-    let frame = only(&spans, "frame of the line", |span| span.name == "frame" && span.text("op") == Some("say"));
+    let frame =
+        only(&spans, "frame of the line", |span| span.name == "frame" && span.text("op") == Some("say"));
     assert_eq!((turn.parent.as_slice(), &turn.trace), (frame.id.as_slice(), &frame.trace));
     assert!(frame.parent.is_empty(), "{frame:?}");
     let session = only(&spans, "session", |span| span.name == "session");
@@ -130,10 +137,14 @@ fn a_collector_gets_a_turn_from_its_frame_to_its_requests() {
     assert!(!spans.iter().any(|span| span.text("op") == Some("heartbeat")), "nothing comes of a heartbeat");
 
     let inside = |parent: &Span, name: &str| -> Vec<&Span> {
-        let children: Vec<_> = spans.iter().filter(|span| span.parent == parent.id && span.name == name).collect();
+        let children: Vec<_> =
+            spans.iter().filter(|span| span.parent == parent.id && span.name == name).collect();
         for child in &children {
             assert_eq!(child.trace, parent.trace, "{name}");
-            assert!(child.start >= parent.start && child.end >= child.start, "{name}: {child:?} in {parent:?}");
+            assert!(
+                child.start >= parent.start && child.end >= child.start,
+                "{name}: {child:?} in {parent:?}"
+            );
         }
         children
     };
@@ -145,9 +156,13 @@ fn a_collector_gets_a_turn_from_its_frame_to_its_requests() {
     let line = requests[0];
     assert_eq!(line.text("kind"), Some("generate"));
     assert!(line.number("prompt_tokens") > Some(0) && line.number("generated_tokens") > Some(0), "{line:?}");
-    let phases: Vec<&Span> = ["queued", "prefill", "decode"].iter().flat_map(|name| inside(line, name)).collect();
+    let phases: Vec<&Span> =
+        ["queued", "prefill", "decode"].iter().flat_map(|name| inside(line, name)).collect();
     assert_eq!(phases.len(), 3, "{spans:#?}");
-    assert!(phases.windows(2).all(|two| two[0].end <= two[1].start + 1_000_000), "one after another: {phases:?}");
+    assert!(
+        phases.windows(2).all(|two| two[0].end <= two[1].start + 1_000_000),
+        "one after another: {phases:?}"
+    );
 
     let mut tasks = BTreeMap::new();
     for question in inside(turn, "question") {

@@ -1,6 +1,7 @@
 //! HTTP by hand: answers as they come, with all of their bytes.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,13 +37,13 @@ pub async fn ask(
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "Host") {
-        request += &format!("Host: {}\r\n", server.address);
+        let _ = write!(request, "Host: {}\r\n", server.address);
     }
     if !body.is_empty() {
-        request += &format!("Content-Length: {}\r\n", body.len());
+        let _ = write!(request, "Content-Length: {}\r\n", body.len());
     }
     for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
+        let _ = write!(request, "{name}: {value}\r\n");
     }
     request += "\r\n";
     request += body;

@@ -47,7 +47,9 @@ impl Document {
         let response = &operation["responses"][answer.status.to_string()];
         assert!(!response.is_null(), "{at} is not told of: {}", answer.text());
         let kind = answer.headers.get("content-type").map_or("", |kind| kind.split(';').next().unwrap());
-        let schema = &response["content"][kind]["schema"];
+        let contents = response["content"].as_object().into_iter().flatten();
+        let content = contents.into_iter().find(|(name, _)| name.split(';').next() == Some(kind));
+        let schema = content.map_or(&Value::Null, |(_, content)| &content["schema"]);
         assert!(!schema.is_null(), "{at} has {kind:?}, but {response}");
         if kind == "application/json" {
             let whole = json!({"allOf": [schema], "components": self.value["components"]});
@@ -128,7 +130,7 @@ fn close(schema: &mut Value, open: bool) {
     }
 }
 
-/// A server with everything that there can be: versions of adapters, a pack that is broken, one to train, a model elsewhere.
+/// A server with everything that there can be: versions of adapters, a pack to train, a model elsewhere.
 async fn full(folder: &TempDir) -> TestServer {
     let packs = folder.path().join("packs");
     put_pack(&packs, "imp", "");
@@ -136,7 +138,6 @@ async fn full(folder: &TempDir) -> TestServer {
         write_adapter(&packs.join(format!("imp/dialogue_style/v{version}")), version);
     }
     pack(&packs, "banshee", &["dialogue_style"]);
-    put_pack(&packs, "broken", "unheard_of = 1");
     let models = folder.path().join("models.toml");
     let far =
         "[[model]]\nname = \"far\"\nurl = \"http://127.0.0.1:1\"\nmodel = \"m\"\nserver = \"llama.cpp\"\n";
@@ -179,6 +180,8 @@ async fn what_is_answered_is_what_the_document_says() {
     let _provisioning = provision(&server, folder.path()).drop_guard();
     let mut document = Document::of(&server).await;
     live(&server).await;
+    // One that comes later stops nothing.
+    put_pack(&folder.path().join("packs"), "broken", "unheard_of = 1");
 
     let promote = ("POST /api/v1/adapters/{id}/promote", "/api/v1/adapters/imp.dialogue_style/promote");
     let rollback = ("POST /api/v1/adapters/{id}/rollback", "/api/v1/adapters/imp.dialogue_style/rollback");
@@ -191,11 +194,11 @@ async fn what_is_answered_is_what_the_document_says() {
     assert_eq!(canary["canary"]["version"], "v2", "{canary}");
     let adapters = d.ask(&server, "GET /api/v1/adapters", "/api/v1/adapters", "", 200).await;
     assert!(adapters["items"].as_array().unwrap().len() >= 2, "{adapters}");
-    let archetypes = d.ask(&server, "GET /api/v1/archetypes", "/api/v1/archetypes", "", 200).await;
-    assert!(archetypes["refused"]["broken"].is_string(), "{archetypes}");
     d.ask(&server, archetype, "/api/v1/archetypes/imp", "", 200).await;
     d.ask(&server, archetype, "/api/v1/archetypes/unicorn", "", 404).await;
     d.ask(&server, archetype, "/api/v1/archetypes/broken", "", 422).await;
+    let archetypes = d.ask(&server, "GET /api/v1/archetypes", "/api/v1/archetypes", "", 200).await;
+    assert!(archetypes["refused"]["broken"].is_string(), "{archetypes}");
     for (body, status) in
         [("{}", 400), (r#"{"version": "v9"}"#, 404), (r#"{"version": "v1", "share": 2}"#, 400)]
     {
@@ -222,12 +225,15 @@ async fn what_is_answered_is_what_the_document_says() {
     let rest = d.ask(&server, history, &rest, "", 200).await;
     assert!(rest["items"].as_array().unwrap().iter().any(|item| item["said"].is_string()), "{rest}");
     d.ask(&server, history, "/api/v1/npcs/pip/history?limit=0", "", 400).await;
+    let sessions = d.ask(&server, "GET /api/v1/sessions", "/api/v1/sessions?limit=1", "", 200).await;
+    assert_eq!(sessions["items"][0]["player"], "mina", "{sessions}");
+    d.ask(&server, "GET /api/v1/sessions", "/api/v1/sessions?limit=x", "", 400).await;
+    for path in ["/healthz", "/readyz", "/metrics", "/api/v1/stats", "/api/v1/openapi.json"] {
+        d.ask(&server, &format!("GET {path}"), path, "", 200).await;
+    }
     let player = ("DELETE /api/v1/players/{id}", "/api/v1/players/mina");
     let erased = d.ask(&server, player.0, player.1, "", 200).await;
     assert!(erased["interactions"].as_u64() >= Some(2), "{erased}");
-    for path in ["/healthz", "/readyz", "/api/v1/openapi.json"] {
-        d.ask(&server, &format!("GET {path}"), path, "", 200).await;
-    }
     d.ask(&server, "GET /ws", "/ws", "", 400).await;
 
     let all: BTreeSet<_> = document.operations().into_keys().collect();
@@ -246,7 +252,7 @@ async fn without_a_token_every_path_of_operators_is_refused() {
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let open = operation["security"] == json!([{}]);
-            assert_eq!(open, !path.starts_with("/api/v1/"), "{path}");
+            assert!(!open || !path.starts_with("/api/v1/"), "{path}");
             let refused = ask(&server, &method.to_uppercase(), path, &[], "").await;
             assert_eq!(refused.status == 401, !open, "{method} {path}: {}", refused.status);
             if !open {

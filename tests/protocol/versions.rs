@@ -27,7 +27,7 @@ const ROUNDS: usize = 100;
 const PLAYERS: usize = 4;
 
 /// A PEFT folder of noise on q and v, strong enough to change what is said.
-fn write_adapter(dir: &Path, seed: u64) {
+pub fn write_adapter(dir: &Path, seed: u64) {
     fs::create_dir_all(dir).unwrap();
     fs::write(dir.join("adapter_config.json"), r#"{"peft_type":"LORA","r":4,"lora_alpha":8}"#).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -48,7 +48,7 @@ fn write_adapter(dir: &Path, seed: u64) {
     safetensors::serialize_to_file(tensors, None, &dir.join("adapter_model.safetensors")).unwrap();
 }
 
-fn put_pack(folder: &Path, name: &str, more: &str) {
+pub fn put_pack(folder: &Path, name: &str, more: &str) {
     fs::create_dir_all(folder.join(name)).unwrap();
     let text = format!(
         "name = {name:?}\ntitle = \"T\"\nnames = [\"Pip\"]\npersona = \"You are {{name}}, who lives in a well.\"\n\

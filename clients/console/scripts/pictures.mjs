@@ -42,7 +42,7 @@ async function inTheMiddle(page, stages, share) {
   }
 }
 
-/** The same picture in fewer bytes: colors that differ by a little become one. */
+/** The same picture in fewer bytes: soft shades become coarser, the colors that most of it is made of stay. */
 async function packed(shot) {
   const blank = await browser.newPage();
   const { data, width, height } = await blank.evaluate(async (base64) => {
@@ -51,7 +51,18 @@ async function packed(shot) {
     const ctx = canvas.getContext("2d");
     ctx.drawImage(picture, 0, 0);
     const { data } = ctx.getImageData(0, 0, picture.width, picture.height);
-    const bytes = data.map((value) => Math.min(255, Math.round(value / 4) * 4));
+    const pixels = new Uint32Array(data.buffer);
+    const often = new Map();
+    for (const pixel of pixels) often.set(pixel, (often.get(pixel) ?? 0) + 1);
+    const plain = new Set(
+      [...often]
+        .sort((a, b) => b[1] - a[1])
+        .slice(0, 48)
+        .map(([pixel]) => pixel),
+    );
+    const bytes = data.map((value, at) =>
+      plain.has(pixels[at >> 2]) ? value : Math.min(255, (value + 4) & 0xf8),
+    );
     let text = "";
     for (let from = 0; from < bytes.length; from += 32768) {
       text += String.fromCharCode(...bytes.subarray(from, from + 32768));

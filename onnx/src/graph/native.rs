@@ -36,10 +36,10 @@ pub fn native(config: &ModelConfig, layout: &DecoderLayout) -> Option<proto::Mod
     let sizes = [("outputs", config.vocab_size), ("inputs", config.hidden_size)];
     let mut x =
         graph.operator("Embedding", &["input_ids", "embed.weight"], "embed.out", embedding, &sizes, &[]);
+    let last = layout.layers.len().checked_sub(1)?;
     for (i, layer) in layout.layers.iter().enumerate() {
-        x = graph.layer(i, layer, &x)?;
+        x = graph.layer(i, layer, &x, i == last)?;
     }
-    let picked = graph.g.node("Gather", &[&x, "logit_positions"], "head.in", &[]);
     let norm = graph.floats("final_norm", &layout.final_norm);
     let head = layout.head.packed?;
     // Tied to the embedding, it is the same matrix at the same place.
@@ -49,7 +49,7 @@ pub fn native(config: &ModelConfig, layout: &DecoderLayout) -> Option<proto::Mod
     }
     graph.linear(&Linear {
         out: "logits",
-        x: &picked,
+        x: &x,
         weight,
         matrix: head,
         outputs: config.vocab_size,
@@ -59,6 +59,7 @@ pub fn native(config: &ModelConfig, layout: &DecoderLayout) -> Option<proto::Mod
         residual: None,
         // No layer and no group: the head takes no adapters.
         place: None,
+        picked: true,
     });
     Some(graph.g.finish("native"))
 }
@@ -83,6 +84,8 @@ struct Linear<'a> {
     residual: Option<&'a str>,
     /// Layer and adapter group.
     place: Option<(usize, usize)>,
+    /// Its rows are those whose logits are wanted, and not all of the step's.
+    picked: bool,
 }
 
 struct Native<'a> {
@@ -91,14 +94,21 @@ struct Native<'a> {
 }
 
 impl Native<'_> {
-    fn layer(&mut self, i: usize, layer: &LayerLayout, x: &str) -> Option<String> {
+    /// `last`: of the last layer nothing is wanted but logits, so that what comes behind the attention is computed for
+    /// the tokens alone that want some.
+    fn layer(&mut self, i: usize, layer: &LayerLayout, x: &str, last: bool) -> Option<String> {
         let norm = self.floats(&format!("{i}.input_norm"), &layer.input_norm);
-        let qkv = self.projection(i, 0, "qkv", &layer.qkv, x, Prepare::Norm(&norm), None)?;
-        let attended = self.attention(i, layer, &qkv);
-        let x = self.projection(i, 1, "o", &layer.o, &attended, Prepare::Nothing, Some(x))?;
+        let qkv = self.projection(i, 0, "qkv", &layer.qkv, x, Prepare::Norm(&norm), None, false)?;
+        let (mut attended, mut x) = (self.attention(i, layer, &qkv), x.to_owned());
+        if last {
+            attended = self.g.node("Gather", &[&attended, "logit_positions"], "last.attention", &[]);
+            x = self.g.node("Gather", &[&x, "logit_positions"], "last.x", &[]);
+        }
+        let x = self.projection(i, 1, "o", &layer.o, &attended, Prepare::Nothing, Some(&x), last)?;
         let norm = self.floats(&format!("{i}.post_norm"), &layer.post_attention_norm);
-        let gate_up = self.projection(i, 2, "gate_up", &layer.gate_up, &x, Prepare::Norm(&norm), None)?;
-        self.projection(i, 3, "down", &layer.down, &gate_up, Prepare::SwiGlu, Some(&x))
+        let gate_up =
+            self.projection(i, 2, "gate_up", &layer.gate_up, &x, Prepare::Norm(&norm), None, last)?;
+        self.projection(i, 3, "down", &layer.down, &gate_up, Prepare::SwiGlu, Some(&x), last)
     }
 
     #[allow(clippy::too_many_arguments)] // They are what tells the four layers apart.
@@ -111,6 +121,7 @@ impl Native<'_> {
         x: &str,
         prepare: Prepare<'_>,
         residual: Option<&str>,
+        picked: bool,
     ) -> Option<String> {
         let matrix = linear.packed?;
         let (out, weight) = (format!("{layer}.{name}.out"), format!("{layer}.{name}.weight"));
@@ -127,6 +138,7 @@ impl Native<'_> {
             bias: bias.as_deref(),
             residual,
             place: Some((layer, group)),
+            picked,
         });
         Some(out)
     }
@@ -146,6 +158,7 @@ impl Native<'_> {
             ("layer", Value::Int(layer)),
             ("group", Value::Int(group)),
             ("epsilon", self.config.rms_norm_eps.into()),
+            ("picked", Value::Int(i64::from(linear.picked))),
         ];
         let sizes = [("outputs", linear.outputs), ("inputs", linear.inputs)];
         self.operator("Linear", &inputs, linear.out, linear.matrix, &sizes, &attributes);

@@ -11,7 +11,7 @@ use super::super::{Usage, logging, runtime};
 use super::train::{On, device};
 use super::{default_model, env_vars};
 use crate::archetype::{Pack, Packs, Task};
-use crate::config::{Config, Log, LogFormat};
+use crate::config::{Config, Log};
 use crate::engine::{Engine, Tokenizer};
 use crate::pull::{Cache, PullOptions, Reporter, ensure, model_folder};
 use crate::training::{Evaluator, Folds, Part, Plan, TrainingError, each, lora_config, page};
@@ -61,7 +61,7 @@ enum What {
 }
 
 pub(super) fn run(args: &EvalArgs, packs: Option<&Path>) -> anyhow::Result<()> {
-    logging::start(&Log { level: "warn".into(), format: LogFormat::Pretty })?;
+    logging::start(&Log::plain("warn"))?;
     let folder = packs.unwrap_or(Path::new("adapters"));
     let all = Packs::load(Some(folder)).map_err(|error| Usage(error.to_string()))?;
     if all.iter().all(|pack| pack.adapters().is_empty()) {

@@ -9,15 +9,16 @@ use super::figures::{Figures, Loop};
 use super::report::{Machine, Parts, Report, VERSION, Via};
 use super::{
     EngineArgs, Part, Workload, adapters, ask, cases, loading, memory, registered, steps, swap, switching,
-    training, turn,
+    traces, training, turn,
 };
+use crate::cli::logging::Switch;
 use crate::config;
 use crate::engine::{Engine, Mix, int8_ceiling, threads};
 use crate::provision::TrainerCommand;
 
 pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
     let mut config = args.settings.config()?;
-    super::super::logging::start(&config.log)?;
+    let switch = super::super::logging::start_switched(&config.log)?;
     let most = usize::from(args.rows.iter().copied().max().unwrap_or(1)).max(switching::ROWS);
     config.engine.rows = config.engine.rows.max(most);
     config.engine.queue = config.engine.queue.max(most);
@@ -34,7 +35,7 @@ pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
         let measured = memory::measure(start, &config.engine, &paths.model, folder.path());
         memory = Some(runtime.block_on(measured)?);
     }
-    let mut report = runtime.block_on(measure(args, start, &config.engine, &trainer))?;
+    let mut report = runtime.block_on(measure(args, start, &config.engine, &trainer, &switch))?;
     report.parts.memory = memory;
     if args.what.contains(&Part::Steps) {
         let mut timer = steps::open(&paths, &config.engine, &config.turn)?;
@@ -49,6 +50,7 @@ async fn measure(
     start: impl Fn(&config::Engine) -> anyhow::Result<Engine>,
     config: &config::Engine,
     trainer: &TrainerCommand,
+    switch: &Switch,
 ) -> anyhow::Result<Report> {
     let wants = |part| args.what.contains(&part);
     let folder = tempfile::tempdir()?;
@@ -71,6 +73,9 @@ async fn measure(
     }
     if wants(Part::Switching) {
         parts.switching = Some(switching::measure(&engine, args.repeats).await?);
+    }
+    if wants(Part::Tracing) {
+        parts.tracing = Some(traces::measure(&engine, switch, args.repeats).await?);
     }
     engine.stop();
     if wants(Part::Loading) {

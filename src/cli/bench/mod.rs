@@ -21,6 +21,7 @@ mod steps;
 mod swap;
 mod switching;
 mod talker;
+mod traces;
 mod training;
 mod turn;
 mod words;
@@ -144,6 +145,8 @@ enum Part {
     Steps,
     /// Memory that the process takes, against what the planner says.
     Memory,
+    /// Streams with logs and spans as the settings say, against streams with them off.
+    Tracing,
 }
 
 /// Which adapters the requests name.

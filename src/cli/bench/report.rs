@@ -14,6 +14,7 @@ use super::registered::Registered;
 use super::steps::Steps;
 use super::swap::Swap;
 use super::switching::Switching;
+use super::traces::Traces;
 use super::training::Training;
 use super::turn::Turn;
 
@@ -76,6 +77,8 @@ pub struct Parts {
     pub steps: Option<Steps>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Traces>,
 }
 
 /// What the requests went through.
@@ -115,6 +118,7 @@ impl Parts {
             self.registered.as_ref().map(Registered::table),
             self.steps.as_ref().map(Steps::table),
             self.memory.as_ref().map(Memory::table),
+            self.tracing.as_ref().map(Traces::table),
         ];
         tables.into_iter().flatten()
     }

@@ -22,7 +22,7 @@ mod pool;
 mod state;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use npc_onnx::{ModelFile, NATIVE_GRAPH_FILE};
@@ -35,7 +35,8 @@ use self::pages::{Pages, Place};
 use self::pool::Pool;
 use self::state::{Entry, InUse, Plan, Shared, Token};
 use super::adapter::Adapter;
-use super::decoder::{Decoder, Step};
+use super::decoder::{Decoder, KvUse, Step, StepToken};
+use super::logits::Logits;
 use super::{EngineError, runtime};
 use crate::config;
 
@@ -48,6 +49,8 @@ pub struct Native {
     /// The pages of every sequence.
     tables: Vec<Vec<u32>>,
     pool: Pool,
+    /// All pages, and the bytes of one.
+    pages: (usize, usize),
 }
 
 impl std::fmt::Debug for Native {
@@ -59,6 +62,16 @@ impl std::fmt::Debug for Native {
 /// Whether this CPU has what makes the native decoder the faster one: wide integer products.
 pub fn is_fast() -> bool {
     Cpu::detect().is_vector()
+}
+
+/// ln Σ exp(logits), computed so that it cannot overflow. What is no number counts as nothing.
+pub fn log_sum_exp(logits: &[f32]) -> f64 {
+    static CPU: LazyLock<Cpu> = LazyLock::new(Cpu::detect);
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
+    if !highest.is_finite() {
+        return f64::NAN;
+    }
+    f64::from(highest) + CPU.exp_sum(logits, highest).ln()
 }
 
 /// What this machine's 8-bit products could do at best, in 10⁹ multiplications and additions a second.
@@ -142,6 +155,7 @@ impl Native {
             context,
             tables: vec![Vec::new(); config.rows + config.kept_conversations],
             pool: Pool::new(count),
+            pages: (count, bytes),
         })
     }
 }
@@ -150,8 +164,13 @@ impl Native {
 const NEIGHBOURS: usize = 4;
 
 impl Plan {
-    /// Fills in a step.
-    fn set(&mut self, step: Step<'_>, tables: &[Vec<u32>]) -> Result<(), EngineError> {
+    /// Fills in the tokens of a step that are `among` those to compute.
+    fn set(
+        &mut self,
+        step: Step<'_>,
+        tables: &[Vec<u32>],
+        among: impl Fn(&StepToken) -> bool,
+    ) -> Result<(), EngineError> {
         self.tokens.clear();
         self.tables.clear();
         self.neighbours.clear();
@@ -159,15 +178,18 @@ impl Plan {
         self.entries.clear();
         for chunk in step.tokens.chunk_by(|a, b| a.sequence == b.sequence) {
             let sequence = chunk[0].sequence;
-            for few in chunk.chunks(NEIGHBOURS) {
-                let first = self.neighbours.last().map_or(0, |last| last.end);
-                self.neighbours.push(first..first + few.len());
+            let (start, count) = (self.tokens.len(), chunk.iter().filter(|token| among(token)).count());
+            if count == 0 {
+                continue;
+            }
+            for first in (start..start + count).step_by(NEIGHBOURS) {
+                self.neighbours.push(first..(first + NEIGHBOURS).min(start + count));
             }
             let table = (self.tables.len(), self.tables.len() + tables[sequence].len());
             self.tables.extend_from_slice(&tables[sequence]);
             let mix = &step.mixes[sequence];
             let used = mix.iter().map(|(adapter, _)| self.in_use(adapter)).collect::<Result<Vec<_>, _>>()?;
-            for token in chunk {
+            for token in chunk.iter().filter(|token| among(token)) {
                 let index = self.tokens.len();
                 let entries = (self.entries.len(), mix.len());
                 for (adapter, (_, gate)) in used.iter().zip(mix.iter()) {
@@ -207,6 +229,11 @@ impl Decoder for Native {
         self.pool.free()
     }
 
+    fn kv(&self) -> Option<KvUse> {
+        let (count, bytes) = self.pages;
+        Some(KvUse { used: (count - self.pool.free()) * bytes, limit: count * bytes })
+    }
+
     fn context(&self) -> usize {
         self.context
     }
@@ -241,7 +268,7 @@ impl Decoder for Native {
         tokens.min(pages * PAGE)
     }
 
-    fn step(&mut self, step: Step<'_>, logits: &mut Vec<f32>) -> Result<(), EngineError> {
+    fn step(&mut self, step: Step<'_>, logits: &mut Logits) -> Result<(), EngineError> {
         logits.clear();
         {
             let mut state = self.shared.lock();
@@ -252,34 +279,39 @@ impl Decoder for Native {
                     &mut state.pages,
                 )?;
             }
-            state.plan.set(step, &self.tables)?;
+            state.plan.set(step, &self.tables, |_| true)?;
+            state.picked.set(step, &self.tables, |token| token.wants_logits)?;
         }
         let result = self.run(step, logits);
         // What a pool lets go of between two steps must be free then.
-        self.shared.lock().plan.adapters.clear();
+        let mut state = self.shared.lock();
+        state.plan.adapters.clear();
+        state.picked.adapters.clear();
         result
     }
 }
 
 impl Native {
     /// Runs the graph over the step that the plan holds.
-    fn run(&mut self, step: Step<'_>, logits: &mut Vec<f32>) -> Result<(), EngineError> {
+    fn run(&mut self, step: Step<'_>, logits: &mut Logits) -> Result<(), EngineError> {
         let ids: Vec<i64> = step.tokens.iter().map(|token| i64::from(token.token)).collect();
         let wanted: Vec<i64> =
             (0..).zip(step.tokens).filter(|(_, token)| token.wants_logits).map(|(i, _)| i).collect();
         let (tokens, count) = (ids.len(), wanted.len());
-        let outputs = self.session.run(ort::inputs! {
+        let mut outputs = self.session.run(ort::inputs! {
             "input_ids" => Tensor::from_array(([tokens], ids))?,
             "logit_positions" => Tensor::from_array(([count], wanted))?,
         })?;
-        let (_, values) = outputs["logits"].try_extract_tensor::<f32>()?;
-        let (found, vocab) = (values.len(), self.model.model.vocab_size);
+        let tensor = outputs
+            .remove("logits")
+            .ok_or_else(|| EngineError::Runtime("the graph gave no logits".into()))?;
+        logits.set(tensor, &mut self.shared.lock().scratch.tops)?;
+        let (found, vocab) = (logits.len(), self.model.model.vocab_size);
         if found != count * vocab {
             return Err(EngineError::Runtime(format!(
                 "the graph gave {found} logits for {count} positions, and model.vocab_size is {vocab}"
             )));
         }
-        logits.extend_from_slice(values);
         Ok(())
     }
 }

@@ -25,6 +25,8 @@ pub struct State {
     pub threads: usize,
     pub pages: Pages,
     pub plan: Plan,
+    /// The same for the tokens alone whose logits are wanted.
+    pub picked: Plan,
     pub scratch: Scratch,
 }
 
@@ -80,6 +82,8 @@ pub struct Scratch {
     pub down: Vec<f32>,
     /// u in 8 bits, by [`Plan::neighbours`].
     pub ups: Vec<Ups>,
+    /// The largest of every [`TOP`](crate::engine::logits::TOP) logits, by row.
+    pub tops: Vec<f32>,
     /// Rotated queries, `[tokens][heads · head_dim]`.
     pub queries: Vec<f32>,
 }
@@ -118,7 +122,14 @@ impl Plan {
 
 impl Shared {
     pub fn new(cpu: Cpu, threads: usize, pages: Pages, model: Arc<ModelFile>, context: usize) -> Arc<Self> {
-        let state = State { cpu, threads, pages, plan: Plan::default(), scratch: Scratch::default() };
+        let state = State {
+            cpu,
+            threads,
+            pages,
+            plan: Plan::default(),
+            picked: Plan::default(),
+            scratch: Scratch::default(),
+        };
         Arc::new(Self { state: Mutex::new(state), model, context })
     }
 

@@ -17,7 +17,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use mix::JobMix;
 pub use row::{ChooseWork, GenerateWork, Job, Work};
@@ -28,6 +28,9 @@ use self::row::{After, Row};
 use super::EngineError;
 use super::adapter::{Adapter, Version};
 use super::decoder::{Decoder, ResolvedMix, StepToken};
+use super::logits::Logits;
+use super::watch::RowState;
+use crate::metrics::{Kind, TokenPhase};
 
 /// What bounds the scheduler.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +55,18 @@ pub struct Changes {
     pub late: usize,
     /// Of each request that left its row: the tokens that it might have taken, and those that it took.
     pub finished: Vec<(usize, usize)>,
+    pub admitted: Vec<Admitted>,
+}
+
+/// A request that was given a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    pub kind: Kind,
+    pub background: bool,
+    pub waited: Duration,
+    pub prompt_tokens: usize,
+    /// Of these, how many are there already.
+    pub cached_tokens: usize,
 }
 
 /// The queue and the rows.
@@ -154,6 +169,47 @@ impl Scheduler {
 
     pub fn live(&self) -> usize {
         self.lives().count()
+    }
+
+    /// Says of a step's span which requests it is for.
+    pub fn trace(&self, step: &tracing::Span) {
+        if !step.is_disabled() {
+            self.lives().for_each(|(_, live)| live.row.job.spans.in_step(step));
+        }
+    }
+
+    /// The sequences of the rows.
+    pub fn live_sequences(&self) -> impl Iterator<Item = usize> {
+        self.lives().map(|(sequence, _)| sequence)
+    }
+
+    /// The row of a sequence, for those who watch; `None`: it has none.
+    pub fn row(&self, sequence: usize) -> Option<RowState> {
+        let row = &self.rows.get(sequence)?.live()?.row;
+        let background = row.job.schedule.background;
+        Some(RowState {
+            kind: row.job.work.counted(),
+            decodes: !row.in_prompt(),
+            background,
+            tokens: row.held_count(),
+        })
+    }
+
+    /// Sequences kept after their request.
+    pub fn kept(&self) -> usize {
+        self.rows.iter().filter(|slot| matches!(slot, Slot::Kept(_))).count()
+    }
+
+    /// What the tokens of a step are for, before it is completed.
+    pub fn count_phases(&self, tokens: &[StepToken], mut count: impl FnMut(TokenPhase, usize)) {
+        for chunk in tokens.chunk_by(|a, b| a.sequence == b.sequence) {
+            let phase = match &self.rows[chunk[0].sequence] {
+                Slot::Live(live) if live.row.in_prompt() => TokenPhase::Prefill,
+                Slot::Live(live) if live.row.decodes() => TokenPhase::Decode,
+                Slot::Live(_) | Slot::Option { .. } | Slot::Free | Slot::Kept(_) => TokenPhase::Option,
+            };
+            count(phase, chunk.len());
+        }
     }
 
     /// Whether every row is taken.
@@ -293,29 +349,27 @@ impl Scheduler {
     pub fn complete(
         &mut self,
         tokens: &[StepToken],
-        logits: &[f32],
+        logits: &mut Logits,
         is_end: &dyn Fn(u32) -> bool,
         now: Instant,
     ) -> Changes {
         let mut changes = Changes::default();
         self.steps += 1;
-        let vocab = self.limits.vocab_size;
-        let mut logits = logits;
+        let mut logits = logits.rows(self.limits.vocab_size);
         let mut finished = Vec::new();
         for chunk in tokens.chunk_by(|a, b| a.sequence == b.sequence) {
             let wanted = chunk.iter().filter(|t| t.wants_logits).count();
-            let (own, rest) = logits.split_at(wanted * vocab);
-            logits = rest;
+            let own = logits.cut(wanted);
             let sequence = chunk[0].sequence;
             if let Slot::Option { of, option } = self.rows[sequence] {
                 if let Some(live) = self.rows[of].live_mut() {
-                    live.row.score(option, own, vocab);
+                    live.row.score(option, own);
                 }
                 continue;
             }
             let Some(live) = self.rows[sequence].live_mut() else { continue };
             let when = (now, self.steps);
-            let after = live.row.advance(chunk.len(), own, vocab, self.limits.context, is_end, when);
+            let after = live.row.advance(chunk.len(), own, self.limits.context, is_end, when);
             if after == After::Finished {
                 finished.push(sequence);
             }

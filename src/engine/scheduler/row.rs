@@ -6,10 +6,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::mix::JobMix;
 use super::stop::StopMatcher;
-use crate::engine::sampler::{Sampler, log_sum_exp};
+use crate::engine::logits::Rows;
+use crate::engine::native::log_sum_exp;
+use crate::engine::sampler::Sampler;
+use crate::engine::spans::RequestSpans;
 use crate::engine::tokenizer::TextStream;
 use crate::engine::worker::QueueSlot;
 use crate::engine::{Choice, EngineError, Event, FinishReason, Schedule, Usage};
+use crate::metrics::Kind;
 
 /// A request as it waits in the queue.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub struct Job {
     pub slot: Option<QueueSlot>,
     pub schedule: Schedule,
     pub work: Work,
+    pub spans: RequestSpans,
 }
 
 /// What a request wants.
@@ -64,6 +69,7 @@ impl Job {
 
     pub fn fail(&mut self, error: EngineError) {
         self.mix.end_lease();
+        self.spans.failed(&error);
         match &mut self.work {
             // Fails only if the caller is gone.
             Work::Generate(work) => drop(work.events.try_send(Event::Failed { error })),
@@ -102,6 +108,24 @@ impl Job {
 }
 
 impl Work {
+    /// What it wants, in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Generate(_) => "generate",
+            Self::Choose(_) => "choose",
+            Self::Warm(_) => "warm",
+        }
+    }
+
+    /// As what it is counted.
+    pub fn counted(&self) -> Kind {
+        match self {
+            Self::Generate(_) => Kind::Generate,
+            Self::Choose(_) => Kind::Choose,
+            Self::Warm(_) => Kind::Warm,
+        }
+    }
+
     /// Tokens to compute after the prompt at most.
     pub fn answer_tokens(&self) -> usize {
         match self {
@@ -155,6 +179,7 @@ impl Row {
     /// `cached` tokens of the prompt are already there.
     pub fn new(mut job: Job, cached: usize, now: Instant) -> Self {
         job.slot = None;
+        job.spans.prefill(cached);
         let usage = Usage {
             prompt_tokens: job.prompt.len() as u32,
             cached_tokens: cached as u32,
@@ -182,7 +207,8 @@ impl Row {
     }
 
     /// The request again, as it was before it had a row.
-    pub fn into_job(self) -> Job {
+    pub fn into_job(mut self) -> Job {
+        self.job.spans.queued();
         self.job
     }
 
@@ -254,6 +280,11 @@ impl Row {
         own.zip(prompt).take_while(|(a, b)| a == b).count()
     }
 
+    /// How many tokens the decoder holds for it.
+    pub fn held_count(&self) -> usize {
+        self.computed
+    }
+
     /// The tokens that the decoder holds for it, options of a choice left out.
     pub fn held(&self) -> Vec<u32> {
         self.job.prompt.iter().chain(&self.answer).take(self.computed).copied().collect()
@@ -284,12 +315,11 @@ impl Row {
     }
 
     /// Takes what came of the tokens of [`Self::next_tokens`]: how many they were, and the logits of those
-    /// that wanted them, `vocab` each.
+    /// that wanted them.
     pub fn advance(
         &mut self,
         count: usize,
-        logits: &[f32],
-        vocab: usize,
+        logits: Rows<'_>,
         context: usize,
         is_end: &dyn Fn(u32) -> bool,
         (now, step): (Instant, u64),
@@ -313,7 +343,7 @@ impl Row {
             }
             Phase::Options => {
                 if let Some(option) = self.own.take() {
-                    self.score(option, logits, vocab);
+                    self.score(option, logits);
                 }
                 After::Continues
             }
@@ -321,10 +351,10 @@ impl Row {
     }
 
     /// Takes the logits of an option's tokens.
-    pub fn score(&mut self, option: usize, logits: &[f32], vocab: usize) {
+    pub fn score(&mut self, option: usize, logits: Rows<'_>) {
         if let Work::Choose(work) = &self.job.work {
-            for (row, token) in logits.chunks_exact(vocab).zip(&work.options[option][1..]) {
-                self.scores[option] += f64::from(row[*token as usize]) - log_sum_exp(row);
+            for (row, token) in logits.zip(&work.options[option][1..]) {
+                self.scores[option] += f64::from(row.values[*token as usize]) - log_sum_exp(row.values);
             }
         }
     }
@@ -356,12 +386,21 @@ impl Row {
     }
 
     /// Draws the next token and sends its text.
-    fn draw(&mut self, logits: &[f32], context: usize, is_end: &dyn Fn(u32) -> bool, now: Instant) -> After {
+    fn draw(
+        &mut self,
+        mut logits: Rows<'_>,
+        context: usize,
+        is_end: &dyn Fn(u32) -> bool,
+        now: Instant,
+    ) -> After {
         let Work::Generate(work) = &mut self.job.work else { return After::Finished };
-        let token = work.sampler.sample(logits);
+        // The last token of a prompt, and every token after it, wants its logits.
+        let Some(row) = logits.next() else { return After::Continues };
+        let token = work.sampler.sample(row);
         if self.generated == 0 {
             self.usage.first_token_ms = millis(self.job.submitted, now);
             self.usage.first_token_steps = self.usage.steps;
+            self.job.spans.decode();
         }
         if is_end(token) && !work.ignore_end {
             return self.finish(FinishReason::Stop);
@@ -414,6 +453,7 @@ impl Row {
 
     fn close(&mut self, reason: FinishReason) -> After {
         self.usage.generated_tokens = self.generated;
+        self.job.spans.finished(self.generated);
         // Before the caller knows: its next request may want the memory.
         self.job.mix.end_lease();
         if let Work::Generate(work) = &self.job.work {
@@ -423,13 +463,15 @@ impl Row {
     }
 
     /// The first token of every option comes from the prompt's last position.
-    fn score_first(&mut self, logits: &[f32], now: Instant) -> After {
+    fn score_first(&mut self, mut logits: Rows<'_>, now: Instant) -> After {
         self.usage.first_token_ms = millis(self.job.submitted, now);
         self.usage.first_token_steps = self.usage.steps;
+        self.job.spans.options();
         let Work::Choose(work) = &self.job.work else { return After::Finished };
-        let normalizer = log_sum_exp(logits);
-        self.scores =
-            work.options.iter().map(|option| f64::from(logits[option[0] as usize]) - normalizer).collect();
+        let Some(row) = logits.next() else { return After::Continues };
+        let normalizer = log_sum_exp(row.values);
+        let score = |option: &Vec<u32>| f64::from(row.values[option[0] as usize]) - normalizer;
+        self.scores = work.options.iter().map(score).collect();
         self.pending = (0..work.options.len()).rev().filter(|o| work.options[*o].len() > 1).collect();
         self.phase = Phase::Options;
         After::Continues

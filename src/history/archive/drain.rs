@@ -176,8 +176,10 @@ impl Drain {
             let moving = shared.moving.lock().await;
             let limit = self.lanes * BATCHES * BATCH;
             let leaving = self.journal.leaving(after, limit).await?;
-            let (Some(first), Some(last)) = (leaving.first(), leaving.last()) else { return Ok(()) };
-            self.journal.oldest_is(first.stored.id);
+            // What was set aside waits for somebody to look at it, and not for the archive.
+            let waits = leaving.iter().map(|row| row.stored.id).find(|id| !self.aside.contains(id));
+            self.journal.oldest_is(waits);
+            let Some(last) = leaving.last() else { return Ok(()) };
             after = last.stored.id;
             let is_last = leaving.len() < limit;
             let mut rows = Vec::with_capacity(leaving.len());

@@ -36,6 +36,7 @@ use self::lease::Lease;
 use self::pool::{Borrowed, Connections};
 use super::journal::Journal;
 use crate::config;
+use crate::metrics::ArchiveMetrics;
 
 /// Connections that are kept for reading.
 const READERS: usize = 2;
@@ -43,7 +44,7 @@ const READERS: usize = 2;
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// How it is with Postgres.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ArchiveState {
     /// Not asked yet.
@@ -56,6 +57,18 @@ pub enum ArchiveState {
     Held,
 }
 
+impl ArchiveState {
+    /// As it is told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::Away => "away",
+            Self::Held => "held",
+        }
+    }
+}
+
 /// Known to the drain, which sets it, and to those who read.
 #[derive(Debug)]
 struct Shared {
@@ -63,6 +76,7 @@ struct Shared {
     /// Held while rows are on their way from the journal to Postgres.
     moving: tokio::sync::Mutex<()>,
     stop: CancellationToken,
+    metrics: ArchiveMetrics,
 }
 
 impl Shared {
@@ -118,6 +132,7 @@ impl Archive {
             state: Mutex::new(ArchiveState::Starting),
             moving: tokio::sync::Mutex::new(()),
             stop: CancellationToken::new(),
+            metrics: ArchiveMetrics::default(),
         });
         let lanes = settings.postgres_connections.saturating_sub(READERS).max(1);
         let drain = Drain::new(Arc::clone(journal), target, connections.clone(), lanes, Arc::clone(&shared));
@@ -131,6 +146,10 @@ impl Archive {
 
     pub fn state(&self) -> ArchiveState {
         self.shared.state()
+    }
+
+    pub fn metrics(&self) -> &ArchiveMetrics {
+        &self.shared.metrics
     }
 
     /// Ends the drain, which moves what it can in a few seconds. Blocks.

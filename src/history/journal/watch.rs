@@ -63,8 +63,8 @@ impl Journal {
         self.shared.oldest_ms(now_ms())
     }
 
-    /// The drain has read what is the oldest row now.
-    pub(in crate::history) fn oldest_is(&self, id: Uuid) {
-        self.shared.oldest_ms.store(moment_ms(id), Ordering::Release);
+    /// The drain has read what is the oldest row now that it has to move; `None`: there is none.
+    pub(in crate::history) fn oldest_is(&self, id: Option<Uuid>) {
+        self.shared.oldest_ms.store(id.map_or(0, moment_ms), Ordering::Release);
     }
 }

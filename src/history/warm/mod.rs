@@ -42,13 +42,24 @@ pub enum WarmError {
 }
 
 /// How the warm tier is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WarmState {
     /// In this process.
     Embedded,
     Up,
     Down,
+}
+
+impl WarmState {
+    /// As it is told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
 }
 
 /// See the module's documentation.
@@ -112,6 +123,14 @@ impl Warm {
         match self {
             Self::Local(_) => WarmState::Embedded,
             Self::Redis(redis) => redis.state(),
+        }
+    }
+
+    /// Memories that wait to be written.
+    pub fn waiting(&self) -> usize {
+        match self {
+            Self::Local(_) => 0,
+            Self::Redis(redis) => redis.waiting(),
         }
     }
 

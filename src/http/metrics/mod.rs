@@ -51,11 +51,16 @@ impl Metrics {
     ))
 )]
 pub(super) async fn page(State(state): State<AppState>) -> Response {
-    let mut page = String::new();
-    match encode(&mut page, &state.metrics.0) {
-        Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "the metrics could not be written");
+    let registry = Arc::clone(&state.metrics.0);
+    // It asks the disk for sizes, and looks at every session.
+    let written = tokio::task::spawn_blocking(move || {
+        let mut page = String::new();
+        encode(&mut page, &registry).map(|()| page)
+    });
+    match written.await {
+        Ok(Ok(page)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response(),
+        failed => {
+            tracing::error!(?failed, "the metrics could not be written");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

@@ -10,6 +10,7 @@ use crate::chain::reason;
 use crate::engine::{EngineError, Event, FinishReason, Usage};
 use crate::turn::events::Item;
 use crate::turn::guard::Passed;
+use crate::turn::spent::Part;
 use crate::turn::{Piece, TurnEvent, tracks};
 use crate::wire::{AdapterUse, DoneReason, RouteReason, TurnStarted};
 
@@ -27,12 +28,14 @@ impl Runner {
                 progress.usage.prompt_tokens = prompt_tokens;
                 progress.usage.cached_tokens = cached_tokens;
                 progress.usage.queue_ms = progress.since_arrival_ms();
+                progress.spent.enter(Part::Prefill, progress.now);
                 self.start(progress, &self.used, None, events).await?;
                 self.tell(&mut answer.tracks, progress, events).await?;
             }
             Some(Event::Text { text, tokens }) => {
                 if progress.usage.generated_tokens == 0 {
                     progress.usage.first_token_ms = progress.since_arrival_ms();
+                    progress.spent.first_token(progress.now);
                 }
                 progress.usage.generated_tokens += tokens;
                 if let Some(text) = answer.line.push(text, tokens) {
@@ -48,6 +51,7 @@ impl Runner {
                 }
             }
             Some(Event::Finished { reason, usage }) => {
+                progress.spent.enter(Part::Tracks, progress.now);
                 self.measured(progress.source, &usage);
                 // The engine's times begin when it was asked, the turn's when the line arrived.
                 progress.usage = Usage {
@@ -91,14 +95,29 @@ impl Runner {
         let Passed { text, blocked } = passed;
         if !text.is_empty() {
             let spoken = text.clone();
-            self.delta(text, answer.line.take_tokens(), progress, events).await?;
+            let tokens = answer.line.take_tokens();
+            if self.delta(text, tokens, progress, events).await? {
+                self.count_text(tokens, answer, progress);
+            }
             answer.tracks.spoken(&spoken);
             self.tell(&mut answer.tracks, progress, events).await?;
         }
         if blocked {
-            tracing::info!(npc = self.say.npc, turn = self.say.turn, "an answer was blocked");
+            tracing::info!("an answer was blocked");
         }
         Ok(blocked)
+    }
+
+    /// Text of so many tokens has gone out.
+    fn count_text(&self, tokens: u32, answer: &mut Answer<'_>, progress: &Progress) {
+        let (metrics, now) = (&self.turns.metrics, Instant::now());
+        match answer.spoke.replace(now) {
+            None => metrics.first_token.observe(now.saturating_duration_since(progress.arrived)),
+            Some(before) => {
+                let gap = now.saturating_duration_since(before);
+                metrics.inter_token.observe(gap / tokens.max(1));
+            }
+        }
     }
 
     pub(super) async fn start(
@@ -112,9 +131,10 @@ impl Runner {
         self.state.begin();
         let reason = instead.unwrap_or_else(|| self.reason());
         self.turns.npcs.chains().reasons().count(reason);
+        self.turns.metrics.routed.of(reason).inc();
+        self.turns.metrics.archetypes.inc(&self.npc.pack.name);
         tracing::debug!(
-            npc = self.say.npc,
-            turn = self.say.turn,
+            player = self.say.player,
             archetype = self.npc.pack.name,
             ?reason,
             adapters = ?used.iter().map(|used| (&used.id, &used.version)).collect::<Vec<_>>(),
@@ -141,16 +161,18 @@ impl Runner {
         reason(&self.routes, Task::SPOKEN.into_iter().chain(asked), used)
     }
 
+    /// Sends text, unless the line was cut; tells whether it did.
     pub(super) async fn delta(
         &self,
         text: String,
         tokens: u32,
         progress: &Progress,
         events: &mpsc::Sender<Item>,
-    ) -> Result<(), Gone> {
+    ) -> Result<bool, Gone> {
         // Not when the engine had it: somebody may have looked at it since.
         let now_ms = progress.started.map_or(0, millis);
-        let Some((offset, t_ms)) = self.state.add_text(&text, now_ms) else { return Ok(()) };
-        send(events, TurnEvent::Delta(Piece { text, offset, t_ms, tokens })).await
+        let Some((offset, t_ms)) = self.state.add_text(&text, now_ms) else { return Ok(false) };
+        send(events, TurnEvent::Delta(Piece { text, offset, t_ms, tokens })).await?;
+        Ok(true)
     }
 }

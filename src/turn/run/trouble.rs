@@ -22,7 +22,7 @@ impl Runner {
         if self.turns.npc.on_overload == OnOverload::Error || lines.is_empty() {
             return self.failed(&error.into(), events).await;
         }
-        tracing::warn!(npc = self.say.npc, %error, "answered with a scripted line");
+        tracing::warn!(%error, "answered with a scripted line");
         // Another line for another turn, the same for the same one.
         let pick =
             self.say.turn.bytes().fold(0_usize, |hash, b| hash.wrapping_mul(31).wrapping_add(b.into()));
@@ -53,7 +53,7 @@ impl Runner {
         );
         // Logged here, where it is handled; what is the client's own fault is only answered.
         if !own {
-            tracing::error!(%error, npc = self.say.npc, turn = self.say.turn, "a line could not be generated");
+            tracing::error!(%error, "a line could not be generated");
             // A line that has begun cannot become another one.
             if self.state.end().text_offset == 0 {
                 return self.overloaded(error, progress, events).await;

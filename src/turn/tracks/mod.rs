@@ -15,16 +15,19 @@ mod sentences;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tracing::{Instrument, debug_span};
 
 pub(crate) use self::ask::{Question, shifts};
 pub(super) use self::ask::{names, shift};
 use self::face::Face;
 pub use self::missed::Missed;
+use self::missed::missing;
 pub(super) use self::prior::Priors;
 pub(crate) use self::prior::calibrated;
 pub(super) use self::sentences::Sentences;
@@ -33,6 +36,7 @@ use super::{Say, TurnEvent, prompt};
 use crate::archetype::Task;
 use crate::config::Track;
 use crate::engine::{Choice, EngineError};
+use crate::metrics::Missing;
 use crate::npc::{Feeling, Npc, Probs};
 use crate::wire::{ActionProposed, Emotion, Goal, GoalInfo, RankedGoal, Relationship, Social};
 
@@ -195,8 +199,17 @@ impl<'a> Tracks<'a> {
     }
 
     fn put(&mut self, asked: Asked, question: &Question) {
-        let choice = self.runner.choose(asked.task(), question);
-        let mut answer = choice.map(move |answer| (asked, answer)).boxed();
+        let span = debug_span!("question", task = %asked.task());
+        let choice = self.runner.choose(asked.task(), question).instrument(span);
+        let (metrics, began) = (Arc::clone(&self.runner.turns.metrics), Instant::now());
+        metrics.questions.of(asked.counted()).inc();
+        let told = move |answer: Result<Choice, EngineError>| {
+            if answer.is_ok() {
+                metrics.question.observe(began.elapsed());
+            }
+            (asked, answer)
+        };
+        let mut answer = choice.map(told).boxed();
         self.asked.push(asked);
         // Polled at once, so that it is with the engine before anything else is done.
         match (&mut answer).now_or_never() {
@@ -221,12 +234,13 @@ impl<'a> Tracks<'a> {
             Ok(choice) => Some(choice.probs),
             Err(error) => {
                 self.runner.turns.missed.add(asked.task());
-                let (npc, task) = (&self.runner.say.npc, asked.task());
+                self.runner.turns.metrics.missed.of(asked.counted(), missing(&error)).inc();
+                let task = asked.task();
                 // Under load that is how it should be.
                 if matches!(error, EngineError::Overloaded { .. } | EngineError::DeadlineExceeded { .. }) {
-                    tracing::debug!(npc, %task, %error, "a turn goes on without an answer");
+                    tracing::debug!(%task, %error, "a turn goes on without an answer");
                 } else {
-                    tracing::warn!(npc, %task, %error, "a turn goes on without an answer");
+                    tracing::warn!(%task, %error, "a turn goes on without an answer");
                 }
                 None
             }
@@ -335,6 +349,7 @@ impl<'a> Tracks<'a> {
         self.answers = FuturesUnordered::new();
         for asked in std::mem::take(&mut self.asked) {
             self.runner.turns.missed.add(asked.task());
+            self.runner.turns.metrics.missed.of(asked.counted(), Missing::Late).inc();
             if let Asked::Emotion(number) = asked {
                 self.felt(number, None);
             }

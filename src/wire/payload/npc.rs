@@ -30,7 +30,8 @@ pub struct NpcJoin {
 }
 
 /// S `npc.joined`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(description = "An NPC, as players are told of it.")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NpcJoined {
     pub npc: NpcInfo,
@@ -43,7 +44,7 @@ pub struct NpcJoined {
 }
 
 /// Who an NPC is.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NpcInfo {
     #[cfg_attr(test, schemars(schema_with = "schema::npc_id"))]
@@ -63,7 +64,7 @@ pub struct NpcInfo {
 }
 
 /// Something that an NPC wants.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GoalInfo {
     pub id: String,
@@ -74,7 +75,7 @@ pub struct GoalInfo {
 }
 
 /// How the bytes `w` of a `face.key` are meant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FaceInfo {
     /// `arkit52`.
@@ -86,7 +87,7 @@ pub struct FaceInfo {
 }
 
 /// What an NPC's answers are made with.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChainInfo {
     pub archetype: String,
@@ -100,7 +101,7 @@ pub struct ChainInfo {
 }
 
 /// What runs elsewhere for this NPC.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChainServices {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,7 +113,7 @@ pub struct ChainServices {
 }
 
 /// A service that the client may call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServiceInfo {
     pub url: String,
@@ -121,7 +122,7 @@ pub struct ServiceInfo {
 }
 
 /// The adapter of one task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChainTask {
     pub adapter: String,

@@ -142,7 +142,7 @@ pub enum Axis {
 }
 
 /// What an NPC thinks of a player; each −1..1.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Relationship {
     #[cfg_attr(test, schemars(schema_with = "schema::axis"))]

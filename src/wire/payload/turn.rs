@@ -141,7 +141,7 @@ impl RouteReason {
 }
 
 /// One adapter of a turn's mix.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AdapterUse {
     pub id: String,
@@ -199,7 +199,7 @@ pub struct TurnDone {
 }
 
 /// Why a turn ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DoneReason {
@@ -213,7 +213,7 @@ pub enum DoneReason {
 }
 
 /// Tokens of a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UsageInfo {
     pub prompt_tokens: u32,
@@ -223,7 +223,7 @@ pub struct UsageInfo {
 }
 
 /// Times of a turn in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TimingInfo {
     /// Waiting for a row.

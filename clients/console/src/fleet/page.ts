@@ -183,7 +183,9 @@ export class FleetPage {
       engine.tokens_per_s === null ? "–" : engine.tokens_per_s.toFixed(0),
       `${count(turns.generated_tokens)} so far`,
     );
-    figures.step.show(engine.step_ms === null ? "–" : `${engine.step_ms.toFixed(1)} ms`, engine.decoder);
+    const { step_ms: step } = engine;
+    const took = step === null ? "–" : step < 100 ? `${step.toFixed(1)} ms` : lasted(step);
+    figures.step.show(took, engine.decoder);
     figures.waiting.show(
       count(engine.waiting),
       engine.overloaded ? "overloaded" : `of ${count(engine.queue_limit)}`,

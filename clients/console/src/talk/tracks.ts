@@ -202,7 +202,8 @@ function drawActs({ ctx, x, width }: Axis, record: TurnRecord, y: number): void 
     ctx.lineTo(mark + 5, y);
     ctx.lineTo(mark, y + 4);
     ctx.fill();
-    const left = Math.min(mark + 8, width - wide - 2);
+    // At the end of the axis it stands before its mark.
+    const left = mark + 8 + wide < width ? mark + 8 : mark - wide - 4;
     if (left < free) continue;
     ctx.fillText(text, left, y + 0.5);
     if (out) ctx.fillRect(left, y, wide, 1);

@@ -15,6 +15,8 @@ const CHOICE: ChoiceTokens = ChoiceTokens { prompt: 150.0, options: 20.0, warm_s
 #[derive(Debug, Clone, Copy)]
 pub struct Work {
     pub tokens: u64,
+    /// Seconds that its steps took.
+    pub busy_s: f64,
 }
 
 /// See the module's documentation.
@@ -102,7 +104,7 @@ mod tests {
     fn a_load_has_the_tokens_that_were_heard() {
         let heard: Vec<_> = (0..80).map(|at| line(200 + at, 190, 2)).collect();
         let own: u64 = heard.iter().map(|line| u64::from(line.prompt_tokens - 190) + 31).sum();
-        let lines = Lines::new(&heard, Work { tokens: own + 160 * 50 }).unwrap();
+        let lines = Lines::new(&heard, Work { tokens: own + 160 * 50, busy_s: 1.0 }).unwrap();
         let kinds = lines.at(4.0, 32);
         let rate: f64 = kinds.iter().map(|kind| kind.npcs as f64 * kind.actions_per_npc_per_s).sum();
         assert!(kinds.len() == KINDS && (rate - 4.0).abs() < 1e-9);
@@ -119,8 +121,8 @@ mod tests {
 
     #[test]
     fn lines_without_choices_and_odd_counts_are_loads_too() {
-        assert!(Lines::new(&[], Work { tokens: 0 }).is_err());
-        let lines = Lines::new(&[line(0, 10, 0)], Work { tokens: 0 }).unwrap();
+        assert!(Lines::new(&[], Work { tokens: 0, busy_s: 0.0 }).is_err());
+        let lines = Lines::new(&[line(0, 10, 0)], Work { tokens: 0, busy_s: 0.0 }).unwrap();
         let kinds = lines.spread(10);
         assert_eq!((kinds.len(), kinds[0].npcs, kinds[0].choices_per_action), (1, 10, 0.0));
         assert_eq!(kinds[0].line.prompt, 1.0);

@@ -48,6 +48,9 @@ const FILL: Duration = Duration::from_mins(5);
 /// Simulated seconds of a load that are counted.
 const SIMULATED_S: f64 = 600.0;
 
+/// How often the simulation is brought to the pace that was seen.
+const PACINGS: usize = 2;
+
 /// NPCs of each kind of line in the simulation: so many that hardly any is spoken to while it answers, as in the load.
 const NPCS: u64 = 128;
 
@@ -228,32 +231,25 @@ impl Measuring<'_> {
     /// Offers lines in pieces, and looks before and behind each of them how fast the machine is.
     async fn heed(&mut self, rate: Option<f64>, clients: u16) -> anyhow::Result<Heeded> {
         let (pieces, seconds) = (self.pieces, self.args.seconds / f64::from(self.pieces));
-        let (mut all, mut tokens, mut drifts) = (Vec::new(), 0, Vec::new());
+        let (mut all, mut drifts) = (Vec::new(), Vec::new());
+        let mut work = Work { tokens: 0, busy_s: 0.0 };
         let (mut offered, mut answered, mut took) = (0, 0, 0.0);
         for _ in 0..pieces {
             self.offer(rate, clients, BEFORE.as_secs_f64()).await?;
             drifts.push(Drift::measure(&mut self.timer, &self.server.steps)?);
-            let (tally, heard, work) = self.offer(rate, clients, seconds).await?;
+            let (tally, heard, own) = self.offer(rate, clients, seconds).await?;
             drifts.push(Drift::measure(&mut self.timer, &self.server.steps)?);
             (offered, answered) = (offered + tally.offered, answered + tally.answered);
             took += tally.answered as f64 / tally.lines_per_second.max(f64::MIN_POSITIVE);
-            tokens += work.tokens;
+            work.tokens += own.tokens;
+            work.busy_s += own.busy_s;
             all.extend(heard);
         }
         let drift = Drift::mean(&drifts);
         let server = Server { steps: drift.of(&self.server.steps), ..self.server.clone() };
         let first = percentiles(all.iter().map(|heard| heard.first_token_ms).collect());
         let lines_per_second = answered as f64 / took.max(f64::MIN_POSITIVE);
-        Ok(Heeded {
-            offered,
-            answered,
-            lines_per_second,
-            first,
-            heard: all,
-            work: Work { tokens },
-            drift,
-            server,
-        })
+        Ok(Heeded { offered, answered, lines_per_second, first, heard: all, work, drift, server })
     }
 
     /// Offers lines; also tells what the engine computed meanwhile.
@@ -273,7 +269,8 @@ impl Measuring<'_> {
         };
         let (tally, heard) = offer(offered, &self.host.url).await?;
         let after = self.host.engine.stats();
-        Ok((tally, heard, Work { tokens: after.tokens - before.tokens }))
+        let busy_s = after.busy.saturating_sub(before.busy).as_secs_f64();
+        Ok((tally, heard, Work { tokens: after.tokens - before.tokens, busy_s }))
     }
 
     /// What was seen under a load, and what the simulation says of the same lines.
@@ -281,11 +278,18 @@ impl Measuring<'_> {
         let Heeded { offered, answered, first: seen, heard, work, drift, server, .. } = heeded;
         let lines = Lines::new(heard, *work)?;
         let rate = *offered as f64 / self.args.seconds;
-        let simulated = simulated(server, lines.at(rate, NPCS), Process::Open, SIMULATED_S)?;
+        // How long steps took meanwhile says how fast the machine was; a little longer steps also have a little more in them.
+        let (mut paced, mut pace) = (server.clone(), 1.0);
+        for _ in 0..PACINGS {
+            let model = simulated(&paced, lines.at(rate, NPCS), Process::Open, SIMULATED_S)?;
+            pace *= pace_of(work.busy_s / self.args.seconds, model.busy);
+            paced.steps = server.steps.slower(pace);
+        }
+        let simulated = simulated(&paced, lines.at(rate, NPCS), Process::Open, SIMULATED_S)?;
         let predicted = simulated.first_token_ms;
         Ok(Check {
             share,
-            drift: *drift,
+            drift: Drift { decode: drift.decode * pace, prefill: drift.prefill * pace },
             offered_lines_per_s: rate,
             lines: *answered,
             not_answered: offered - answered,
@@ -299,6 +303,12 @@ impl Measuring<'_> {
             predicted_busy: simulated.busy,
         })
     }
+}
+
+/// How much longer steps took than they should have, from the shares of the time that they took.
+fn pace_of(seen: f64, predicted: f64) -> f64 {
+    let pace = seen / predicted;
+    if pace.is_finite() { pace.clamp(0.5, 2.0) } else { 1.0 }
 }
 
 /// What was heard of lines, and the machine as fast as it was meanwhile.

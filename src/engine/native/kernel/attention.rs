@@ -48,6 +48,10 @@ pub struct Query<'a> {
 /// Queries that are computed together at most.
 pub const QUERIES: usize = 12;
 
+/// Queries up to which memory is fetched ahead. More of them are those of a prompt's neighbouring tokens, whose keys
+/// others have just read, and compute longer than they read.
+const FETCHED: usize = 4;
+
 /// Numbers that one call takes, for positions up to `to`.
 pub fn room(dim: usize, to: usize) -> usize {
     QUERIES * (dim + (to / PAGE + 1) * PAGE)
@@ -55,6 +59,11 @@ pub fn room(dim: usize, to: usize) -> usize {
 
 /// The two loops that most of the time goes into, for one instruction set.
 pub trait Inner {
+    /// Lets memory that is read soon come to the cache.
+    fn fetch(memory: &[u16]) {
+        let _ = memory;
+    }
+
     /// q·K / sqrt(head_dim) for all tokens of `P` pages. `queries` is `[head_dim][N]`.
     ///
     /// # Safety
@@ -167,11 +176,23 @@ pub unsafe fn attend<I: Inner, const N: usize, const P: usize, const C: usize>(
     }
     let scores = &mut room.as_chunks_mut::<PAGE>().0.as_chunks_mut::<N>().0[..table.len()];
     let ((pages, rest), (pairs, other)) = (table.as_chunks::<P>(), scores.as_chunks_mut::<P>());
-    for (pages, scores) in pages.iter().zip(pairs) {
+    // Pages lie anywhere in memory, so the CPU cannot know which one is read next.
+    for (at, (pages, scores)) in pages.iter().zip(pairs).enumerate() {
+        if N <= FETCHED {
+            for page in &table[((at + 1) * P).min(table.len())..((at + 2) * P).min(table.len())] {
+                I::fetch(head.keys(*page));
+            }
+            for page in pages {
+                I::fetch(head.values(*page));
+            }
+        }
         // SAFETY: as the caller promises; the queries were turned to `head_dim` rows.
         unsafe { I::scores(&head, pages, turned, scores) };
     }
     for (page, scores) in rest.iter().zip(other) {
+        if N <= FETCHED {
+            I::fetch(head.values(*page));
+        }
         // SAFETY: as above.
         unsafe { I::scores(&head, &[*page], turned, std::array::from_mut(scores)) };
     }

@@ -52,6 +52,29 @@ pub fn exp(x: f32) -> f32 {
     f32::from_bits(y.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
+/// Σ exp(value - highest) of values up to `highest`. What is no number counts as nothing.
+#[inline(always)]
+pub fn exp_sum(values: &[f32], highest: f32) -> f64 {
+    /// Values that are added in `f32`.
+    const FEW: usize = 32 * LANES;
+    let mut total = 0.0;
+    for few in values.chunks(FEW) {
+        let (chunks, rest) = few.as_chunks::<LANES>();
+        let mut sums = [0.0_f32; LANES];
+        for chunk in chunks {
+            for lane in 0..LANES {
+                let value = if chunk[lane].is_nan() { f32::NEG_INFINITY } else { chunk[lane] };
+                sums[lane] += exp(value - highest);
+            }
+        }
+        for (sum, value) in sums.iter_mut().zip(rest) {
+            *sum += if value.is_nan() { 0.0 } else { exp(value - highest) };
+        }
+        total += f64::from(sum_lanes(sums));
+    }
+    total
+}
+
 /// x · sigmoid(x).
 #[inline(always)]
 pub fn silu(x: f32) -> f32 {

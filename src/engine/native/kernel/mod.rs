@@ -260,6 +260,11 @@ impl Cpu {
         dispatch!(self, rotate(values, cos, sin), math::rotate(values, cos, sin));
     }
 
+    /// Σ exp(value - highest) of values up to `highest`. What is no number counts as nothing.
+    pub fn exp_sum(self, values: &[f32], highest: f32) -> f64 {
+        dispatch!(self, exp_sum(values, highest), math::exp_sum(values, highest))
+    }
+
     /// Rounds each to the nearest `bf16`, ties to even.
     pub fn round_to_bf16(self, values: &[f32], out: &mut [u16]) {
         dispatch!(self, round_to_bf16(values, out), math::round_to_bf16(values, out));

@@ -312,3 +312,21 @@ fn a_block_of_zeros_stays_zero() {
     let acts = quantized(Cpu::detect(), &[vec![0.0; 64]]);
     assert!(acts.codes.iter().all(|code| *code == 0) && acts.starts.iter().all(|start| *start == 0));
 }
+
+#[test]
+fn sums_of_exponentials_are_the_same_everywhere_and_right() {
+    for (seed, count) in [(1, 1), (2, 16), (3, 511), (4, 512), (5, 49_152)] {
+        let values: Vec<f32> = numbers(seed, count).iter().map(|value| value * 30.0).collect();
+        let highest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let exact: f64 = values.iter().map(|value| f64::from(value - highest).exp()).sum();
+        let found = plain().exp_sum(&values, highest);
+        assert!((found / exact - 1.0).abs() < 1e-5, "{found} for {exact}");
+        for cpu in Cpu::all() {
+            assert_eq!(cpu.exp_sum(&values, highest).to_bits(), found.to_bits(), "{}", cpu.isa().name());
+        }
+    }
+    let strange = [f32::NAN, 0.0, f32::NEG_INFINITY, 0.0];
+    for cpu in Cpu::all() {
+        assert!((cpu.exp_sum(&strange, 0.0) - 2.0).abs() < 1e-6);
+    }
+}

@@ -113,7 +113,7 @@ impl Kernel for AttentionKernel {
         let tables = Tables { cos, sin, q_norm: floats(q_norm.as_ref())?, k_norm: floats(k_norm.as_ref())? };
         tables.check(self.head_dim, self.shared.context)?;
         let mut state = self.shared.lock();
-        let State { cpu, threads, pages, plan, scratch } = &mut *state;
+        let State { cpu, threads, pages, plan, scratch, .. } = &mut *state;
         let (cpu, tokens) = (*cpu, plan.tokens.len());
         let (dim, queries) = (self.head_dim, self.heads * self.head_dim);
         let width = queries + 2 * self.kv_heads * dim;
@@ -141,7 +141,7 @@ impl Kernel for AttentionKernel {
         };
         let out = Disjoint::new(out);
         let jobs = plan.neighbours.len() * self.kv_heads;
-        let pieces = jobs.min(*threads * 8);
+        let pieces = jobs.min(*threads * 24);
         let attend = |i: usize| {
             // SAFETY: the first stage is over.
             let (layer, rotated) = unsafe { (layer.read(), rotated.read()) };

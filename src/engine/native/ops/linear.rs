@@ -15,6 +15,10 @@ use super::adapters::Adapters;
 use super::prepare::{Prepare, Prepared};
 use super::stages::{self, Stage};
 use super::{bits, epsilon, floats, input, size, size_below, size_of_model};
+use crate::engine::logits::TOP;
+use crate::engine::sampler::largest;
+
+const _: () = assert!(TOP == PANEL, "a panel's largest output is one of the tops");
 
 /// `Linear(x [tokens, …], weight, norm?, bias?, residual?) -> [tokens, outputs]`
 pub struct LinearOp(pub Arc<Shared>);
@@ -28,6 +32,8 @@ pub struct LinearKernel {
     epsilon: f32,
     /// Layer and adapter group; `None`: no adapters.
     place: Option<(usize, usize)>,
+    /// Its rows are those of [`State::picked`].
+    picked: bool,
 }
 
 /// What is done to the input first; see [`Prepare`].
@@ -85,6 +91,8 @@ impl Operator for LinearOp {
             before,
             epsilon: epsilon(kernel)?,
             place,
+            // Graphs that were written before compute every row to the end.
+            picked: kernel.get::<i64>("picked").is_some_and(|picked| picked != 0),
         })
     }
 }
@@ -115,13 +123,25 @@ impl Kernel for LinearKernel {
             (Before::Norm, None) => return Err(ort::Error::new("a norm is missing")),
             (Before::SwiGlu, _) => Prepare::SwiGlu,
         };
+        if rows == 0 {
+            self.shared.lock().scratch.tops.clear();
+            return Ok(());
+        }
         let mut state = self.shared.lock();
-        let State { cpu, threads, plan, scratch, .. } = &mut *state;
-        let Scratch { acts, prepared, down, ups, .. } = scratch;
+        let State { cpu, threads, plan, picked, scratch, .. } = &mut *state;
+        let plan = if self.picked { &*picked } else { &*plan };
+        let Scratch { acts, prepared, down, ups, tops, .. } = scratch;
         let prepared = Prepared::new(*cpu, prepare, x, (rows, self.inputs), prepared, acts);
         let place = self.place.filter(|_| !plan.adapters.is_empty() && rows == plan.tokens.len());
         let adapters =
             place.and_then(|place| Adapters::new(*cpu, plan, place, &prepared, self.outputs, down, ups));
+        if self.place.is_none() {
+            tops.clear();
+            // With a bias they would be others.
+            let known = bias.is_none() && residual.is_none();
+            tops.resize(if known { rows * weights.panels() } else { 0 }, 0.0);
+        }
+        let is_head = self.place.is_none() && !tops.is_empty();
         let ahead = place.map(|place| plan.ahead(place, weights.panels() * rows.div_ceil(BAND)));
         let job = Job {
             cpu: *cpu,
@@ -130,11 +150,12 @@ impl Kernel for LinearKernel {
             outputs: self.outputs,
             bias,
             residual,
+            tops: is_head.then(|| Disjoint::new(&mut tops[..])),
             ahead: ahead.unwrap_or_default(),
         };
-        // Several pieces for each thread: one that was interrupted does not make all others wait.
+        // Many pieces for each thread: at the end all wait for the last one, and one thread always begins a little later.
         let panels = weights.panels();
-        let pieces = (*threads * 4).min(panels);
+        let pieces = (*threads * 16).min(panels);
         let out = Disjoint::new(out);
         let prepare = |tile| prepared.tile(tile);
         let product = |i: usize| {
@@ -171,6 +192,8 @@ struct Job<'a> {
     outputs: usize,
     bias: Option<&'a [f32]>,
     residual: Option<&'a [f32]>,
+    /// Of the head: the largest of every panel's outputs, by row.
+    tops: Option<Disjoint<'a, f32>>,
     /// The memory of the next layer's adapters, a piece for every panel and band.
     ahead: Vec<&'a [u8]>,
 }
@@ -180,17 +203,21 @@ impl Job<'_> {
     fn panels(&self, panels: Range<usize>, bands: &[BandRef<'_>], out: &Disjoint<'_, f32>) {
         // SAFETY: nothing that is called meanwhile makes others.
         let mut products = unsafe { Products::new(self.cpu) };
+        let mut product = [[0.0; PANEL]; BAND];
         EXPANDED.with_borrow_mut(|room| {
             for panel in panels {
-                self.panel(&mut products, panel, bands, room, out);
+                self.panel(&mut products, &mut product, panel, bands, room, out);
             }
         });
     }
 
-    /// Computes a panel's outputs of all rows. `room`: for its codes, if they are not there as they are wanted.
+    /// Computes a panel's outputs of all rows. `product` is room for a band's; `room` for its codes, if they are not there as
+    /// they are wanted.
+    #[allow(clippy::too_many_arguments)] // What it reads, and where it writes.
     fn panel(
         &self,
         products: &mut Products,
+        product: &mut [[f32; PANEL]; BAND],
         panel: usize,
         bands: &[BandRef<'_>],
         room: &mut Vec<Line>,
@@ -204,13 +231,12 @@ impl Job<'_> {
             self.weights.expand(self.cpu, panel, room);
             room
         };
-        let mut product = [[0.0; PANEL]; BAND];
         for (index, band) in bands.iter().enumerate() {
             let rows = BAND.min(self.rows - index * BAND);
             // The next panel, and the next layer's adapters, come while this one is multiplied.
             let ahead = self.ahead.get(panel * bands.len() + index).copied().unwrap_or_default();
             let soon = [self.weights.part(panel + 1, index, bands.len()), ahead];
-            products.band(lines, &scales, band, rows, soon, &mut product);
+            products.band(lines, &scales, band, rows, soon, product);
             self.settle(&product[..rows], panel, index * BAND, out);
         }
     }
@@ -220,6 +246,13 @@ impl Job<'_> {
         let start = panel * PANEL;
         let at = |row| (first + row) * self.outputs + start;
         let columns = PANEL.min(self.outputs - start);
+        if let Some(tops) = &self.tops {
+            for (row, product) in product.iter().enumerate() {
+                let (at, top) = ((first + row) * self.weights.panels() + panel, largest(&product[..columns]));
+                // SAFETY: this call alone computes this panel of this row.
+                unsafe { tops.set(at, top) };
+            }
+        }
         if columns == PANEL {
             let bias = self.bias.and_then(|bias| bias[start..].first_chunk());
             let residual = |row| self.residual.and_then(|residual| residual[at(row)..].first_chunk());

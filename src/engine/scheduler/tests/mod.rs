@@ -12,7 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::engine::decoder::Step;
+use crate::engine::logits::Logits;
 use crate::engine::sampler::Sampler;
+use crate::engine::spans::RequestSpans;
 use crate::engine::{Choice, Event, FinishReason, Sampling, Schedule, TextStream, Usage};
 
 const VOCAB: usize = 256;
@@ -101,8 +103,8 @@ impl Decoder for Counter {
         tokens
     }
 
-    fn step(&mut self, step: Step<'_>, logits: &mut Vec<f32>) -> Result<(), EngineError> {
-        logits.clear();
+    fn step(&mut self, step: Step<'_>, logits: &mut Logits) -> Result<(), EngineError> {
+        let mut rows = Vec::new();
         for chunk in step.tokens.chunk_by(|a, b| a.sequence == b.sequence) {
             let sequence = chunk[0].sequence;
             assert!(chunk[0].position <= self.sequences[sequence].len(), "a gap before {:?}", chunk[0]);
@@ -118,10 +120,11 @@ impl Decoder for Counter {
                     let held = &self.sequences[sequence];
                     let next = if held[0] == 140 { held.iter().sum() } else { token.token + 1 };
                     row[next as usize % VOCAB] = 10.0;
-                    logits.extend(row);
+                    rows.extend(row);
                 }
             }
         }
+        logits.zeros(rows.len()).copy_from_slice(&rows);
         Ok(())
     }
 }
@@ -152,6 +155,7 @@ fn generate(prompt: &[u32], max_tokens: u32, stop: &[&str]) -> (Job, mpsc::Recei
         slot: None,
         schedule: Schedule::default(),
         work: Work::Generate(Box::new(work)),
+        spans: RequestSpans::default(),
     };
     (job, receiver)
 }
@@ -161,9 +165,9 @@ fn step(scheduler: &mut Scheduler, decoder: &mut Counter) -> Vec<StepToken> {
     scheduler.admit(decoder, Instant::now());
     let mut tokens = Vec::new();
     scheduler.plan(&mut tokens);
-    let mut logits = Vec::new();
+    let mut logits = Logits::default();
     decoder.step(Step { tokens: &tokens, mixes: scheduler.mixes() }, &mut logits).unwrap();
-    scheduler.complete(&tokens, &logits, &|id| id == END, Instant::now());
+    scheduler.complete(&tokens, &mut logits, &|id| id == END, Instant::now());
     tokens
 }
 

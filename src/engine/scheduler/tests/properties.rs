@@ -75,9 +75,9 @@ proptest! {
                 scheduler.fail(&tokens, &EngineError::Stopped, decoder);
                 return;
             }
-            let mut logits = Vec::new();
+            let mut logits = Logits::default();
             decoder.step(Step { tokens: &tokens, mixes: scheduler.mixes() }, &mut logits).unwrap();
-            scheduler.complete(&tokens, &logits, &|id| id == END, now);
+            scheduler.complete(&tokens, &mut logits, &|id| id == END, now);
         };
         let mut callers = Vec::new();
         for (kind, family, length, answer, delay, background, fate) in requests {

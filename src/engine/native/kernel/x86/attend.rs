@@ -12,6 +12,14 @@ pub struct Avx512;
 
 impl Inner for Avx512 {
     #[inline(always)]
+    fn fetch(memory: &[u16]) {
+        for line in memory.chunks(32) {
+            // SAFETY: every x86-64 has this instruction, which reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        }
+    }
+
+    #[inline(always)]
     unsafe fn scores<const N: usize, const P: usize>(
         head: &Head<'_>,
         pages: &[u32; P],

@@ -19,6 +19,11 @@ macro_rules! compiled {
         }
 
         #[target_feature(enable = $features)]
+        pub unsafe fn exp_sum(values: &[f32], highest: f32) -> f64 {
+            math::exp_sum(values, highest)
+        }
+
+        #[target_feature(enable = $features)]
         pub unsafe fn round_to_bf16(values: &[f32], out: &mut [u16]) {
             math::round_to_bf16(values, out);
         }

@@ -139,8 +139,8 @@ async fn full(folder: &TempDir) -> TestServer {
     }
     pack(&packs, "banshee", &["dialogue_style"]);
     let models = folder.path().join("models.toml");
-    let far =
-        "[[model]]\nname = \"far\"\nurl = \"http://127.0.0.1:1\"\nmodel = \"m\"\nserver = \"llama.cpp\"\n";
+    let far = "[[model]]\nname = \"far\"\nurl = \"http://127.0.0.1:1\"\nmodel = \"m\"\nserver = \"llama.cpp\"\n\
+               cost = 1.0\nquality = 0.1\n";
     fs::write(&models, far).unwrap();
     let sets = [
         format!("packs.path={}", packs.display()),

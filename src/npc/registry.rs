@@ -104,6 +104,11 @@ impl Npcs {
         self.map.len()
     }
 
+    /// Those of them whose changes are yet to be stored.
+    pub fn unsaved(&self) -> usize {
+        self.saver.waiting()
+    }
+
     /// The archetypes that NPCs are of, and what each answers with.
     pub fn chains(&self) -> &Arc<Chains> {
         &self.chains

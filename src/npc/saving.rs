@@ -52,6 +52,11 @@ impl Saver {
         self.moving.write().await
     }
 
+    /// NPCs that are yet to be stored.
+    pub fn waiting(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// An NPC's mind has changed: it is stored soon. Must be called within a runtime.
     pub fn save(&self, npc: &Arc<Npc>) {
         // If not, whoever comes for the change before sees this one.

@@ -163,9 +163,9 @@ impl Gateway {
         Ok(self.npcs.find(id).await?.map(|npc| npc.told()))
     }
 
-    /// NPCs in memory.
-    pub fn npc_count(&self) -> usize {
-        self.npcs.count()
+    /// NPCs in memory, and those of them whose changes are yet to be stored.
+    pub fn npc_counts(&self) -> (usize, usize) {
+        (self.npcs.count(), self.npcs.unsaved())
     }
 
     /// What each archetype answers with.
@@ -229,9 +229,9 @@ impl Gateway {
         self.engine
     }
 
-    /// Every session as it is now, in no order.
-    pub fn sessions_told(&self) -> impl Iterator<Item = SessionTold> {
-        self.sessions.all().into_iter().map(|session| session.told())
+    /// Messages that wait to be sent to the socket of each session, and their bytes.
+    pub fn send_queues(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.sessions.all().into_iter().map(|session| session.queued())
     }
 
     /// The ids of all sessions, in no order.

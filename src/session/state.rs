@@ -358,15 +358,19 @@ impl Session {
         ends
     }
 
+    /// Messages that wait to be sent to its socket, and their bytes.
+    pub fn queued(&self) -> (usize, usize) {
+        match &self.stream.lock().line {
+            Line::Open(outbox) => outbox.held(),
+            Line::Lost { .. } | Line::Over => (0, 0),
+        }
+    }
+
     /// How it is now.
     pub fn told(&self) -> SessionTold {
-        let (lost, (held_frames, held_bytes), (queued_frames, queued_bytes)) = {
+        let (lost, (held_frames, held_bytes)) = {
             let stream = self.stream.lock();
-            let (lost, queued) = match &stream.line {
-                Line::Open(outbox) => (false, outbox.held()),
-                Line::Lost { .. } | Line::Over => (true, (0, 0)),
-            };
-            (lost, stream.replay.held(), queued)
+            (!matches!(stream.line, Line::Open(_)), stream.replay.held())
         };
         let mut npcs: Vec<String> = self.joined.lock().iter().flatten().cloned().collect();
         npcs.sort_unstable();
@@ -381,8 +385,6 @@ impl Session {
             turns: self.turns.load(Ordering::Acquire),
             held_frames,
             held_bytes,
-            queued_frames,
-            queued_bytes,
         }
     }
 

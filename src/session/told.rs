@@ -22,7 +22,4 @@ pub struct SessionTold {
     /// Frames that its client has not acknowledged, and what they take.
     pub held_frames: usize,
     pub held_bytes: usize,
-    /// Frames that wait to be sent to its socket, and their bytes.
-    pub queued_frames: usize,
-    pub queued_bytes: usize,
 }

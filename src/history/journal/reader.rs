@@ -41,6 +41,11 @@ impl Reader {
         Ok((Self { questions, metrics: Arc::clone(metrics) }, threads))
     }
 
+    /// Questions that wait.
+    pub fn waiting(&self) -> usize {
+        self.questions.len()
+    }
+
     /// Asks, and waits for the answer.
     pub async fn ask<T: Send + 'static>(
         &self,

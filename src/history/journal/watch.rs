@@ -50,6 +50,11 @@ impl Journal {
         self.queue
     }
 
+    /// Queries that wait for one of the threads that read.
+    pub fn queries(&self) -> usize {
+        self.reader.lock().as_ref().map_or(0, |reader| reader.waiting())
+    }
+
     /// Asks the disk.
     pub fn size(&self) -> JournalSize {
         let bytes = |path: &std::path::Path| path.metadata().map_or(0, |metadata| metadata.len());

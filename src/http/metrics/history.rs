@@ -33,6 +33,7 @@ fn journal(history: &History, page: &mut Page<'_>) -> fmt::Result {
     page.flag("journal_writable", "Whether the journal can be written", journal.is_writable())?;
     page.gauge("journal_waiting", "Records that wait to be written", journal.queued())?;
     page.gauge("journal_queue_limit", "How many may", journal.queue_limit())?;
+    page.gauge("journal_queries_waiting", "Queries that wait for a thread that reads", journal.queries())?;
     page.count("journal_records", "Records that were written", stats.records)?;
     page.count("journal_commits", "Transactions with records in them", stats.commits)?;
     let files = [("database", size.database), ("log", size.log)];
@@ -60,7 +61,9 @@ fn archive(history: &History, page: &mut Page<'_>) -> fmt::Result {
 }
 
 pub(super) fn npcs(gateway: &Gateway, page: &mut Page<'_>) -> fmt::Result {
-    page.gauge("npcs", "NPCs in memory", gateway.npc_count())?;
+    let (npcs, unsaved) = gateway.npc_counts();
+    page.gauge("npcs", "NPCs in memory", npcs)?;
+    page.gauge("npcs_unsaved", "NPCs whose changes are yet to be stored", unsaved)?;
     page.gauge("npcs_limit", "How many there may be", gateway.config().npc.max_npcs)
 }
 

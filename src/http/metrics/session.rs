@@ -16,10 +16,10 @@ pub(super) fn write(gateway: &Gateway, page: &mut Page<'_>) -> fmt::Result {
     gateway.metrics().write(page)?;
     gateway.auth().metrics().write(page)?;
     let (mut frames, mut bytes, mut largest) = (0, 0, 0);
-    for session in gateway.sessions_told() {
-        frames += session.queued_frames;
-        bytes += session.queued_bytes;
-        largest = session.queued_bytes.max(largest);
+    for (queued, size) in gateway.send_queues() {
+        frames += queued;
+        bytes += size;
+        largest = size.max(largest);
     }
     page.gauge("send_queue_bytes", "Bytes that wait to be sent", bytes)?;
     page.gauge("send_queue_frames", "Frames that wait to be sent", frames)?;

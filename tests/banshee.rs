@@ -87,6 +87,8 @@ impl World {
             "provision.epochs=1".into(),
             "provision.threads=2".into(),
             "turn.tracks=[]".into(),
+            // Its client says nothing while it waits for the training, however slow the machine is.
+            "session.heartbeat_ms=600000".into(),
         ] {
             command.args(["--set", &set]);
         }

@@ -133,7 +133,7 @@ fn a_collector_gets_a_turn_from_its_frame_to_its_requests() {
     assert!(frame.parent.is_empty(), "{frame:?}");
     let session = only(&spans, "session", |span| span.name == "session");
     assert_eq!(session.text("session"), Some(session_id.as_str()));
-    assert_eq!(frame.links, [session.id.clone()]);
+    assert_eq!(frame.links, std::slice::from_ref(&session.id));
     assert!(!spans.iter().any(|span| span.text("op") == Some("heartbeat")), "nothing comes of a heartbeat");
 
     let inside = |parent: &Span, name: &str| -> Vec<&Span> {

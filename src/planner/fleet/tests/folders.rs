@@ -14,7 +14,7 @@ fn folders_say_what_their_model_is() {
     let small = data.models.get("smollm2-135m").unwrap();
     let read = model_of_folder("mine", "mine/config.json", config).unwrap();
     assert_eq!(read.architecture, small.architecture);
-    let toml = "format = 4\n[model]\narchitecture = \"qwen2\"\nlayers = 30\nhidden_size = 576\nintermediate_size = 1536\n\
+    let toml = "format = 3\n[model]\narchitecture = \"qwen2\"\nlayers = 30\nhidden_size = 576\nintermediate_size = 1536\n\
                 heads = 9\nkv_heads = 3\nhead_dim = 64\nvocab_size = 49152\ntie_word_embeddings = true\nmax_position = 8192\n";
     let imported = model_of_folder("mine", "mine/model.toml", toml).unwrap();
     assert_eq!(

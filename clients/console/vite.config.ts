@@ -38,6 +38,11 @@ export default defineConfig({
       },
     },
   },
+  // The worker that draws: a file of its own, as the policy wants it.
+  worker: {
+    format: "es",
+    rolldownOptions: { output: { entryFileNames: "assets/[name].js", chunkFileNames: "assets/[name].js" } },
+  },
   server: {
     host: "127.0.0.1",
     fs: { allow: [at("."), at("../typescript/src")] },

@@ -2,9 +2,12 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
+import type { Emotion, Social, TurnStarted } from "npc-gateway-client";
 import { neutral, SHAPES } from "../src/face/shapes.js";
-import { noUnits, spelled, unitsOf } from "../src/face/units.js";
+import { noUnits, REGIONS, spelled, unitsOf } from "../src/face/units.js";
 import { asJson, FrameLog, KEPT, matches } from "../src/net/log.js";
+import { scoreOf } from "../src/talk/score.js";
+import { type Proposal, TurnRecord } from "../src/turn/record.js";
 import { Speech } from "../src/turn/speech.js";
 import { FaceTrack } from "../src/turn/track.js";
 
@@ -127,4 +130,29 @@ test("the list of frames has a bound, filters by words, and keeps no token", () 
   );
   log.add("in", "no frame");
   assert.equal([...log.from(log.count)][0]?.op, "?");
+});
+
+test("a timeline has a turn as plain values, up to where it was cut off", () => {
+  assert.deepEqual(scoreOf(undefined, 50).face, []);
+  assert.equal(scoreOf(undefined, 50).span, 4000);
+  const started = { turn: "t", player: "p", npc: "n", text: "?", adapters: [], generic: false };
+  const record = new TurnRecord(started as unknown as TurnStarted, 0, SHAPES, neutral());
+  record.face.add(key(0, 1000, 255, { AU26: 1 }), 0);
+  record.speech.add("No more.", 0, 200);
+  record.emotions.push({ t_ms: 100, label: "anger", intensity: 0.5 } as unknown as Emotion);
+  record.actions.push({ t_ms: 900, name: "bow", p: 0.25, retracted: true } as unknown as Proposal);
+  record.socials.push({ t_ms: 300, delta: { trust: 0.01, fear: 0.2 } } as unknown as Social);
+  const score = scoreOf(record, 40);
+  // It crosses to another thread as it is.
+  assert.deepEqual(structuredClone(score), score);
+  const jaw = score.face[REGIONS.indexOf("jaw")] ?? [];
+  assert.equal(jaw.length, 11);
+  assert.deepEqual([jaw[0], jaw[5], jaw[10]], [0, 0.5, 1]);
+  assert.deepEqual(score.feelings, [{ t: 100, label: "anger", intensity: 0.5 }]);
+  assert.deepEqual(score.acts, [
+    { t: 300, text: "fear +0.20", color: "warn", out: false },
+    { t: 900, text: "bow 25 %", color: "faint", out: true },
+  ]);
+  assert.equal(score.cut, undefined);
+  assert.equal(score.feltTo, record.endMs);
 });

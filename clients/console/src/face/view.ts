@@ -1,9 +1,7 @@
-import { Canvas, type Ctx, sizes } from "../ui/canvas.js";
+import { Easel } from "../draw/easel.js";
 import { h, mark } from "../ui/dom.js";
-import { isStill, loop } from "../ui/loop.js";
-import { drawBefore, drawBehind, drawFace, HEIGHT, WIDTH } from "./head.js";
+import { isStill } from "../ui/loop.js";
 import type { Look } from "./look.js";
-import { Paints } from "./paints.js";
 import { neutral, type Pose } from "./shapes.js";
 
 /** The fastest that a face on the screen moves: the whole range of a shape in so many milliseconds. */
@@ -35,73 +33,37 @@ export function approach(pose: Pose, target: Pose, passedMs: number): boolean {
 /** A head on the page. */
 export class HeadView {
   readonly element: HTMLElement;
-  readonly #canvas: Canvas;
-  readonly #drawn = neutral();
-  readonly #paints = new Paints();
-  readonly #unwatch: () => void;
-  readonly #look: Look;
-  #layers: { behind: OffscreenCanvas; before: OffscreenCanvas } | undefined;
-  #stale = true;
+  readonly #easel: Easel<"head">;
+  #drawn: Pose | undefined;
   #drawnAt = Number.NEGATIVE_INFINITY;
 
   constructor(look: Look, label: string) {
-    this.#look = look;
-    const canvas = h("canvas", { role: "img", "aria-label": label });
-    this.element = h("div", { class: "head" }, canvas);
-    this.#canvas = new Canvas(canvas);
-    this.#unwatch = sizes.watch(this.element, (width, height) => {
-      if (this.#canvas.resize(width, height)) {
-        this.#stale = true;
-        loop.wake();
-      }
-    });
+    this.#easel = new Easel({ kind: "head", look }, { role: "img", "aria-label": label });
+    this.element = h("div", { class: "head" }, this.#easel.element);
+    this.#easel.fit(this.element);
   }
 
   set label(text: string) {
-    mark(this.#canvas.element, "aria-label", text);
+    mark(this.#easel.element, "aria-label", text);
   }
 
   /** Whether what is drawn is another face. */
   isBehind(pose: Pose): boolean {
-    if (this.#canvas.width === 0 || this.#canvas.height === 0) return false;
-    return this.#stale || differs(pose, this.#drawn, EPSILON);
+    return this.#easel.isSeen && (!this.#drawn || differs(pose, this.#drawn, EPSILON));
   }
 
-  /** Draws the face if it is another one than before. */
+  /** Shows the face if it is another one than before. */
   draw(pose: Pose, now: number): void {
     if (!this.isBehind(pose)) return;
-    if (!this.#stale && isStill() && now - this.#drawnAt < STILL_MS && !isAtRest(pose)) return;
-    const look = this.#look;
-    if (this.#stale) {
-      this.#paints.clear();
-      this.#layers = {
-        behind: this.#canvas.layer((ctx) => this.#inBox(ctx, () => drawBehind(ctx, look))),
-        before: this.#canvas.layer((ctx) => this.#inBox(ctx, () => drawBefore(ctx, look))),
-      };
-    }
-    const layers = this.#layers;
-    if (!layers) return;
-    const ctx = this.#canvas.begin();
-    this.#canvas.lay(layers.behind);
-    this.#inBox(ctx, () => drawFace(ctx, pose, look, this.#paints, () => this.#canvas.lay(layers.before)));
+    if (this.#drawn && isStill() && now - this.#drawnAt < STILL_MS && !isAtRest(pose)) return;
+    this.#drawn ??= neutral();
     this.#drawn.set(pose);
     this.#drawnAt = now;
-    this.#stale = false;
+    this.#easel.show(this.#drawn);
   }
 
   close(): void {
-    this.#unwatch();
-  }
-
-  /** Draws in units of the head's box, which stands on the floor of the canvas. */
-  #inBox(ctx: Ctx, draw: () => void): void {
-    const { width, height } = this.#canvas;
-    const scale = Math.min(width / WIDTH, height / HEIGHT);
-    ctx.save();
-    ctx.translate((width - WIDTH * scale) / 2, height - HEIGHT * scale);
-    ctx.scale(scale, scale);
-    draw();
-    ctx.restore();
+    this.#easel.close();
   }
 }
 

@@ -1,9 +1,11 @@
 import type { Row, Stats } from "../net/answers.js";
-import { Canvas, sizes } from "../ui/canvas.js";
+import { Canvas, type Ctx } from "../ui/canvas.js";
 import { h, mark, say } from "../ui/dom.js";
 import { count } from "../ui/format.js";
 import { type Animated, loop } from "../ui/loop.js";
-import { type Color, colors, themed } from "../ui/theme.js";
+import type { Color } from "../ui/palette.js";
+import { sizes } from "../ui/sizes.js";
+import { colors, themed } from "../ui/theme.js";
 
 /** Moments that are kept: two minutes at two a second. */
 const KEPT = 240;
@@ -36,6 +38,7 @@ function kindOf(row: Row): Kind {
 /** The rows of the batch as a strip that runs: now is on the right. */
 export class Strip implements Animated {
   readonly element: HTMLElement;
+  readonly #picture: HTMLCanvasElement;
   readonly #canvas: Canvas;
   readonly #moments: Moment[] = [];
   readonly #now = h("ol", { class: "batch", "aria-label": "Rows of the batch now" });
@@ -43,15 +46,15 @@ export class Strip implements Animated {
   #cells: HTMLElement[] = [];
 
   constructor() {
-    const canvas = h("canvas", { role: "img", "aria-label": "Rows of the batch over the last two minutes" });
-    this.#canvas = new Canvas(canvas);
-    const box = h("div", { class: "strip" }, canvas);
+    this.#picture = h("canvas", { role: "img", "aria-label": "Rows of the batch over the last two minutes" });
+    this.#canvas = new Canvas(this.#picture);
+    const box = h("div", { class: "strip" }, this.#picture);
     const legend = (Object.keys(KINDS) as Kind[]).map((kind) =>
       h("li", { "data-kind": kind }, h("span", { class: "swatch", "aria-hidden": "true" }), KINDS[kind].label),
     );
     this.element = h("div", {}, this.#now, box, h("ul", { class: "legend" }, ...legend));
-    sizes.watch(box, (width, height) => {
-      if (this.#canvas.resize(width, height)) this.#repaint();
+    sizes.watch(box, (size) => {
+      if (this.#canvas.resize(size)) this.#repaint();
     });
     themed.on(() => this.#repaint());
     loop.add(this);
@@ -64,7 +67,7 @@ export class Strip implements Animated {
     this.#tell(engine.rows);
     const busy = rows.filter((kind) => kind !== "none").length;
     mark(
-      this.#canvas.element,
+      this.#picture,
       "aria-label",
       `Rows of the batch over the last two minutes; now ${busy} of ${rows.length} taken`,
     );
@@ -104,7 +107,7 @@ export class Strip implements Animated {
     return false;
   }
 
-  #pace(ctx: CanvasRenderingContext2D, step: number, most: number): void {
+  #pace(ctx: Ctx, step: number, most: number): void {
     const { width, height } = this.#canvas;
     const floor = height - AXIS;
     ctx.strokeStyle = colors().accent;

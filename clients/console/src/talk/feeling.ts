@@ -1,5 +1,5 @@
 import type { Emotion } from "npc-gateway-client";
-import { fill, h, say } from "../ui/dom.js";
+import { h, mark, say } from "../ui/dom.js";
 import { percent } from "../ui/format.js";
 import { feeling, themed } from "../ui/theme.js";
 
@@ -11,7 +11,7 @@ export class FeelingView {
   readonly element: HTMLElement;
   readonly #word = h("span", { class: "feeling-word" }, "neutral");
   readonly #strength = h("span", { class: "feeling-strength" });
-  readonly #odds = h("ul", { class: "odds" });
+  readonly #odds = Array.from({ length: MOST }, () => new Chance());
   readonly #off: () => void;
   #shown: Emotion | undefined;
   #isShown = false;
@@ -21,7 +21,7 @@ export class FeelingView {
       "div",
       { class: "feeling" },
       h("p", { class: "feeling-line" }, this.#word, " ", this.#strength),
-      this.#odds,
+      h("ul", { class: "odds" }, ...this.#odds.map(({ element }) => element)),
     );
     this.#off = themed.on(() => {
       this.#isShown = false;
@@ -39,27 +39,30 @@ export class FeelingView {
     say(this.#word, label);
     say(this.#strength, felt && label !== "neutral" ? percent(felt.intensity) : "");
     this.element.style.setProperty("--feeling", feeling(label));
-    const odds = Object.entries(felt?.probs ?? {})
-      .sort(([, a], [, b]) => b - a)
-      .slice(0, MOST);
-    fill(this.#odds, ...odds.map(([name, p]) => this.#chance(name, p)));
+    const odds = Object.entries(felt?.probs ?? {}).sort(([, a], [, b]) => b - a);
+    for (const [place, chance] of this.#odds.entries()) chance.show(odds[place]);
     return true;
   }
 
   close(): void {
     this.#off();
   }
+}
 
-  #chance(name: string, p: number): HTMLElement {
-    const bar = h("span", { class: "odds-bar" });
-    bar.style.setProperty("--share", String(p));
-    bar.style.setProperty("--feeling", feeling(name));
-    return h(
-      "li",
-      {},
-      h("span", { class: "odds-name" }, name),
-      bar,
-      h("span", { class: "odds-p" }, percent(p)),
-    );
+/** One feeling and how likely it is. The same elements again and again: others would be laid out anew. */
+class Chance {
+  readonly #name = h("span", { class: "odds-name" });
+  readonly #bar = h("span", { class: "odds-bar" });
+  readonly #p = h("span", { class: "odds-p" });
+  readonly element = h("li", { hidden: true }, this.#name, this.#bar, this.#p);
+
+  show(chance: [name: string, p: number] | undefined): void {
+    mark(this.element, "hidden", chance ? undefined : "");
+    if (!chance) return;
+    const [name, p] = chance;
+    say(this.#name, name);
+    this.#bar.style.setProperty("--share", String(p));
+    this.#bar.style.setProperty("--feeling", feeling(name));
+    say(this.#p, percent(p));
   }
 }

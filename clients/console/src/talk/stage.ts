@@ -7,10 +7,10 @@ import { h, mark, say, uid } from "../ui/dom.js";
 import { percent } from "../ui/format.js";
 import { icon } from "../ui/icons.js";
 import { type Animated, loop } from "../ui/loop.js";
-import { feeling } from "../ui/theme.js";
 import type { Character, Moment } from "./character.js";
 import { Composer, type ComposerHost } from "./composer.js";
 import { FeelingView } from "./feeling.js";
+import { Glow } from "./glow.js";
 import type { LineHost } from "./line.js";
 import { Timeline } from "./timeline.js";
 import { Transcript } from "./transcript.js";
@@ -37,6 +37,7 @@ export class Stage implements Animated {
   readonly #head: HeadView;
   readonly #units = new UnitBars();
   readonly #feeling = new FeelingView();
+  readonly #glow = new Glow();
   readonly #timeline: Timeline;
   readonly #transcript: Transcript;
   readonly #composer: Composer;
@@ -80,7 +81,7 @@ export class Stage implements Animated {
           h("h2", { id: title }, name),
           h("span", { class: "tag" }, archetype),
           h("span", { class: "id", title: "The NPC's id" }, character.id),
-          this.#clock,
+          h("div", { class: "clock-box" }, this.#clock),
           h(
             "button",
             {
@@ -93,9 +94,9 @@ export class Stage implements Animated {
             icon("close"),
           ),
         ),
-        h("div", { class: "portrait" }, this.#head.element, this.#feeling.element),
+        h("div", { class: "portrait" }, ...this.#glow.lights, this.#head.element, this.#feeling.element),
         this.#units.element,
-        this.#transcript.element,
+        h("div", { class: "words" }, this.#transcript.element),
         this.#timeline.element,
         this.#composer.element,
       ),
@@ -150,6 +151,7 @@ export class Stage implements Animated {
     this.#head.close();
     this.#units.close();
     this.#feeling.close();
+    this.#glow.close();
     this.#timeline.close();
   }
 
@@ -179,8 +181,7 @@ export class Stage implements Animated {
       const what = felt ? `${felt.label}, ${percent(felt.intensity)}` : "neutral";
       this.#head.label = `Face of ${character.name}: ${what}`;
       mark(this.element, "data-feeling", felt?.label ?? "neutral");
-      this.element.style.setProperty("--feeling", feeling(felt?.label ?? "neutral"));
-      this.element.style.setProperty("--strength", `${Math.round((felt?.intensity ?? 0) * 45)}%`);
+      this.#glow.show(felt);
     }
     if (now - this.#spelledAt > SPELL_MS) {
       this.#spelledAt = now;

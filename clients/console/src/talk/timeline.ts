@@ -1,15 +1,18 @@
+import { Easel } from "../draw/easel.js";
+import type { Finger } from "../draw/orders.js";
+import { GUTTER } from "../draw/timeline.js";
 import type { TurnRecord } from "../turn/record.js";
-import { Canvas, sizes } from "../ui/canvas.js";
 import { h, mark, say, uid } from "../ui/dom.js";
 import { icon } from "../ui/icons.js";
 import { loop } from "../ui/loop.js";
-import { themed } from "../ui/theme.js";
 import type { Character } from "./character.js";
+import { scoreOf } from "./score.js";
 import { spelledMoment } from "./spelled.js";
-import { drawTimeline, GUTTER, spanOf } from "./tracks.js";
 
 /** While a line comes in, the picture is drawn anew so often. */
 const REDRAW_MS = 400;
+/** Between two samples of the face, in units of the page. */
+const SAMPLE = 3;
 /** One press of an arrow key, and with Shift. */
 const STEP_MS = 100;
 const LEAP_MS = 1000;
@@ -18,24 +21,21 @@ const LEAP_MS = 1000;
 export class Timeline {
   readonly element: HTMLElement;
   readonly #character: Character;
-  readonly #canvas: Canvas;
+  readonly #easel = new Easel<"timeline">({ kind: "timeline" }, { "aria-hidden": "true" });
   readonly #slider: HTMLElement;
-  readonly #finger = h("div", { class: "finger", "aria-hidden": "true" });
   readonly #readout = h("output", { class: "readout" });
   readonly #replay: HTMLButtonElement;
   readonly #live: HTMLButtonElement;
-  readonly #off: (() => void)[] = [];
   #drawn: { record: TurnRecord | undefined; version: number; span: number } | undefined;
   #drawnAt = 0;
   #stale = true;
   #owes = true;
   #spelledAt = 0;
+  #finger: Finger | undefined;
   #pointed: number | undefined;
 
   constructor(character: Character) {
     this.#character = character;
-    const canvas = h("canvas", { "aria-hidden": "true" });
-    this.#canvas = new Canvas(canvas);
     const label = uid("timeline");
     this.#slider = h(
       "div",
@@ -55,8 +55,7 @@ export class Timeline {
           pointerleave: () => this.#leave(),
         },
       },
-      canvas,
-      this.#finger,
+      this.#easel.element,
     );
     this.#replay = h(
       "button",
@@ -82,12 +81,7 @@ export class Timeline {
       ),
       this.#slider,
     );
-    this.#off.push(
-      sizes.watch(this.#slider, (width, height) => {
-        if (this.#canvas.resize(width, height)) this.#repaint();
-      }),
-      themed.on(() => this.#repaint()),
-    );
+    this.#easel.fit(this.#slider, () => this.#repaint());
   }
 
   /** Something has changed. */
@@ -112,7 +106,7 @@ export class Timeline {
       held === undefined && !this.#character.isReplaying && record === this.#character.records.at(-1);
     mark(this.#live, "hidden", isNow ? "" : undefined);
     if (!moment) {
-      mark(this.#finger, "hidden", "");
+      this.#point(undefined);
       say(this.#readout, "");
       return again;
     }
@@ -120,15 +114,21 @@ export class Timeline {
     const t = Math.min(moment.t, span);
     // Behind the end there is nothing to point at.
     const isOver = held === undefined && moment.record.done !== undefined && moment.t > moment.record.endMs;
-    mark(this.#finger, "hidden", isOver ? "" : undefined);
-    this.#finger.style.transform = `translateX(${this.#xOf(t)}px)`;
-    mark(this.#finger, "data-held", String(held !== undefined));
+    this.#point(isOver ? undefined : { t, isHeld: held !== undefined });
     this.#tell(moment.record, t, now);
     return again;
   }
 
   close(): void {
-    for (const off of this.#off) off();
+    this.#easel.close();
+  }
+
+  /** Hands on where the finger is, if that is somewhere else. */
+  #point(finger: Finger | undefined): void {
+    const was = this.#finger;
+    if (was?.t === finger?.t && was?.isHeld === finger?.isHeld) return;
+    this.#finger = finger;
+    this.#easel.point(finger);
   }
 
   #picture(record: TurnRecord | undefined, now: number): boolean {
@@ -137,10 +137,10 @@ export class Timeline {
     const isMore = drawn?.version !== (record?.version ?? 0);
     if (!isNew && !isMore) return false;
     if (!isNew && now - this.#drawnAt < REDRAW_MS) return true;
-    if (this.#canvas.width === 0) return false;
-    const span = spanOf(record);
-    drawTimeline(this.#canvas, record, span);
-    this.#drawn = { record, version: record?.version ?? 0, span };
+    if (!this.#easel.isSeen) return false;
+    const score = scoreOf(record, (this.#easel.width - GUTTER) / SAMPLE);
+    this.#easel.show(score);
+    this.#drawn = { record, version: record?.version ?? 0, span: score.span };
     this.#drawnAt = now;
     this.#stale = false;
     mark(this.#slider, "aria-valuemax", String(Math.round(record?.endMs ?? 0)));
@@ -155,11 +155,6 @@ export class Timeline {
     this.#spelledAt = now;
     mark(this.#slider, "aria-valuenow", String(Math.round(t)));
     mark(this.#slider, "aria-valuetext", spelledMoment(record, t));
-  }
-
-  #xOf(t: number): number {
-    const { width } = this.#canvas;
-    return GUTTER + (t / (this.#drawn?.span ?? 1)) * (width - GUTTER);
   }
 
   #tOf(event: PointerEvent): number {

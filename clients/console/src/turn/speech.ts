@@ -60,8 +60,10 @@ export class Speech {
 
   /** When the character at an offset is spoken. */
   timeOf(offset: number): number {
-    let index = this.#pieces.length - 1;
-    while (index > 0 && (this.#pieces[index]?.offset ?? 0) > offset) index -= 1;
+    const index = Math.max(
+      0,
+      this.#last((piece) => piece.offset <= offset),
+    );
     const piece = this.#pieces[index];
     if (!piece) return 0;
     return piece.t + Math.max(0, offset - piece.offset) * this.#msPerCharacter(index);
@@ -69,8 +71,7 @@ export class Speech {
 
   /** Characters that have been spoken at a time. */
   spokenAt(t: number): number {
-    let index = this.#pieces.length - 1;
-    while (index >= 0 && (this.#pieces[index]?.t ?? 0) > t) index -= 1;
+    const index = this.#last((piece) => piece.t <= t);
     const piece = this.#pieces[index];
     if (!piece) return 0;
     const into = (t - piece.t) / this.#msPerCharacter(index);
@@ -86,6 +87,19 @@ export class Speech {
       words.push({ text, from: this.timeOf(begin), to: this.timeOf(begin + countOf(text)) });
     }
     return words;
+  }
+
+  /** The last of the pieces at the beginning for which it holds; −1: there is none. Found by halves: every frame asks. */
+  #last(holds: (piece: Piece) => boolean): number {
+    let low = 0;
+    let high = this.#pieces.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const piece = this.#pieces[middle];
+      if (piece && holds(piece)) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
   }
 
   #msPerCharacter(index: number): number {

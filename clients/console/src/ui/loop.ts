@@ -1,3 +1,5 @@
+import { Signal } from "./signal.js";
+
 /** Something on the page that moves. */
 export interface Animated {
   /**
@@ -27,6 +29,8 @@ declare global {
 
 /** One loop for all that moves: no frame is asked for while nothing does. */
 export class Loop {
+  /** All that moves has been asked in this frame. */
+  readonly after = new Signal<void>();
   readonly #items = new Set<Animated>();
   readonly #costs = new Float32Array(KEPT);
   #count = 0;
@@ -61,6 +65,7 @@ export class Loop {
     for (const item of this.#items) {
       if (item.frame(now, this.#count)) moving = true;
     }
+    this.after.emit();
     this.#costs[this.#count % KEPT] = performance.now() - began;
     this.#count += 1;
     if (moving) this.wake();

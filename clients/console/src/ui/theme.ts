@@ -1,3 +1,4 @@
+import { NAMES, type Palette, tint } from "./palette.js";
 import { Signal } from "./signal.js";
 
 export type Theme = "dark" | "light";
@@ -25,42 +26,19 @@ wanted.addEventListener("change", () => {
   if (chosen === undefined) themed.emit(theme());
 });
 
-const NAMES = [
-  "ink",
-  "soft",
-  "faint",
-  "line",
-  "panel",
-  "raised",
-  "accent",
-  "neutral",
-  "joy",
-  "sadness",
-  "anger",
-  "fear",
-  "disgust",
-  "surprise",
-  "contempt",
-  "warn",
-  "good",
-] as const;
-
-export type Color = (typeof NAMES)[number];
-
-let palette: Record<Color, string> | undefined;
+let palette: Palette | undefined;
 
 /** The colors of the style sheet, for what is drawn on a canvas. */
-export function colors(): Record<Color, string> {
+export function colors(): Palette {
   if (!palette) {
     const style = getComputedStyle(document.documentElement);
     const read = NAMES.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]);
-    palette = Object.fromEntries(read) as Record<Color, string>;
+    palette = Object.fromEntries(read) as Palette;
   }
   return palette;
 }
 
 /** The color of a feeling. */
 export function feeling(label: string): string {
-  const all = colors();
-  return label in all ? all[label as Color] : all.neutral;
+  return tint(colors(), label);
 }

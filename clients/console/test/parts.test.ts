@@ -10,6 +10,7 @@ import { scoreOf } from "../src/talk/score.js";
 import { type Proposal, TurnRecord } from "../src/turn/record.js";
 import { Speech } from "../src/turn/speech.js";
 import { FaceTrack } from "../src/turn/track.js";
+import { count } from "../src/ui/format.js";
 
 const JAW = SHAPES.indexOf("jawOpen");
 
@@ -155,4 +156,14 @@ test("a timeline has a turn as plain values, up to where it was cut off", () => 
   ]);
   assert.equal(score.cut, undefined);
   assert.equal(score.feltTo, record.endMs);
+});
+
+test("thousands stand apart", () => {
+  assert.deepEqual([0, 999, 1000, -12_345, 1_234_567].map(count), [
+    "0",
+    "999",
+    "1,000",
+    "-12,345",
+    "1,234,567",
+  ]);
 });

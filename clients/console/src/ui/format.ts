@@ -39,8 +39,9 @@ export function percent(value: number): string {
   return `${Math.round(value * 100)} %`;
 }
 
+/** A whole number with its thousands apart. By hand: the browser takes ten milliseconds to learn how English does it. */
 export function count(value: number): string {
-  return value.toLocaleString("en");
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /** `dialogue_style` → `dialogue style`. */

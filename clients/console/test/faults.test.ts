@@ -131,20 +131,3 @@ test("with less motion the face still shows what is felt, in steps", async (t) =
   await until(page, "a face that changes", async () => (await picture(face)) !== atRest);
   await until(page, "a face at rest", async () => (await picture(face)) === atRest);
 });
-
-test("a worker draws, and where it cannot be given a canvas, the page does", async (t) => {
-  const { page } = await visit(t, browser, gateway);
-  await page.locator(".tile").first().waitFor();
-  assert.equal(page.workers().length, 1);
-  await page.addInitScript("delete HTMLCanvasElement.prototype.transferControlToOffscreen");
-  await page.reload();
-  const stage = await bringIn(page, "vampire");
-  assert.equal(page.workers().length, 0);
-  const face = stage.locator(".head canvas");
-  const timeline = stage.locator(".timeline canvas");
-  await until(page, "a face", async () => (await picture(face)).length > 10_000);
-  const before = [await picture(face), await picture(timeline)];
-  await tell(stage, "Good evening.");
-  await until(page, "a face that changes", async () => (await picture(face)) !== before[0]);
-  await until(page, "a timeline that fills", async () => (await picture(timeline)) !== before[1]);
-});

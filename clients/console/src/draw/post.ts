@@ -60,22 +60,35 @@ class Post {
       this.#settle(undefined);
       return;
     }
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-    const late = setTimeout(() => this.#settle(undefined), PATIENCE_MS);
-    worker.addEventListener(
-      "message",
-      ({ data }) => {
-        clearTimeout(late);
-        this.#settle(data === true ? worker : undefined);
-      },
-      { once: true },
-    );
-    worker.addEventListener("error", () => this.#settle(undefined), { once: true });
+    let worker: Worker;
+    try {
+      worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    } catch (error) {
+      // Some browsers refuse at once what a policy or a sandbox forbids.
+      reportError(error);
+      this.#settle(undefined);
+      return;
+    }
+    const settle = (draws: boolean) => {
+      clearTimeout(late);
+      // Later news changes nothing: a canvas that was given away does not come back.
+      if (this.#deliver) return;
+      if (!draws) worker.terminate();
+      this.#settle(draws ? worker : undefined);
+    };
+    const late = setTimeout(() => settle(false), PATIENCE_MS);
+    worker.addEventListener("message", ({ data }) => settle(data === true), { once: true });
+    // Also for all errors that come when it draws.
+    worker.addEventListener("error", (event) => {
+      // Told here and not by the browser, so that it is told once, and to whoever listens for errors of the page.
+      event.preventDefault();
+      reportError(faultOf(event));
+      settle(false);
+    });
   }
 
-  /** It is known who draws. Later news of it changes nothing: a canvas that was given away does not come back. */
+  /** It is known who draws: the worker, or the page itself. */
   #settle(worker: Worker | undefined): void {
-    if (this.#deliver) return;
     if (worker) {
       this.#deliver = (orders) => give(worker, orders);
     } else {
@@ -87,6 +100,12 @@ class Post {
     }
     this.#flush();
   }
+}
+
+/** An error of the worker. Of one that cannot be loaded, browsers say nothing. */
+function faultOf({ message, filename, lineno, colno }: ErrorEvent): Error {
+  if (!message) return new Error("the worker that draws cannot be loaded");
+  return new Error(`the worker that draws: ${message} (${filename}:${lineno}:${colno})`);
 }
 
 function give(worker: Worker, orders: Order[]): void {

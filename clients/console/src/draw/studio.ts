@@ -13,28 +13,47 @@ export class Studio {
   /** Takes orders; nothing is drawn yet. */
   take(orders: readonly Order[]): void {
     for (const order of orders) {
-      switch (order.what) {
-        case "begin":
-          this.#pictures.set(order.id, new Picture(order.subject, order.pixels));
-          break;
-        case "change":
-          this.#pictures.get(order.id)?.change(order.change);
-          break;
-        case "end":
-          this.#pictures.delete(order.id);
-          break;
-        case "colors":
-          this.#palette = order.palette;
-          for (const picture of this.#pictures.values()) picture.isStale = true;
-          break;
+      if (order.what === "colors") {
+        this.#palette = order.palette;
+        for (const picture of this.#pictures.values()) picture.isStale = true;
+      } else {
+        this.#attempt(order.id, () => this.#follow(order));
       }
     }
   }
 
   /** Draws every picture that is another one than before. */
   paint(): void {
-    if (!this.#palette) return;
-    for (const picture of this.#pictures.values()) picture.paint(this.#palette);
+    const palette = this.#palette;
+    if (!palette) return;
+    for (const [id, picture] of this.#pictures) this.#attempt(id, () => picture.paint(palette));
+  }
+
+  #follow(order: Exclude<Order, { what: "colors" }>): void {
+    switch (order.what) {
+      case "begin":
+        this.#pictures.set(order.id, new Picture(order.subject, order.pixels));
+        break;
+      case "change":
+        this.#pictures.get(order.id)?.change(order.change);
+        break;
+      case "end":
+        this.#pictures.delete(order.id);
+        break;
+    }
+  }
+
+  /**
+   * Does something for a picture. One that fails is given up, so that it fails once and not in every frame, and takes no
+   * other picture with it.
+   */
+  #attempt(id: number, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#pictures.delete(id);
+      reportError(error);
+    }
   }
 }
 

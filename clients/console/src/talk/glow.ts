@@ -15,6 +15,11 @@ export class Glow {
   #at = 0;
   #label = "neutral";
 
+  constructor() {
+    // What is felt first may be neutral, and strong: then no other label comes before it that would bring a color.
+    this.#paint();
+  }
+
   show(felt: Emotion | undefined): void {
     const label = felt?.label ?? "neutral";
     if (label !== this.#label) {

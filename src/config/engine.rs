@@ -39,6 +39,8 @@ pub struct Engine {
     pub adapter_memory_mb: usize,
     /// What the native decoder holds adapters in.
     pub adapter_precision: AdapterPrecision,
+    /// What the native decoder holds keys and values in.
+    pub kv_precision: KvPrecision,
     /// MiB of keys and values in the native decoder.
     pub kv_memory_mb: usize,
     /// Conversations whose keys and values stay after an answer.
@@ -63,6 +65,17 @@ pub enum AdapterPrecision {
     Bf16,
     /// A scale for each rank.
     Int8,
+}
+
+/// The numbers that keys and values are held in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KvPrecision {
+    /// The smallest that suits the model.
+    Auto,
+    /// A scale for each token and head.
+    Int8,
+    Bf16,
 }
 
 /// What computes the model.

@@ -23,7 +23,7 @@ mod turn;
 use std::path::Path;
 
 pub use auth::{Auth, AuthMode, PlayGrant};
-pub use engine::{AdapterPrecision, DecoderKind, Engine, EngineKind, Provider};
+pub use engine::{AdapterPrecision, DecoderKind, Engine, EngineKind, KvPrecision, Provider};
 pub use error::{ConfigError, Origin};
 pub use file::read_file;
 pub use history::History;

@@ -169,11 +169,14 @@ impl Worker {
         loop {
             let command = if scheduler.is_idle() && self.dropped.is_empty() {
                 self.poster.settle(&self.pace.shared.board, scheduler, self.decoder.as_ref());
+                // Waiting is no part of the step that comes next.
+                self.pace.idle();
                 match self.commands.recv() {
                     Ok(command) => command,
                     Err(_) => return false,
                 }
             } else if scheduler.is_parked() {
+                self.pace.idle();
                 match self.commands.recv_timeout(PARKED) {
                     Ok(command) => command,
                     Err(RecvTimeoutError::Timeout) => return true,

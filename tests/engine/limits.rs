@@ -208,3 +208,21 @@ fn a_provider_that_is_not_there_is_named_with_what_is() {
     let fallback = config::Engine { fallback: true, ..cuda };
     assert!(Engine::start(&model_dir(), &library(), &fallback).is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_waits_is_not_busy() {
+    /// Between two requests.
+    const WAIT: Duration = Duration::from_millis(400);
+
+    let engine = Engine::start(&model_dir(), &library(), &config()).unwrap();
+    let mut short = prompt(&engine, "Hello");
+    short.max_tokens = 2;
+    let start = Instant::now();
+    for _ in 0..3 {
+        collect(engine.generate(short.clone()).unwrap()).await;
+        tokio::time::sleep(WAIT).await;
+    }
+    let (busy, all) = (engine.stats().busy, start.elapsed());
+    // However slow the machine is: it computed nothing while it waited.
+    assert!(busy > Duration::ZERO && busy + WAIT * 2 < all, "busy {busy:?} of {all:?}");
+}

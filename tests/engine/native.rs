@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use npc_gateway::config::{self, AdapterPrecision};
+use npc_gateway::config::{self, AdapterPrecision, KvPrecision};
 use npc_gateway::engine::{
     Adapter, Decoder, Logits, Native, Portable, ResolvedMix, Step, StepToken, Tokenizer,
 };
@@ -73,43 +73,52 @@ fn it_stays_near_fp32_on_english() {
     let model = Arc::new(ModelFile::read(&fp32_model_dir()).unwrap());
     let vocab = model.model.vocab_size;
     let mut exact = Portable::open(&runtime(), &fp32_model_dir(), model, &config).unwrap();
-    let mut native = native(&config);
-    let mut divergences: Vec<f64> = Vec::new();
-    let (mut surprise, mut native_surprise, mut scored) = (0.0, 0.0, 0_usize);
-    for window in tokens.chunks(WINDOW) {
-        let expected = all_logits(&mut exact, window, 64);
-        let found = all_logits(&mut native, window, 64);
-        let pairs = expected.chunks_exact(vocab).zip(found.chunks_exact(vocab));
-        for (i, (expected, found)) in pairs.enumerate() {
-            let (p, q) = (log_probs(expected), log_probs(found));
-            divergences.push(p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum());
-            if let Some(&next) = window.get(i + 1) {
-                surprise -= p[next as usize];
-                native_surprise -= q[next as usize];
-                scored += 1;
+    let expected: Vec<_> = tokens.chunks(WINDOW).map(|window| all_logits(&mut exact, window, 64)).collect();
+    for kv_precision in [KvPrecision::Bf16, KvPrecision::Int8] {
+        let config = config::Engine { kv_precision, ..config.clone() };
+        let mut native = native(&config);
+        let mut divergences: Vec<f64> = Vec::new();
+        let (mut surprise, mut native_surprise, mut scored) = (0.0, 0.0, 0_usize);
+        for (window, expected) in tokens.chunks(WINDOW).zip(&expected) {
+            let found = all_logits(&mut native, window, 64);
+            let pairs = expected.chunks_exact(vocab).zip(found.chunks_exact(vocab));
+            for (i, (expected, found)) in pairs.enumerate() {
+                let (p, q) = (log_probs(expected), log_probs(found));
+                divergences.push(p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum());
+                if let Some(&next) = window.get(i + 1) {
+                    surprise -= p[next as usize];
+                    native_surprise -= q[next as usize];
+                    scored += 1;
+                }
             }
         }
+        let count = divergences.len();
+        divergences.sort_by(f64::total_cmp);
+        let mean = divergences.iter().sum::<f64>() / count as f64;
+        let p99 = divergences[count * 99 / 100];
+        println!(
+            "{kv_precision:?}, {count} tokens: mean KL {mean:.4}, p99 KL {p99:.4}, perplexity {:.2} in fp32 and {:.2} in int8",
+            (surprise / scored as f64).exp(),
+            (native_surprise / scored as f64).exp(),
+        );
+        assert!(count == tokens.len() && count >= LEAST_TOKENS, "{count} of {} tokens", tokens.len());
+        assert!(mean <= LIMIT, "mean KL {mean}");
+        assert!(p99 < 0.2, "p99 KL {p99}");
+        // Rounding loses something: a divergence of nothing would mean that the same model ran twice.
+        assert!(mean > 1e-5, "mean KL {mean}");
     }
-    let count = divergences.len();
-    divergences.sort_by(f64::total_cmp);
-    let mean = divergences.iter().sum::<f64>() / count as f64;
-    let p99 = divergences[count * 99 / 100];
-    println!(
-        "{count} tokens: mean KL {mean:.4}, p99 KL {p99:.4}, perplexity {:.2} in fp32 and {:.2} in int8",
-        (surprise / scored as f64).exp(),
-        (native_surprise / scored as f64).exp(),
-    );
-    assert!(count == tokens.len() && count >= LEAST_TOKENS, "{count} of {} tokens", tokens.len());
-    assert!(mean <= LIMIT, "mean KL {mean}");
-    assert!(p99 < 0.2, "p99 KL {p99}");
-    // Rounding loses something: a divergence of nothing would mean that the same model ran twice.
-    assert!(mean > 1e-5, "mean KL {mean}");
 }
 
 #[test]
 fn chunks_and_neighbours_change_no_bit() {
+    for kv_precision in [KvPrecision::Int8, KvPrecision::Bf16] {
+        no_bit_changes(kv_precision);
+    }
+}
+
+fn no_bit_changes(kv_precision: KvPrecision) {
     let tokens = english();
-    let config = config::Engine { adapter_precision: AdapterPrecision::F32, ..config() };
+    let config = config::Engine { kv_precision, adapter_precision: AdapterPrecision::F32, ..config() };
     let mut decoder = native(&config);
     let vocab = decoder.vocab_size();
     let (alone, other) = (&tokens[..48], &tokens[60..160]);

@@ -53,6 +53,7 @@ pub fn config() -> config::Engine {
         max_adapters: 64,
         adapter_memory_mb: 512,
         adapter_precision: config::AdapterPrecision::F32,
+        kv_precision: config::KvPrecision::Auto,
         kv_memory_mb: 64,
         kept_conversations: 8,
         overload_after_ms: 1000,

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::{adapters, ask};
-use crate::config;
+use crate::config::{self, KvPrecision};
 use crate::engine::{Engine, Mix};
 use crate::planner::fleet::model_of_folder;
 use crate::planner::measured::Measured;
@@ -118,7 +118,12 @@ fn demand(model: &Path, config: &config::Engine, overhead_bytes: u64) -> anyhow:
     let demand = Demand {
         architecture,
         weights: nearest.unwrap_or(schemes[0]),
-        kv: KvScheme::NATIVE,
+        kv: match (config.kv_precision, npc_onnx::ModelFile::read(model)?.model.architecture) {
+            (KvPrecision::Bf16, _) | (KvPrecision::Auto, npc_onnx::Architecture::Qwen2) => {
+                KvScheme::NATIVE_BF16
+            }
+            (KvPrecision::Int8 | KvPrecision::Auto, _) => KvScheme::NATIVE,
+        },
         rows: 0,
         context_tokens: TOKENS,
         adapters: vec![(shape, adapters::COUNT as u64)],

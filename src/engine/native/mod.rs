@@ -30,8 +30,8 @@ use ort::session::Session;
 use ort::value::Tensor;
 
 pub use self::adapter::PackedAdapter;
-use self::kernel::{Cpu, PAGE};
-use self::pages::{Pages, Place};
+use self::kernel::{Cpu, Kept, PAGE};
+use self::pages::{Pages, Place, Sizes};
 use self::pool::Pool;
 use self::state::{Entry, InUse, Plan, Shared, Token};
 use super::adapter::Adapter;
@@ -140,10 +140,16 @@ impl Native {
         }
         let sizes = &model.model;
         let context = config.context.min(sizes.max_position);
-        let bytes = Pages::page_bytes(sizes.layers, sizes.kv_heads, sizes.head_dim);
+        let paged = Sizes {
+            layers: sizes.layers,
+            kv_heads: sizes.kv_heads,
+            head_dim: sizes.head_dim,
+            kept: Kept::of(config.kv_precision, sizes.architecture),
+        };
+        let bytes = paged.page_bytes();
         // At least one whole sequence, whatever the budget.
         let count = ((config.kv_memory_mb << 20) / bytes).max(context.div_ceil(PAGE));
-        let pages = Pages::new(sizes.layers, count, sizes.kv_heads, sizes.head_dim)?;
+        let pages = Pages::new(paged, count)?;
         let threads = runtime::threads(config);
         let shared = Shared::new(cpu, threads, pages, Arc::clone(&model), context);
         let session = runtime::open_native(environment, &graph, threads, ops::domain(&shared)?)?;

@@ -2,66 +2,74 @@
 
 use memmap2::MmapMut;
 
-use super::kernel::{Head, PAGE, f32_to_bf16};
+use super::disjoint::Disjoint;
+use super::kernel::{Cpu, Head, Kept, PAGE, SCALES, Stored, half_bytes};
 use crate::engine::EngineError;
 
-/// Keys and values in `bf16`, by layer: `[layers][pages][kv_heads][2][head_dim · PAGE]`.
+/// Keys and values, by layer: `[layers][pages][kv_heads][2]`, as [`Head`] has it.
 pub struct Pages {
     map: MmapMut,
     count: usize,
-    kv_heads: usize,
-    head_dim: usize,
+    sizes: Sizes,
+}
+
+/// Sizes of a model's keys and values.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    pub layers: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    pub kept: Kept,
+}
+
+impl Sizes {
+    /// Bytes of the keys, or of the values, of a page in one head.
+    fn half_bytes(self) -> usize {
+        half_bytes(self.head_dim, self.kept.bytes())
+    }
+
+    /// Bytes that one page takes.
+    pub fn page_bytes(self) -> usize {
+        self.layers * self.kv_heads * 2 * self.half_bytes()
+    }
 }
 
 impl Pages {
     /// Reserves anonymous memory: a page costs nothing until a token is written to it.
-    pub fn new(layers: usize, pages: usize, kv_heads: usize, head_dim: usize) -> Result<Self, EngineError> {
-        let bytes = layers * pages * kv_heads * 2 * head_dim * PAGE * size_of::<u16>();
+    pub fn new(sizes: Sizes, pages: usize) -> Result<Self, EngineError> {
+        let bytes = sizes.page_bytes() * pages;
         let map = MmapMut::map_anon(bytes).map_err(|error| {
             EngineError::Runtime(format!(
                 "cannot reserve {bytes} bytes for the KV cache (engine.kv_memory_mb): {error}"
             ))
         })?;
-        Ok(Self { map, count: pages, kv_heads, head_dim })
+        Ok(Self { map, count: pages, sizes })
     }
 
-    /// Bytes that one page takes.
-    pub fn page_bytes(layers: usize, kv_heads: usize, head_dim: usize) -> usize {
-        layers * kv_heads * 2 * head_dim * PAGE * size_of::<u16>()
+    pub fn kept(&self) -> Kept {
+        self.sizes.kept
     }
 
-    fn layer_len(&self) -> usize {
-        self.count * self.kv_heads * 2 * self.head_dim * PAGE
-    }
-
-    /// A layer's pages.
-    pub fn layer(&mut self, layer: usize) -> &mut [u16] {
-        let length = self.layer_len();
-        let (_, values, _) = bytes_as_u16(&mut self.map);
-        &mut values[layer * length..][..length]
+    /// A layer's pages, which begin where an `f32` may.
+    pub fn layer(&mut self, layer: usize) -> &mut [u8] {
+        let length = self.count * self.sizes.kv_heads * 2 * self.sizes.half_bytes();
+        &mut self.map[layer * length..][..length]
     }
 
     /// Copies the first `tokens` tokens of a page, all layers.
     pub fn copy(&mut self, from: u32, to: u32, tokens: usize) {
-        let (dim, heads) = (self.head_dim, self.kv_heads);
-        let half = dim * PAGE;
-        let layers = self.map.len() / 2 / self.layer_len();
+        let Sizes { layers, kv_heads, head_dim, .. } = self.sizes;
+        let (half, token) = (self.sizes.half_bytes(), head_dim * self.sizes.kept.bytes());
+        // Keys stand token beside token; the others of the page are overwritten when they come.
+        let length = half + SCALES + tokens.min(PAGE) * token;
         for layer in 0..layers {
-            let values = self.layer(layer);
-            for head in 0..heads {
-                let keys = |page: u32| (page as usize * heads + head) * 2 * half;
-                let (from, to) = (keys(from), keys(to));
-                // Keys stand token beside token; the others of the page are overwritten when they come.
-                values.copy_within(from..from + half, to);
-                values.copy_within(from + half..from + half + tokens.min(PAGE) * dim, to + half);
+            let pages = self.layer(layer);
+            for head in 0..kv_heads {
+                let start = |page: u32| (page as usize * kv_heads + head) * 2 * half;
+                pages.copy_within(start(from)..start(from) + length, start(to));
             }
         }
     }
-}
-
-fn bytes_as_u16(bytes: &mut [u8]) -> (&mut [u8], &mut [u16], &mut [u8]) {
-    // SAFETY: any two bytes are a u16; a map starts at a memory page, so nothing is cut off.
-    unsafe { bytes.align_to_mut() }
 }
 
 /// Where a token's numbers stand in a layer's pages.
@@ -71,21 +79,124 @@ pub struct Place {
     pub slot: usize,
 }
 
-/// Writes a token's key of one head. `set` writes one element of the layer.
-#[inline]
-pub fn write_key(at: Place, head: usize, kv_heads: usize, key: &[f32], mut set: impl FnMut(usize, u16)) {
-    let base = (at.page as usize * kv_heads + head) * 2 * key.len() * PAGE;
-    for (d, value) in key.iter().enumerate() {
-        set(base + d * PAGE + at.slot, f32_to_bf16(*value));
-    }
-}
+/// Writes a token's key and value of one head into a layer's pages. `room` is as long as they are.
+///
+/// # Safety
+/// Nobody else reads or writes this token's key and value of this head.
+pub unsafe fn write<S: Stored>(
+    cpu: Cpu,
+    layer: &Disjoint<'_, u8>,
+    (at, head, kv_heads): (Place, usize, usize),
+    (key, value): (&[f32], &[f32]),
+    room: &mut [S],
+) {
+    let (dim, size) = (key.len(), size_of::<S>());
+    let half = half_bytes(dim, size);
+    let keys = (at.page as usize * kv_heads + head) * 2 * half;
+    // SAFETY: a token's scale, and its numbers, are its own, as the caller promises.
+    let put = |first: usize, bytes: &[u8]| unsafe { layer.part(first, bytes.len()) }.copy_from_slice(bytes);
+    let scale_at = at.slot * size_of::<f32>();
 
-/// Where a token's value of one head begins.
-pub fn value(at: Place, head: usize, kv_heads: usize, dim: usize) -> usize {
-    ((at.page as usize * kv_heads + head) * 2 + 1) * dim * PAGE + at.slot * dim
+    let scale = cpu.round(key, room);
+    put(keys + scale_at, &scale.to_ne_bytes());
+    for (d, number) in room.iter().enumerate() {
+        put(keys + SCALES + (d * PAGE + at.slot) * size, bytemuck::bytes_of(number));
+    }
+
+    let values = keys + half;
+    let scale = cpu.round(value, room);
+    put(values + scale_at, &scale.to_ne_bytes());
+    put(values + SCALES + at.slot * dim * size, bytemuck::cast_slice(room));
 }
 
 /// One head of a layer, for reading.
-pub fn head(pages: &[u16], kv_heads: usize, head: usize, head_dim: usize) -> Head<'_> {
-    Head { pages, kv_heads, index: head, dim: head_dim }
+pub fn head(pages: &[u8], kept: Kept, kv_heads: usize, index: usize, dim: usize) -> Head<'_> {
+    Head { pages, kept, kv_heads, index, dim }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: (usize, usize) = (2, 16);
+
+    /// Writes a token whose numbers follow from `seed` into all layers and heads.
+    fn fill<S: Stored>(pages: &mut Pages, at: Place, seed: f32) {
+        let (kv_heads, dim) = SIZES;
+        for layer in 0..pages.sizes.layers {
+            let layer_of = layer as f32;
+            let layer = Disjoint::new(pages.layer(layer));
+            for head in 0..kv_heads {
+                let key: Vec<f32> = (0..dim).map(|d| seed + layer_of + (head * dim + d) as f32).collect();
+                let value: Vec<f32> = key.iter().map(|k| -2.0 * k).collect();
+                // SAFETY: nobody else has the pages.
+                unsafe {
+                    write(
+                        Cpu::detect(),
+                        &layer,
+                        (at, head, kv_heads),
+                        (&key, &value),
+                        &mut vec![S::zeroed(); dim],
+                    );
+                }
+            }
+        }
+    }
+
+    /// A token's keys and values as they are read, of all layers and heads.
+    fn read<S: Stored>(pages: &mut Pages, at: Place) -> Vec<f32> {
+        let ((kv_heads, dim), kept) = (SIZES, pages.kept());
+        let mut found = Vec::new();
+        for layer in 0..pages.sizes.layers {
+            let layer = pages.layer(layer);
+            for index in 0..kv_heads {
+                let head = head(layer, kept, kv_heads, index, dim);
+                let (keys, values) = (head.keys::<S>(at.page), head.values::<S>(at.page));
+                for d in 0..dim {
+                    found.push(keys.numbers[d * PAGE + at.slot].widen() * keys.scales[at.slot]);
+                    found.push(values.numbers[at.slot * dim + d].widen() * values.scales[at.slot]);
+                }
+            }
+        }
+        found
+    }
+
+    fn a_copy_has_its_tokens_and_a_life_of_its_own<S: Stored>(kept: Kept) {
+        let (kv_heads, head_dim) = SIZES;
+        let mut pages = Pages::new(Sizes { layers: 3, kv_heads, head_dim, kept }, 4).unwrap();
+        let at = |page, slot| Place { page, slot };
+        for slot in 0..PAGE {
+            fill::<S>(&mut pages, at(1, slot), 100.0 * slot as f32);
+        }
+        let wanted = |slot: usize, layer: usize, head: usize, d: usize| {
+            100.0 * slot as f32 + layer as f32 + (head * head_dim + d) as f32
+        };
+        let found = read::<S>(&mut pages, at(1, 7));
+        for (i, pair) in found.chunks_exact(2).enumerate() {
+            let (layer, head, d) = (i / (kv_heads * head_dim), i / head_dim % kv_heads, i % head_dim);
+            let key = wanted(7, layer, head, d);
+            assert!((pair[0] - key).abs() < 4.0 && (pair[1] + 2.0 * key).abs() < 8.0, "{pair:?} for {key}");
+        }
+        for tokens in [1, 7, PAGE] {
+            pages.copy(1, 2, tokens);
+            for slot in 0..tokens {
+                assert_eq!(
+                    read::<S>(&mut pages, at(2, slot)),
+                    read::<S>(&mut pages, at(1, slot)),
+                    "{slot} of {tokens}"
+                );
+            }
+        }
+        let before = read::<S>(&mut pages, at(1, 3));
+        fill::<S>(&mut pages, at(2, 3), -5.0);
+        assert_eq!(read::<S>(&mut pages, at(1, 3)), before);
+        assert_ne!(read::<S>(&mut pages, at(2, 3)), before);
+        assert_eq!(read::<S>(&mut pages, at(2, 4)), read::<S>(&mut pages, at(1, 4)));
+    }
+
+    #[test]
+    fn a_copied_page_has_its_tokens_and_a_life_of_its_own() {
+        a_copy_has_its_tokens_and_a_life_of_its_own::<i8>(Kept::Int8);
+        a_copy_has_its_tokens_and_a_life_of_its_own::<u16>(Kept::Bf16);
+    }
 }

@@ -69,6 +69,8 @@ impl Pool {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::kernel::Kept;
+    use super::super::pages::Sizes;
     use super::{PAGE, Pages, Pool};
 
     proptest! {
@@ -77,7 +79,8 @@ mod tests {
         #[test]
         fn pages_are_never_lost_nor_written_by_two(steps in prop::collection::vec((0_usize..4, 0_usize..6, 0_usize..6, 0_usize..90), 1..80)) {
             let mut pool = Pool::new(64);
-            let mut pages = Pages::new(1, 64, 1, 16).unwrap();
+            let sizes = Sizes { layers: 1, kv_heads: 1, head_dim: 16, kept: Kept::Int8 };
+            let mut pages = Pages::new(sizes, 64).unwrap();
             let mut tables: Vec<Vec<u32>> = vec![Vec::new(); 6];
             for (what, a, b, position) in steps {
                 match what {

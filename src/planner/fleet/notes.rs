@@ -51,7 +51,7 @@ fn on_gpus(used: &[&Instance]) -> Option<String> {
         return None;
     }
     Some(format!(
-        "{WARNING}the gateway has not been run on a GPU yet, and the plan for {} assumes keys and values in pages of bf16, \
+        "{WARNING}the gateway has not been run on a GPU yet, and the plan for {} assumes keys and values in pages of 8 bits, \
          kept conversations and int8 adapters, which its portable decoder, the one that runs on GPUs, does not have today.",
         gpus.join(", ")
     ))

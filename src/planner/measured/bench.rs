@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::super::input::{self, InputError};
 use super::super::steps::{StepPoint, StepTimes};
-use super::{Batch, MAX_BYTES, Machine, Measured, Origin};
+use super::{MAX_BYTES, Machine, Measured, Origin};
 
 /// Of the report's keys.
 const VERSION: u64 = 1;
@@ -114,11 +114,9 @@ pub(super) fn parse(file: &str, text: &str, base: Measured) -> Result<Measured, 
             cpu: report.machine.cpu,
             cores: report.machine.cores,
             int8_ops_per_s: report.int8_ceiling_gops.map(|gops| gops * 1e9),
-            bandwidth_bytes_per_s: None,
         },
         model: report.model,
         decoder: report.decoder,
-        results: report.results.iter().map(Figures::batch).collect(),
         steps,
         runtime_bytes,
         ..base
@@ -142,17 +140,6 @@ impl Figures {
 
     fn computed(&self) -> f64 {
         (self.prompt_tokens - self.cached_tokens).max(1.0)
-    }
-
-    fn batch(&self) -> Batch {
-        let seconds = self.first_token_ms.p50 / 1e3;
-        let tokens = f64::from(self.rows) * self.computed();
-        Batch {
-            rows: self.rows,
-            adapters: self.adapters.clone(),
-            decode_tokens_per_s: self.decode_tokens_per_second,
-            prefill_tokens_per_s: if seconds > 0.0 { tokens / seconds } else { 0.0 },
-        }
     }
 }
 

@@ -34,8 +34,6 @@ struct MachineRow {
     cores: u32,
     int8_gops: f64,
     int8_source: String,
-    bandwidth_gb_per_s: f64,
-    bandwidth_source: String,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +69,6 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Measured, InputError> {
         ("decoder", &read.decoder),
         ("machine.cpu", &read.machine.cpu),
         ("machine.int8_source", &read.machine.int8_source),
-        ("machine.bandwidth_source", &read.machine.bandwidth_source),
         ("gateway.source", &read.gateway.source),
         ("memory.source", &read.memory.source),
         ("cold_start.source", &read.cold_start.source),
@@ -80,7 +77,6 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Measured, InputError> {
     }
     input::whole(&key("machine.cores"), u64::from(read.machine.cores), 1, 4096)?;
     input::number(&key("machine.int8_gops"), read.machine.int8_gops, 0.1, 1e7)?;
-    input::number(&key("machine.bandwidth_gb_per_s"), read.machine.bandwidth_gb_per_s, 0.1, 1e5)?;
     read.steps.check(&key("steps"))?;
     input::number(&key("gateway.turn_overhead_s"), read.gateway.turn_overhead_s, 0.0, 60.0)?;
     input::whole(&key("memory.runtime_bytes"), read.memory.runtime_bytes, 0, 1 << 40)?;
@@ -102,11 +98,9 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Measured, InputError> {
             cpu: read.machine.cpu,
             cores: read.machine.cores,
             int8_ops_per_s: Some(read.machine.int8_gops * 1e9),
-            bandwidth_bytes_per_s: Some(read.machine.bandwidth_gb_per_s * 1e9),
         },
         model: read.model,
         decoder: read.decoder,
-        results: Vec::new(),
         steps: read.steps,
         runtime_bytes: read.memory.runtime_bytes,
         turn_overhead_s: read.gateway.turn_overhead_s,

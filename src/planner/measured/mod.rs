@@ -44,19 +44,6 @@ pub struct Machine {
     pub cores: u32,
     /// What it could do at best in 8-bit operations a second; `None`: not measured.
     pub int8_ops_per_s: Option<f64>,
-    /// Of its memory, bytes a second; `None`: not known.
-    pub bandwidth_bytes_per_s: Option<f64>,
-}
-
-/// Rates of so many conversations at once.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Batch {
-    pub rows: u32,
-    /// `none`, `one` or `different`.
-    pub adapters: String,
-    pub decode_tokens_per_s: f64,
-    /// Prompt tokens that were computed, over the median time to the first token, of all rows.
-    pub prefill_tokens_per_s: f64,
 }
 
 /// How much of a device's peak rates is reached, where it was not measured.
@@ -95,7 +82,6 @@ pub struct Measured {
     pub model: String,
     /// `native` or `portable`.
     pub decoder: String,
-    pub results: Vec<Batch>,
     pub steps: StepTimes,
     /// What the process took on that machine besides weights, keys and values and adapters.
     pub runtime_bytes: u64,

@@ -36,15 +36,9 @@ fn the_built_in_figures_are_in_range() {
 }
 
 #[test]
-fn rates_are_read_by_rows_and_adapters_and_become_steps() {
+fn rates_by_rows_without_adapters_become_steps() {
     let read = read(&report()).unwrap();
     assert_eq!((read.machine.cores, read.machine.int8_ops_per_s), (2, Some(640e9)));
-    assert_eq!(read.results.len(), 3);
-    assert_eq!(
-        (read.results[2].adapters.as_str(), read.results[2].decode_tokens_per_s),
-        ("different", 400.0)
-    );
-    assert_eq!(read.results[0].prefill_tokens_per_s, 2000.0);
     assert!(read.origin.derived);
     assert_eq!(read.origin.built_in, ["what the gateway adds to a turn", "memory of the runtime"]);
     let at = |tokens| read.steps.seconds(StepShape { tokens, ..StepShape::default() });

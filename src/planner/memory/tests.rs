@@ -39,10 +39,10 @@ fn a_70b_model_in_4_bits_is_too_large_for_a_card_of_24_gb() {
         overhead_bytes: 0,
     };
     let error = demand.memory().fit(24_000_000_000).unwrap_err();
-    assert!(share(error.missing_bytes(), 19.4e9) < 0.01);
+    assert!(share(error.missing_bytes(), 19.06e9) < 0.01);
     assert_eq!(
         error.to_string(),
-        "it needs 43.4 GB and there are 24.0 GB: 19.4 GB too little (weights 42.7 GB, keys and values 0.671 GB, \
+        "it needs 43.1 GB and there are 24.0 GB: 19.1 GB too little (weights 42.7 GB, keys and values 0.346 GB, \
          adapters 0.000 GB, runtime 0.000 GB)"
     );
     assert_eq!(demand.most_rows(24_000_000_000).unwrap_err().capacity_bytes, 24_000_000_000);
@@ -63,11 +63,12 @@ fn the_gateways_own_files_are_as_large_as_computed() {
 #[test]
 fn keys_and_values_take_whole_pages() {
     let eight = model("llama-3.1-8b");
-    assert_eq!(KvScheme::NATIVE.token_bytes(&eight), 131_072);
-    assert_eq!(KvScheme::NATIVE.token_bytes(&model("smollm2-135m")), 23_040);
-    assert_eq!(KvScheme::NATIVE.row_bytes(&eight, 1), 16 * 131_072);
-    assert_eq!(KvScheme::NATIVE.row_bytes(&eight, 2048), 2048 * 131_072);
-    assert_eq!(KvScheme { element_bytes: 2, page_tokens: 1 }.row_bytes(&eight, 2049), 2049 * 131_072);
+    assert_eq!(KvScheme::NATIVE.token_bytes(&eight), 67_584);
+    assert_eq!(KvScheme::NATIVE.token_bytes(&model("smollm2-135m")), 12_240);
+    assert_eq!(KvScheme::NATIVE_BF16.token_bytes(&eight), 133_120);
+    assert_eq!(KvScheme::NATIVE.row_bytes(&eight, 1), 16 * 67_584);
+    assert_eq!(KvScheme::NATIVE.row_bytes(&eight, 2048), 2048 * 67_584);
+    assert_eq!(KvScheme { page_tokens: 1, ..KvScheme::NATIVE }.row_bytes(&eight, 2049), 2049 * 67_584);
 }
 
 /// An adapter of the packs: rank 8 on all projections of the last ten layers, 1,646,168 bytes with the file's header.
@@ -157,7 +158,7 @@ proptest! {
         };
         let demand = Demand {
             architecture, weights: WeightScheme::gateway_native(u64::MAX),
-            kv: KvScheme { element_bytes: 4, page_tokens }, rows, context_tokens, adapters: vec![(shape, adapters)],
+            kv: KvScheme { element_bytes: 4, scale_bytes: 4, page_tokens }, rows, context_tokens, adapters: vec![(shape, adapters)],
             overhead_bytes,
         };
         prop_assert!(demand.memory().total_bytes() > 0);

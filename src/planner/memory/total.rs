@@ -11,17 +11,23 @@ use super::weights::WeightScheme;
 pub struct KvScheme {
     /// Bytes of a number, 1 to 4.
     pub element_bytes: u32,
+    /// Bytes that a token's key, and its value, take in each head besides, 0 to 4.
+    pub scale_bytes: u32,
     /// Tokens of a page: a row takes whole pages; 1: no pages.
     pub page_tokens: u32,
 }
 
 impl KvScheme {
-    /// As the native decoder keeps them: bf16, in pages of 16 tokens.
-    pub const NATIVE: Self = Self { element_bytes: 2, page_tokens: 16 };
+    /// As the native decoder keeps them: 8 bits and a scale, in pages of 16 tokens.
+    pub const NATIVE: Self = Self { element_bytes: 1, scale_bytes: 4, page_tokens: 16 };
+    /// With `engine.kv_precision = "bf16"`.
+    pub const NATIVE_BF16: Self = Self { element_bytes: 2, ..Self::NATIVE };
 
     /// Bytes of a token's keys and values, in all layers.
     pub fn token_bytes(self, architecture: &Architecture) -> u64 {
-        2 * u64::from(architecture.layers) * architecture.kv_size() * u64::from(self.element_bytes)
+        let numbers = architecture.kv_size() * u64::from(self.element_bytes);
+        let scales = u64::from(architecture.kv_heads) * u64::from(self.scale_bytes);
+        2 * u64::from(architecture.layers) * (numbers + scales)
     }
 
     /// Bytes of a row of so many tokens.
@@ -102,6 +108,7 @@ impl Demand {
         bits.into_iter().try_for_each(|(key, value)| input::number(key, value, 1.0, 32.0))?;
         input::number("weights.row_bits", self.weights.row_bits, 0.0, 64.0)?;
         input::whole("kv.element_bytes", u64::from(self.kv.element_bytes), 1, 4)?;
+        input::whole("kv.scale_bytes", u64::from(self.kv.scale_bytes), 0, 4)?;
         input::whole("kv.page_tokens", u64::from(self.kv.page_tokens), 1, 4096)?;
         input::whole("rows", self.rows, 0, 10_000_000)?;
         input::whole("context_tokens", self.context_tokens, 1, 1 << 24)?;

@@ -4,34 +4,62 @@
 //! Every query's own numbers are added in the order of positions, so that its result depends neither on the chunk that it
 //! came in nor on its neighbours.
 
-use super::math::{LANES, bf16_to_f32, exp, sum_lanes};
+use super::math::{LANES, exp, sum_lanes};
+use super::stored::{Kept, Stored};
 
 /// Tokens of a page.
 pub const PAGE: usize = LANES;
 
-/// Where a layer's pages are: `[pages][kv_heads][2][head_dim · PAGE]`, keys as `[head_dim][PAGE]` so that the scores of a
-/// page's tokens are computed side by side, values as `[PAGE][head_dim]`.
+/// Where a layer's pages are: `[pages][kv_heads][2]`, the keys and the values of a page each [`half_bytes`] long: the
+/// scales of the page's tokens, then the numbers, of keys as `[head_dim][PAGE]` so that the scores of a page's tokens are
+/// computed side by side, of values as `[PAGE][head_dim]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
-    /// The layer's pages.
-    pub pages: &'a [u16],
+    /// The layer's pages, where an `f32` may begin.
+    pub pages: &'a [u8],
+    pub kept: Kept,
     pub kv_heads: usize,
     /// Which of them.
     pub index: usize,
+    /// A multiple of [`PAGE`].
     pub dim: usize,
+}
+
+/// Bytes of a page's scales.
+pub const SCALES: usize = PAGE * size_of::<f32>();
+
+/// Bytes of the keys, or of the values, of a page and a head of `dim` numbers of `size` bytes.
+pub const fn half_bytes(dim: usize, size: usize) -> usize {
+    SCALES + dim * PAGE * size
+}
+
+/// The keys or the values of a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Half<'a, S> {
+    /// All of it.
+    pub bytes: &'a [u8],
+    pub scales: &'a [f32; PAGE],
+    pub numbers: &'a [S],
 }
 
 impl<'a> Head<'a> {
     #[inline(always)]
-    pub fn keys(&self, page: u32) -> &'a [u16] {
-        let size = self.dim * PAGE;
-        &self.pages[(page as usize * self.kv_heads + self.index) * 2 * size..][..size]
+    pub fn keys<S: Stored>(&self, page: u32) -> Half<'a, S> {
+        self.half(page, 0)
     }
 
     #[inline(always)]
-    pub fn values(&self, page: u32) -> &'a [u16] {
-        let size = self.dim * PAGE;
-        &self.pages[((page as usize * self.kv_heads + self.index) * 2 + 1) * size..][..size]
+    pub fn values<S: Stored>(&self, page: u32) -> Half<'a, S> {
+        self.half(page, 1)
+    }
+
+    #[inline(always)]
+    fn half<S: Stored>(&self, page: u32, which: usize) -> Half<'a, S> {
+        let size = half_bytes(self.dim, size_of::<S>());
+        let at = ((page as usize * self.kv_heads + self.index) * 2 + which) * size;
+        let bytes = &self.pages[at..][..size];
+        let (scales, numbers) = bytes.split_at(SCALES);
+        Half { bytes, scales: bytemuck::from_bytes(scales), numbers: bytemuck::cast_slice(numbers) }
     }
 }
 
@@ -60,7 +88,7 @@ pub fn room(dim: usize, to: usize) -> usize {
 /// The two loops that most of the time goes into, for one instruction set.
 pub trait Inner {
     /// Lets memory that is read soon come to the cache.
-    fn fetch(memory: &[u16]) {
+    fn fetch(memory: &[u8]) {
         let _ = memory;
     }
 
@@ -68,19 +96,19 @@ pub trait Inner {
     ///
     /// # Safety
     /// The CPU has the instructions. There are `head_dim` queries.
-    unsafe fn scores<const N: usize, const P: usize>(
+    unsafe fn scores<S: Stored, const N: usize, const P: usize>(
         head: &Head<'_>,
         pages: &[u32; P],
         queries: &[[f32; N]],
         scores: &mut [[[f32; PAGE]; N]; P],
     );
 
-    /// Adds weight · V of a page's first `count` tokens (at most [`PAGE`]) for `C` times [`LANES`] elements of a head,
-    /// from the `chunk`th on.
+    /// Adds weight · V, without its scales, of a page's first `count` tokens (at most [`PAGE`]) for `C` times [`LANES`]
+    /// elements of a head, from the `chunk`th on.
     ///
     /// # Safety
     /// The CPU has the instructions. The head has these elements.
-    unsafe fn weigh<const N: usize, const C: usize>(
+    unsafe fn weigh<S: Stored, const N: usize, const C: usize>(
         head: &Head<'_>,
         page: u32,
         count: usize,
@@ -95,7 +123,7 @@ pub struct Plain;
 
 impl Inner for Plain {
     #[inline(always)]
-    unsafe fn scores<const N: usize, const P: usize>(
+    unsafe fn scores<S: Stored, const N: usize, const P: usize>(
         head: &Head<'_>,
         pages: &[u32; P],
         queries: &[[f32; N]],
@@ -104,7 +132,7 @@ impl Inner for Plain {
         let scale = (head.dim as f32).sqrt().recip();
         let mut sums = [[[0.0_f32; PAGE]; N]; P];
         for p in 0..P {
-            let keys = head.keys(pages[p]).as_chunks::<PAGE>().0;
+            let keys = head.keys::<S>(pages[p]).numbers.as_chunks::<PAGE>().0;
             for (queries, keys) in queries.iter().zip(keys) {
                 let keys = widen(keys);
                 for n in 0..N {
@@ -114,15 +142,18 @@ impl Inner for Plain {
                 }
             }
         }
-        for (scores, sums) in scores.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
-            for lane in 0..PAGE {
-                scores[lane] = sums[lane] * scale;
+        for p in 0..P {
+            let scales = head.keys::<S>(pages[p]).scales;
+            for n in 0..N {
+                for lane in 0..PAGE {
+                    scores[p][n][lane] = sums[p][n][lane] * (scales[lane] * scale);
+                }
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn weigh<const N: usize, const C: usize>(
+    unsafe fn weigh<S: Stored, const N: usize, const C: usize>(
         head: &Head<'_>,
         page: u32,
         count: usize,
@@ -130,7 +161,7 @@ impl Inner for Plain {
         weights: &[[f32; PAGE]; N],
         sums: &mut [[[f32; LANES]; N]; C],
     ) {
-        let values = head.values(page).as_chunks::<LANES>().0;
+        let values = head.values::<S>(page).numbers.as_chunks::<LANES>().0;
         for (t, values) in values.chunks_exact(head.dim / LANES).enumerate().take(count) {
             // A page has no more tokens; the compiler need not look.
             let t = t % PAGE;
@@ -153,7 +184,7 @@ impl Inner for Plain {
 /// # Safety
 /// The CPU has the instructions of `I`.
 #[inline(always)]
-pub unsafe fn attend<I: Inner, const N: usize, const P: usize, const C: usize>(
+pub unsafe fn attend<I: Inner, S: Stored, const N: usize, const P: usize, const C: usize>(
     head: Head<'_>,
     table: &[u32],
     queries: &[Query<'_>; N],
@@ -180,43 +211,50 @@ pub unsafe fn attend<I: Inner, const N: usize, const P: usize, const C: usize>(
     for (at, (pages, scores)) in pages.iter().zip(pairs).enumerate() {
         if N <= FETCHED {
             for page in &table[((at + 1) * P).min(table.len())..((at + 2) * P).min(table.len())] {
-                I::fetch(head.keys(*page));
+                I::fetch(head.keys::<S>(*page).bytes);
             }
             for page in pages {
-                I::fetch(head.values(*page));
+                I::fetch(head.values::<S>(*page).bytes);
             }
         }
         // SAFETY: as the caller promises; the queries were turned to `head_dim` rows.
-        unsafe { I::scores(&head, pages, turned, scores) };
+        unsafe { I::scores::<S, _, _>(&head, pages, turned, scores) };
     }
     for (page, scores) in rest.iter().zip(other) {
         if N <= FETCHED {
-            I::fetch(head.values(*page));
+            I::fetch(head.values::<S>(*page).bytes);
         }
         // SAFETY: as above.
-        unsafe { I::scores(&head, &[*page], turned, std::array::from_mut(scores)) };
+        unsafe { I::scores::<S, _, _>(&head, &[*page], turned, std::array::from_mut(scores)) };
     }
     let mut inverse = [0.0; N];
     for n in 0..N {
-        inverse[n] = softmax(scores, n, queries[n], first * PAGE);
+        inverse[n] = softmax::<S, N>(&head, table, scores, n, queries[n], first * PAGE);
     }
     let chunks = dim / LANES;
     let most = queries.iter().fold(0, |most, query| most.max(query.to)) - last * PAGE;
     let whole = chunks / C * C;
     for chunk in (0..whole).step_by(C) {
         // SAFETY: as the caller promises; the head has these chunks.
-        unsafe { weigh::<I, N, C>(&head, table, most, chunk, scores, &inverse, out) };
+        unsafe { weigh::<I, S, N, C>(&head, table, most, chunk, scores, &inverse, out) };
     }
     for chunk in whole..chunks {
         // SAFETY: as above.
-        unsafe { weigh::<I, N, 1>(&head, table, most, chunk, scores, &inverse, out) };
+        unsafe { weigh::<I, S, N, 1>(&head, table, most, chunk, scores, &inverse, out) };
     }
 }
 
-/// Turns a query's scores into weights that are not divided by their sum yet; returns what to multiply with instead.
-/// The scores begin at position `start`.
+/// Turns a query's scores into weights that are not divided by their sum yet, but multiplied with the values' scales;
+/// returns what to multiply with instead. The scores begin at position `start`.
 #[inline(always)]
-fn softmax<const N: usize>(scores: &mut [[[f32; PAGE]; N]], n: usize, query: Query<'_>, start: usize) -> f32 {
+fn softmax<S: Stored, const N: usize>(
+    head: &Head<'_>,
+    table: &[u32],
+    scores: &mut [[[f32; PAGE]; N]],
+    n: usize,
+    query: Query<'_>,
+    start: usize,
+) -> f32 {
     let mut highest = [f32::NEG_INFINITY; PAGE];
     for (page, scores) in scores.iter_mut().enumerate() {
         let scores = &mut scores[n];
@@ -234,13 +272,14 @@ fn softmax<const N: usize>(scores: &mut [[[f32; PAGE]; N]], n: usize, query: Que
     }
     let highest = highest.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
     let mut sums = [0.0_f32; PAGE];
-    for scores in scores {
-        let scores = &mut scores[n];
+    for (scores, page) in scores.iter_mut().zip(table) {
+        let (scores, scales) = (&mut scores[n], head.values::<S>(*page).scales);
         for lane in 0..PAGE {
             let weight = exp(scores[lane] - highest);
-            let weight = if scores[lane] == f32::NEG_INFINITY { 0.0 } else { weight };
-            scores[lane] = weight;
-            sums[lane] += weight;
+            let (inside, scaled) = (scores[lane] != f32::NEG_INFINITY, weight * scales[lane]);
+            // Also the scale of what lies outside may be anything; and CPUs are slow with what is below the normal.
+            scores[lane] = if inside && scaled >= f32::MIN_POSITIVE { scaled } else { 0.0 };
+            sums[lane] += if inside { weight } else { 0.0 };
         }
     }
     sum_lanes(sums).recip()
@@ -252,7 +291,7 @@ fn softmax<const N: usize>(scores: &mut [[[f32; PAGE]; N]], n: usize, query: Que
 /// # Safety
 /// The CPU has the instructions of `I`. The head has these elements.
 #[inline(always)]
-unsafe fn weigh<I: Inner, const N: usize, const C: usize>(
+unsafe fn weigh<I: Inner, S: Stored, const N: usize, const C: usize>(
     head: &Head<'_>,
     table: &[u32],
     most: usize,
@@ -265,7 +304,7 @@ unsafe fn weigh<I: Inner, const N: usize, const C: usize>(
     for (page, (number, weights)) in table.iter().zip(weights).enumerate() {
         let count = if page + 1 == table.len() { most + 1 } else { PAGE };
         // SAFETY: as the caller promises.
-        unsafe { I::weigh(head, *number, count, chunk, weights, &mut sums) };
+        unsafe { I::weigh::<S, _, _>(head, *number, count, chunk, weights, &mut sums) };
     }
     for n in 0..N {
         for (c, out) in out[n].as_chunks_mut::<LANES>().0[chunk..chunk + C].iter_mut().enumerate() {
@@ -278,10 +317,10 @@ unsafe fn weigh<I: Inner, const N: usize, const C: usize>(
 
 /// A loop and not `map`, which would be compiled without the wider registers, and called.
 #[inline(always)]
-fn widen(values: &[u16; LANES]) -> [f32; LANES] {
+fn widen<S: Stored>(values: &[S; LANES]) -> [f32; LANES] {
     let mut wide = [0.0; LANES];
     for lane in 0..LANES {
-        wide[lane] = bf16_to_f32(values[lane]);
+        wide[lane] = values[lane].widen();
     }
     wide
 }

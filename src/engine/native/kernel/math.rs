@@ -89,11 +89,3 @@ pub fn rotate(values: &mut [f32], cos: &[f32], sin: &[f32]) {
         (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
     }
 }
-
-/// [`f32_to_bf16`] of each.
-#[inline(always)]
-pub fn round_to_bf16(values: &[f32], out: &mut [u16]) {
-    for (out, value) in out.iter_mut().zip(values) {
-        *out = f32_to_bf16(*value);
-    }
-}

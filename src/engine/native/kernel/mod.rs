@@ -16,6 +16,7 @@ mod math;
 mod plain;
 mod products;
 mod ranks;
+mod stored;
 #[cfg(test)]
 mod tests;
 pub mod weights;
@@ -23,11 +24,12 @@ pub mod weights;
 mod x86;
 
 pub use acts::{Activations, BAND, BAND_TILES, BandRef, GROUP, TILE, TileMut, TileRef, groups, grow};
-pub use attention::{Head, PAGE, QUERIES, Query, room};
+pub use attention::{Head, PAGE, QUERIES, Query, SCALES, half_bytes, room};
 pub use lora::{Element, RANKS};
 pub use math::f32_to_bf16;
 pub use products::Products;
 pub use ranks::{ROWS, RankLine, UpRow};
+pub use stored::{Kept, Stored};
 pub use weights::{LINE, Line, PANEL, Weights};
 
 /// What the CPU can do.
@@ -265,9 +267,9 @@ impl Cpu {
         dispatch!(self, exp_sum(values, highest), math::exp_sum(values, highest))
     }
 
-    /// Rounds each to the nearest `bf16`, ties to even.
-    pub fn round_to_bf16(self, values: &[f32], out: &mut [u16]) {
-        dispatch!(self, round_to_bf16(values, out), math::round_to_bf16(values, out));
+    /// [`Stored::round`].
+    pub fn round<S: Stored>(self, values: &[f32], out: &mut [S]) -> f32 {
+        dispatch!(self, round(values, out), S::round(values, out))
     }
 
     /// SwiGLU (Shazeer 2020): out = silu(gate) · up, where `gate_up` holds the gates, then the ups.
@@ -286,14 +288,28 @@ impl Cpu {
         room: &mut [f32],
         out: &mut [&mut [f32]],
     ) {
+        match head.kept {
+            Kept::Int8 => self.attend_to::<i8>(head, table, queries, room, out),
+            Kept::Bf16 => self.attend_to::<u16>(head, table, queries, room, out),
+        }
+    }
+
+    fn attend_to<S: Stored>(
+        self,
+        head: Head<'_>,
+        table: &[u32],
+        queries: &[Query<'_>],
+        room: &mut [f32],
+        out: &mut [&mut [f32]],
+    ) {
         macro_rules! together {
             ($module:ident: $($n:literal, $pages:literal, $chunks:literal;)*) => {
                 $(if let Some((queries, more)) = queries.split_first_chunk::<$n>()
                     && let Some((out, rest)) = out.split_first_chunk_mut::<$n>()
                 {
                     // SAFETY: the CPU has the features, or there would be no such `Cpu`.
-                    unsafe { $module::attend::<$n, $pages, $chunks>(head, table, queries, room, out) };
-                    return self.attend(head, table, more, room, rest);
+                    unsafe { $module::attend::<S, $n, $pages, $chunks>(head, table, queries, room, out) };
+                    return self.attend_to::<S>(head, table, more, room, rest);
                 })*
             };
         }

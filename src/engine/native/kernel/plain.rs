@@ -2,6 +2,7 @@
 
 use super::acts::{GROUP, TILE, TileRef};
 use super::attention::{self, Head, Plain, Query};
+use super::stored::Stored;
 use super::weights::{LINE, Line, PANEL};
 
 /// See [`super::Cpu::product`].
@@ -34,7 +35,7 @@ pub fn product(
 ///
 /// # Safety
 /// None is needed: it has the signature of its sisters.
-pub unsafe fn attend<const N: usize, const P: usize, const C: usize>(
+pub unsafe fn attend<S: Stored, const N: usize, const P: usize, const C: usize>(
     head: Head<'_>,
     table: &[u32],
     queries: &[Query<'_>; N],
@@ -42,7 +43,7 @@ pub unsafe fn attend<const N: usize, const P: usize, const C: usize>(
     out: &mut [&mut [f32]; N],
 ) {
     // SAFETY: plain Rust runs everywhere.
-    unsafe { attention::attend::<Plain, N, P, C>(head, table, queries, room, out) };
+    unsafe { attention::attend::<Plain, S, N, P, C>(head, table, queries, room, out) };
 }
 
 /// See [`super::Cpu::peak`].

@@ -64,6 +64,107 @@ fn lines(cpu: Cpu, weights: &Weights<'_>, panel: usize) -> Vec<Line> {
     lines
 }
 
+/// Pages with numbers that look random, in one of the precisions; what nobody sees, behind position `most`, is no number
+/// where there may be one.
+fn cache<S: Stored>(
+    (dim, kv_heads, head): (usize, usize, usize),
+    table: &[u32],
+    most: usize,
+    seed: u64,
+) -> Vec<f32> {
+    let half = half_bytes(dim, size_of::<S>());
+    // As floats: the bytes must begin where one may.
+    let mut pages = vec![0.0_f32; 6 * kv_heads * 2 * half / size_of::<f32>()];
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut pages);
+    let tokens = numbers(seed, 6 * kv_heads * 2 * PAGE * dim);
+    let mut room = vec![S::zeroed(); dim];
+    for (index, (half, tokens)) in
+        bytes.chunks_exact_mut(half).zip(tokens.chunks_exact(PAGE * dim)).enumerate()
+    {
+        for (slot, values) in tokens.chunks_exact(dim).enumerate() {
+            let scale = plain().round(values, &mut room);
+            half[slot * 4..][..4].copy_from_slice(&scale.to_ne_bytes());
+            for (d, number) in room.iter().enumerate() {
+                let at = if index % 2 == 0 { d * PAGE + slot } else { slot * dim + d };
+                half[SCALES + at * size_of::<S>()..][..size_of::<S>()]
+                    .copy_from_slice(bytemuck::bytes_of(number));
+            }
+        }
+    }
+    for position in most + 1..table.len() * PAGE {
+        let (page, slot) = (table[position / PAGE] as usize, position % PAGE);
+        let keys = (page * kv_heads + head) * 2 * half;
+        for start in [keys, keys + half] {
+            bytes[start + slot * 4..][..4].copy_from_slice(&f32::NAN.to_ne_bytes());
+        }
+        let size = dim * size_of::<S>();
+        // Of `bf16` it is no number.
+        bytes[keys + half + SCALES + slot * size..][..size].fill(0xff);
+    }
+    pages
+}
+
+/// Every CPU's attention equals plain Rust's, which equals the formula.
+fn attention_is_right(
+    (dim, kv_heads, head): (usize, usize, usize),
+    table: &[u32],
+    most: usize,
+    spans: &[(usize, usize)],
+    seed: u64,
+    kept: Kept,
+) -> Result<(), TestCaseError> {
+    let pages = match kept {
+        Kept::Int8 => cache::<i8>((dim, kv_heads, head), table, most, seed),
+        Kept::Bf16 => cache::<u16>((dim, kv_heads, head), table, most, seed),
+    };
+    let view = Head { pages: bytemuck::cast_slice(&pages), kept, kv_heads, index: head, dim };
+    let numbers: Vec<f32> = numbers(seed ^ 1, spans.len() * dim).iter().map(|q| q * 3.0).collect();
+    let queries: Vec<Query<'_>> = numbers
+        .chunks_exact(dim)
+        .zip(spans)
+        .map(|(values, (to, window))| Query { values, from: to.saturating_sub(*window), to: *to })
+        .collect();
+    let attend = |cpu: Cpu, queries: &[Query<'_>]| {
+        let (mut space, mut out) = (vec![f32::NAN; room(dim, most)], vec![0.0; queries.len() * dim]);
+        let mut outs: Vec<&mut [f32]> = out.chunks_exact_mut(dim).collect();
+        cpu.attend(view, table, queries, &mut space, &mut outs);
+        out
+    };
+    let expected = attend(plain(), &queries);
+    for cpu in Cpu::all() {
+        prop_assert!(attend(cpu, &queries) == expected, "{:?}", cpu);
+    }
+    let number = |kind: usize, position: usize, d: usize| {
+        let (page, slot) = (table[position / PAGE], position % PAGE);
+        let at = if kind == 0 { d * PAGE + slot } else { slot * dim + d };
+        let (scale, number) = match kept {
+            Kept::Int8 => {
+                let half = if kind == 0 { view.keys::<i8>(page) } else { view.values::<i8>(page) };
+                (half.scales[slot], half.numbers[at].widen())
+            }
+            Kept::Bf16 => {
+                let half = if kind == 0 { view.keys::<u16>(page) } else { view.values::<u16>(page) };
+                (half.scales[slot], half.numbers[at].widen())
+            }
+        };
+        f64::from(scale) * f64::from(number)
+    };
+    for (query, found) in queries.iter().zip(expected.chunks_exact(dim)) {
+        // Its neighbours change no bit.
+        prop_assert!(attend(Cpu::detect(), std::slice::from_ref(query)) == found);
+        let q = |d: usize| f64::from(query.values[d]);
+        let score = |p: usize| (0..dim).map(|d| q(d) * number(0, p, d)).sum::<f64>() / (dim as f64).sqrt();
+        let span = query.from..=query.to;
+        let weights: Vec<f64> = span.clone().map(|p| score(p).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        for d in 0..dim {
+            let exact: f64 = span.clone().zip(&weights).map(|(p, w)| w / total * number(1, p, d)).sum();
+            prop_assert!((f64::from(found[d]) - exact).abs() < 1e-5);
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -125,50 +226,10 @@ proptest! {
         spans in prop::collection::vec((0_usize..70, 0_usize..80), 1..30), seed in any::<u64>(),
     ) {
         let (dim, kv_heads, head) = (48, 2, 1);
-        let mut pages: Vec<u16> =
-            numbers(seed, 6 * kv_heads * 2 * dim * PAGE).into_iter().map(f32_to_bf16).collect();
         let table = [5, 0, 3, 1, 4];
-        // What nobody sees may be anything.
         let most = spans.iter().map(|(to, _)| *to).max().unwrap();
-        for position in most + 1..table.len() * PAGE {
-            let start = ((table[position / PAGE] as usize * kv_heads + head) * 2 + 1) * dim * PAGE;
-            pages[start + position % PAGE * dim..][..dim].fill(f32_to_bf16(f32::NAN));
-        }
-        let view = Head { pages: &pages, kv_heads, index: head, dim };
-        let numbers: Vec<f32> = numbers(seed ^ 1, spans.len() * dim).iter().map(|q| q * 3.0).collect();
-        let queries: Vec<Query<'_>> = numbers
-            .chunks_exact(dim)
-            .zip(&spans)
-            .map(|(values, (to, window))| Query { values, from: to.saturating_sub(*window), to: *to })
-            .collect();
-        let attend = |cpu: Cpu, queries: &[Query<'_>]| {
-            let (mut space, mut out) = (vec![f32::NAN; room(dim, most)], vec![0.0; queries.len() * dim]);
-            let mut outs: Vec<&mut [f32]> = out.chunks_exact_mut(dim).collect();
-            cpu.attend(view, &table, queries, &mut space, &mut outs);
-            out
-        };
-        let expected = attend(plain(), &queries);
-        for cpu in Cpu::all() {
-            prop_assert!(attend(cpu, &queries) == expected, "{:?}", cpu);
-        }
-        let number = |kind: usize, position: usize, d: usize| {
-            let page = table[position / PAGE] as usize;
-            let start = ((page * kv_heads + head) * 2 + kind) * dim * PAGE;
-            let at = if kind == 0 { d * PAGE + position % PAGE } else { position % PAGE * dim + d };
-            f64::from(math::bf16_to_f32(pages[start + at]))
-        };
-        for (query, found) in queries.iter().zip(expected.chunks_exact(dim)) {
-            // Its neighbours change no bit.
-            prop_assert!(attend(Cpu::detect(), std::slice::from_ref(query)) == found);
-            let q = |d: usize| f64::from(query.values[d]);
-            let score = |p: usize| (0..dim).map(|d| q(d) * number(0, p, d)).sum::<f64>() / (dim as f64).sqrt();
-            let span = query.from..=query.to;
-            let weights: Vec<f64> = span.clone().map(|p| score(p).exp()).collect();
-            let total: f64 = weights.iter().sum();
-            for d in 0..dim {
-                let exact: f64 = span.clone().zip(&weights).map(|(p, w)| w / total * number(1, p, d)).sum();
-                prop_assert!((f64::from(found[d]) - exact).abs() < 1e-5);
-            }
+        for kept in [Kept::Int8, Kept::Bf16] {
+            attention_is_right((dim, kv_heads, head), &table, most, &spans, seed, kept)?;
         }
     }
 
@@ -298,6 +359,26 @@ proptest! {
     fn exp_is_near_the_exact_one(x in -86.0_f32..88.0) {
         let exact = f64::from(x).exp();
         prop_assert!((f64::from(math::exp(x)) / exact - 1.0).abs() < 5e-7);
+    }
+
+    #[test]
+    fn keys_and_values_are_rounded_the_same_everywhere_and_to_the_nearest(
+        seed in any::<u64>(), count in 1_usize..80, power in -30_i32..30,
+    ) {
+        let values: Vec<f32> = numbers(seed, count).iter().map(|x| x * 2.0_f32.powi(power)).collect();
+        let round = |cpu: Cpu| {
+            let mut out = vec![0_i8; count];
+            let scale = cpu.round(&values, &mut out);
+            (scale.to_bits(), out)
+        };
+        let (scale, codes) = round(plain());
+        for cpu in Cpu::all() {
+            prop_assert_eq!(round(cpu), (scale, codes.clone()), "{:?}", cpu);
+        }
+        let scale = f32::from_bits(scale);
+        for (value, code) in values.iter().zip(codes) {
+            prop_assert!((code.widen() * scale - value).abs() <= scale * 0.501, "{} is {} of {}", value, code, scale);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInp
 use ort::value::TensorElementType;
 
 use super::super::disjoint::{Disjoint, Late};
-use super::super::kernel::{self, Cpu, Head, QUERIES, Query};
+use super::super::kernel::{self, Cpu, Head, Kept, QUERIES, Query, Stored};
 use super::super::pages;
 use super::super::state::{Plan, Shared, State, Token};
 use super::stages::{self, Stage};
@@ -124,7 +124,7 @@ impl Kernel for AttentionKernel {
             .output(0, [tokens as i64, queries as i64])?
             .ok_or_else(|| ort::Error::new("no output"))?;
         let (_, out) = out.try_extract_tensor_mut::<f32>()?;
-        let size = tokens * queries;
+        let (size, kept) = (tokens * queries, pages.kept());
         kernel::grow(&mut scratch.queries, size);
         let (layer, rotated) = (Late::new(pages.layer(self.layer)), Late::new(&mut scratch.queries[..size]));
         // SAFETY: the only calls; both are read in the second stage.
@@ -135,8 +135,11 @@ impl Kernel for AttentionKernel {
             for t in tokens * i / few..tokens * (i + 1) / few {
                 // SAFETY: every token has its own queries.
                 let turned = unsafe { turned.part(t * queries, queries) };
-                let row = &qkv[t * width..][..width];
-                self.token(cpu, &plan.tokens[t], row, &tables, turned, &keys);
+                let (token, row) = (&plan.tokens[t], &qkv[t * width..][..width]);
+                match kept {
+                    Kept::Int8 => self.token::<i8>(cpu, token, row, &tables, turned, &keys),
+                    Kept::Bf16 => self.token::<u16>(cpu, token, row, &tables, turned, &keys),
+                }
             }
         };
         let out = Disjoint::new(out);
@@ -148,7 +151,7 @@ impl Kernel for AttentionKernel {
             ROOM.with_borrow_mut(|room| {
                 for job in jobs * i / pieces..jobs * (i + 1) / pieces {
                     let tokens = &plan.neighbours[job / self.kv_heads];
-                    let head = pages::head(layer, self.kv_heads, job % self.kv_heads, dim);
+                    let head = pages::head(layer, kept, self.kv_heads, job % self.kv_heads, dim);
                     self.attend(cpu, plan, tokens.clone(), head, rotated, room, &out);
                 }
             });
@@ -196,14 +199,14 @@ impl AttentionKernel {
     }
 
     /// Norms and rotates a token's queries and keys, and writes its keys and values into the cache.
-    fn token(
+    fn token<S: Stored>(
         &self,
         cpu: Cpu,
         token: &Token,
         row: &[f32],
         tables: &Tables<'_>,
         queries: &mut [f32],
-        layer: &Disjoint<'_, u16>,
+        layer: &Disjoint<'_, u8>,
     ) {
         /// Longest head that stays on the stack.
         const MAX_HEAD: usize = 256;
@@ -220,13 +223,14 @@ impl AttentionKernel {
             }
             cpu.rotate(out, cos, sin);
         }
-        let mut buffer = [0.0; MAX_HEAD];
-        let mut long = Vec::new();
-        let key = if dim <= MAX_HEAD {
-            &mut buffer[..dim]
+        let (mut buffer, mut short) = ([0.0; MAX_HEAD], [S::zeroed(); MAX_HEAD]);
+        let (mut long_buffer, mut long) = (Vec::new(), Vec::new());
+        let (key, room) = if dim <= MAX_HEAD {
+            (&mut buffer[..dim], &mut short[..dim])
         } else {
-            long.resize(dim, 0.0);
-            &mut long[..]
+            long_buffer.resize(dim, 0.0);
+            long.resize(dim, S::zeroed());
+            (&mut long_buffer[..], &mut long[..])
         };
         for (head, (k, v)) in k.chunks_exact(dim).zip(v.chunks_exact(dim)).enumerate() {
             match tables.k_norm {
@@ -235,10 +239,7 @@ impl AttentionKernel {
             }
             cpu.rotate(key, cos, sin);
             // SAFETY: every token has its own place in the cache, and nobody reads it before all are written.
-            pages::write_key(token.place, head, self.kv_heads, key, |at, key| unsafe { layer.set(at, key) });
-            let at = pages::value(token.place, head, self.kv_heads, dim);
-            // SAFETY: as above.
-            cpu.round_to_bf16(v, unsafe { layer.part(at, dim) });
+            unsafe { pages::write(cpu, layer, (token.place, head, self.kv_heads), (key, v), room) };
         }
     }
 }

@@ -12,7 +12,7 @@ fn a_model_too_large_says_which_limit_and_by_how_much() {
     let error = plan(&request, &data.inputs()).unwrap_err();
     let PlanError::TooLarge { instance, dimension, source, .. } = &error else { panic!("{error}") };
     assert_eq!((instance.as_str(), *dimension), ("g5.2xlarge", "GPU memory"));
-    // 42.7 GB of weights, 1.2 of the runtime, 0.3 of a row, less 95 % of 24.0 GB.
+    // 42.7 GB of weights, 1.2 of the runtime, 0.2 of a row, less 95 % of 24.0 GB.
     assert!((21e9..23e9).contains(&(source.missing_bytes() as f64)), "{source}");
     assert!(error.to_string().contains("GB too little"), "{error}");
 }

@@ -6,32 +6,33 @@ use std::arch::x86_64::*;
 
 use crate::engine::native::kernel::attention::{Head, Inner, PAGE};
 use crate::engine::native::kernel::math::LANES;
+use crate::engine::native::kernel::stored::Stored;
 
 /// Only for functions that are compiled for AVX-512.
 pub struct Avx512;
 
 impl Inner for Avx512 {
     #[inline(always)]
-    fn fetch(memory: &[u16]) {
-        for line in memory.chunks(32) {
+    fn fetch(memory: &[u8]) {
+        for line in memory.chunks(64) {
             // SAFETY: every x86-64 has this instruction, which reads nothing.
             unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
         }
     }
 
     #[inline(always)]
-    unsafe fn scores<const N: usize, const P: usize>(
+    unsafe fn scores<S: Stored, const N: usize, const P: usize>(
         head: &Head<'_>,
         pages: &[u32; P],
         queries: &[[f32; N]],
         out: &mut [[[f32; PAGE]; N]; P],
     ) {
         // SAFETY: as the caller promises.
-        unsafe { scores(head, pages, queries, out) }
+        unsafe { scores::<S, _, _>(head, pages, queries, out) }
     }
 
     #[inline(always)]
-    unsafe fn weigh<const N: usize, const C: usize>(
+    unsafe fn weigh<S: Stored, const N: usize, const C: usize>(
         head: &Head<'_>,
         page: u32,
         count: usize,
@@ -40,27 +41,27 @@ impl Inner for Avx512 {
         sums: &mut [[[f32; LANES]; N]; C],
     ) {
         // SAFETY: as the caller promises.
-        unsafe { weigh(head, page, count, chunk, weights, sums) }
+        unsafe { weigh::<S, _, _>(head, page, count, chunk, weights, sums) }
     }
 }
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn scores<const N: usize, const P: usize>(
+unsafe fn scores<S: Stored, const N: usize, const P: usize>(
     head: &Head<'_>,
     pages: &[u32; P],
     queries: &[[f32; N]],
     out: &mut [[[f32; PAGE]; N]; P],
 ) {
-    let mut keys = [std::ptr::null(); P];
+    let mut keys = [std::ptr::null::<S>(); P];
     for p in 0..P {
-        keys[p] = head.keys(pages[p]).as_ptr();
+        keys[p] = head.keys(pages[p]).numbers.as_ptr();
     }
     let mut sums = [[_mm512_setzero_ps(); N]; P];
     for (d, queries) in queries.iter().enumerate() {
         for p in 0..P {
             // SAFETY: there are as many keys of a page as queries, as the caller promises.
-            let keys = unsafe { widen(keys[p].add(d * PAGE)) };
+            let keys = unsafe { S::wide(keys[p].add(d * PAGE)) };
             for n in 0..N {
                 sums[p][n] = _mm512_fmadd_ps(_mm512_set1_ps(queries[n]), keys, sums[p][n]);
             }
@@ -68,8 +69,11 @@ unsafe fn scores<const N: usize, const P: usize>(
     }
     let scale = _mm512_set1_ps((head.dim as f32).sqrt().recip());
     for p in 0..P {
+        // SAFETY: a page's scales are a register long.
+        let scales = unsafe { _mm512_loadu_ps(head.keys::<S>(pages[p]).scales.as_ptr()) };
+        let scale = _mm512_mul_ps(scales, scale);
         for n in 0..N {
-            // SAFETY: a page's scores are a register long.
+            // SAFETY: so are its scores.
             unsafe { _mm512_storeu_ps(out[p][n].as_mut_ptr(), _mm512_mul_ps(sums[p][n], scale)) };
         }
     }
@@ -77,7 +81,7 @@ unsafe fn scores<const N: usize, const P: usize>(
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn weigh<const N: usize, const C: usize>(
+unsafe fn weigh<S: Stored, const N: usize, const C: usize>(
     head: &Head<'_>,
     page: u32,
     count: usize,
@@ -85,7 +89,7 @@ unsafe fn weigh<const N: usize, const C: usize>(
     weights: &[[f32; PAGE]; N],
     sums: &mut [[[f32; LANES]; N]; C],
 ) {
-    let values = head.values(page).as_ptr();
+    let values: *const S = head.values(page).numbers.as_ptr();
     let mut own = [[_mm512_setzero_ps(); N]; C];
     for c in 0..C {
         for n in 0..N {
@@ -96,7 +100,7 @@ unsafe fn weigh<const N: usize, const C: usize>(
     for t in 0..count.min(PAGE) {
         for c in 0..C {
             // SAFETY: the head has this chunk, as the caller promises, and the page this token.
-            let values = unsafe { widen(values.add(t * head.dim + (chunk + c) * LANES)) };
+            let values = unsafe { S::wide(values.add(t * head.dim + (chunk + c) * LANES)) };
             for n in 0..N {
                 own[c][n] = _mm512_fmadd_ps(_mm512_set1_ps(weights[n][t]), values, own[c][n]);
             }
@@ -108,16 +112,4 @@ unsafe fn weigh<const N: usize, const C: usize>(
             unsafe { _mm512_storeu_ps(sums[c][n].as_mut_ptr(), own[c][n]) };
         }
     }
-}
-
-/// Sixteen `bf16` in floats.
-///
-/// # Safety
-/// They can be read.
-#[target_feature(enable = "avx512f")]
-#[inline]
-unsafe fn widen(values: *const u16) -> __m512 {
-    // SAFETY: as the caller promises.
-    let values = unsafe { _mm256_loadu_si256(values.cast()) };
-    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(values)))
 }

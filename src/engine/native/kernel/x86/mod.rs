@@ -24,8 +24,8 @@ macro_rules! compiled {
         }
 
         #[target_feature(enable = $features)]
-        pub unsafe fn round_to_bf16(values: &[f32], out: &mut [u16]) {
-            math::round_to_bf16(values, out);
+        pub unsafe fn round<S: Stored>(values: &[f32], out: &mut [S]) -> f32 {
+            S::round(values, out)
         }
 
         #[target_feature(enable = $features)]
@@ -43,7 +43,7 @@ macro_rules! compiled {
         /// # Safety
         /// The CPU has the features.
         #[target_feature(enable = $features)]
-        pub unsafe fn attend<const N: usize, const P: usize, const C: usize>(
+        pub unsafe fn attend<S: Stored, const N: usize, const P: usize, const C: usize>(
             head: Head<'_>,
             table: &[u32],
             queries: &[Query<'_>; N],
@@ -51,7 +51,7 @@ macro_rules! compiled {
             out: &mut [&mut [f32]; N],
         ) {
             // SAFETY: as the caller promises.
-            unsafe { attention::attend::<$inner, N, P, C>(head, table, queries, room, out) };
+            unsafe { attention::attend::<$inner, S, N, P, C>(head, table, queries, room, out) };
         }
 
         #[target_feature(enable = $features)]

@@ -1,9 +1,10 @@
 //! Cross-validation: an adapter for each part of the lines, trained on the others.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use npc_trainer::{Data, Progress, Training, identity};
+use npc_trainer::{Base, Below, Data, Lora, Progress, Training, identity};
 use parking_lot::Mutex;
 
 use super::examples::examples;
@@ -25,40 +26,65 @@ impl Folds<'_> {
         self.folder.join(format!("{}.{}.{fold}of{}", plan.pack.name, plan.task, self.count))
     }
 
-    /// Trains it, unless it is there. No part tells when to stop: as many epochs as the plan says.
+    /// Trains those that are not there; `done` is told of each part that is. No part tells when to stop: as many epochs as
+    /// the plan says.
     ///
     /// # Errors
     /// [`TrainingError`].
     pub fn train(
         &self,
         plan: &Plan<'_>,
-        fold: u64,
         progress: &mut dyn FnMut(&Progress) -> bool,
+        done: &dyn Fn(u64),
     ) -> Result<(), TrainingError> {
         let items = plan.items()?;
-        let (learned, _) = items.fold(fold, self.count);
-        let data = Data { examples: examples(learned), held_out: Vec::new() };
-        let identity = identity(plan.base, &plan.lora, &plan.settings(), &data);
-        let folder = self.path(plan, fold);
-        let whole = folder.join(IDENTITY);
-        match std::fs::read_to_string(&whole) {
-            Ok(there) if there == identity => return Ok(()),
-            Ok(_) => {
-                let folder = folder.display();
-                tracing::warn!(%folder, "an adapter of other lines or of another training is made anew");
+        let mut below = None;
+        for fold in 0..self.count {
+            let (learned, _) = items.fold(fold, self.count);
+            let data = Data { examples: examples(learned), held_out: Vec::new() };
+            let identity = identity(plan.base, &plan.lora, &plan.settings(), &data);
+            let folder = self.path(plan, fold);
+            if !is_there(&folder, &identity) {
+                let training = Training::new(plan.base, plan.lora.clone(), plan.settings(), data)?;
+                // Most of what is computed is the same in all parts.
+                let below = match &below {
+                    Some(below) => Arc::clone(below),
+                    None => {
+                        let new = Below::new(plan.base, plan.lora.first_layer, &examples(&items.0))?;
+                        Arc::clone(below.insert(Arc::new(new)))
+                    }
+                };
+                let (lora, _) = training.on(below)?.run(None, progress)?;
+                keep(&lora, plan.base, &folder, &identity)?;
             }
-            Err(_) => {}
+            done(fold);
         }
-        let (lora, _) =
-            Training::new(plan.base, plan.lora.clone(), plan.settings(), data)?.run(None, progress)?;
-        let io = |source| TrainingError::Io { path: folder.clone(), source };
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder).map_err(io)?;
-        }
-        std::fs::create_dir_all(&folder).map_err(io)?;
-        lora.save(plan.base, &folder)?;
-        std::fs::write(&whole, identity).map_err(io)
+        Ok(())
     }
+}
+
+/// Whether the adapter of this training is in the folder, whole.
+fn is_there(folder: &Path, identity: &str) -> bool {
+    match std::fs::read_to_string(folder.join(IDENTITY)) {
+        Ok(there) if there == identity => true,
+        Ok(_) => {
+            let folder = folder.display();
+            tracing::warn!(%folder, "an adapter of other lines or of another training is made anew");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Writes an adapter; last, that it is whole.
+fn keep(lora: &Lora, base: &Base, folder: &Path, identity: &str) -> Result<(), TrainingError> {
+    let io = |source| TrainingError::Io { path: folder.to_owned(), source };
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(io)?;
+    }
+    std::fs::create_dir_all(folder).map_err(io)?;
+    lora.save(base, folder)?;
+    std::fs::write(folder.join(IDENTITY), identity).map_err(io)
 }
 
 /// Does `work` for all of `items`, `jobs` at once. Behind the first error nothing is begun any more, and that error is told.

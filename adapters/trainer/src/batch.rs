@@ -1,9 +1,12 @@
 //! Examples that begin alike, side by side in one sequence: what they have in common is there once, and each sees it and
 //! itself. The result is that of each alone, for a fraction of the tokens.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Result, Tensor};
 
 use crate::Example;
+use crate::ops::Spans;
 
 /// How many tokens all of them begin with, at most all but the last of the shortest.
 pub(crate) fn common_prefix<'a>(examples: impl IntoIterator<Item = &'a Example>) -> usize {
@@ -24,10 +27,12 @@ pub(crate) struct Batch {
     pub tokens: Tensor,
     /// `[n]`.
     pub positions: Tensor,
-    /// `[n, n]`: 0 where a token sees another, else −∞.
-    pub mask: Tensor,
+    /// What each token sees.
+    pub spans: Arc<[Spans]>,
     /// Rows whose next token is learned; a row may be there several times.
     pub rows: Tensor,
+    /// What these see.
+    pub asked_spans: Arc<[Spans]>,
     /// What is learned there.
     pub targets: Tensor,
     /// The example of each target.
@@ -40,7 +45,8 @@ impl Batch {
         let mut tokens: Vec<u32> =
             examples.first().map(|first| first.tokens[..prefix].to_vec()).unwrap_or_default();
         let mut positions: Vec<u32> = (0..prefix as u32).collect();
-        let mut owner: Vec<usize> = vec![usize::MAX; prefix];
+        let from = |position: usize| window.map_or(0, |window| (position + 1).saturating_sub(window));
+        let mut spans: Vec<Spans> = (0..prefix).map(|at| [from(at)..at + 1, 0..0]).collect();
         let (mut rows, mut targets, mut owners) = (Vec::new(), Vec::new(), Vec::new());
         for (number, example) in examples.iter().enumerate() {
             let start = tokens.len();
@@ -54,20 +60,20 @@ impl Batch {
             }
             tokens.extend(&example.tokens[prefix..]);
             positions.extend(prefix as u32..example.tokens.len() as u32);
-            owner.resize(tokens.len(), number);
+            // Of the beginning, and of its own tokens up to itself.
+            spans.extend((prefix..example.tokens.len()).map(|at| {
+                let first = from(at);
+                [first.min(prefix)..prefix, start + first.saturating_sub(prefix)..start + at + 1 - prefix]
+            }));
         }
         let n = tokens.len();
-        let sees = |row: usize, column: usize| {
-            let near =
-                window.is_none_or(|window| positions[column] as usize + window > positions[row] as usize);
-            column <= row && near && (owner[column] == usize::MAX || owner[column] == owner[row])
-        };
-        let mask = (0..n * n).map(|at| if sees(at / n, at % n) { 0.0 } else { f32::NEG_INFINITY }).collect();
+        let asked_spans = rows.iter().map(|row: &u32| spans[*row as usize].clone()).collect();
         Ok(Self {
             tokens: Tensor::from_vec(tokens, n, device)?,
             positions: Tensor::from_vec(positions, n, device)?,
-            mask: Tensor::from_vec::<_, f32>(mask, (n, n), device)?,
+            spans: spans.into(),
             rows: Tensor::from_vec(rows.clone(), rows.len(), device)?,
+            asked_spans,
             targets: Tensor::from_vec(targets, rows.len(), device)?,
             owners,
         })

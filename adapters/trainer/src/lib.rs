@@ -8,6 +8,7 @@
 //! example     token sequences, and which of their tokens are learned
 //! batch       examples that begin alike, side by side in one sequence
 //! model       the forward pass
+//! below       what the layers below an adapter make of examples, computed once
 //! optimizer   AdamW; schedule: warm-up and cosine
 //! training    epochs, held-out loss, early stop, checkpoints
 //! ```
@@ -16,6 +17,7 @@
 
 mod base;
 mod batch;
+mod below;
 mod checkpoint;
 mod error;
 mod example;
@@ -32,6 +34,7 @@ mod tests;
 mod training;
 
 pub use base::Base;
+pub use below::Below;
 pub use checkpoint::identity;
 pub use error::TrainError;
 pub use example::Example;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
 use crate::base::{Layer, PROJECTIONS};
 use crate::batch::{Batch, common_prefix};
-use crate::ops::{log_probs, rms_norm, rope, softmax};
+use crate::ops::{Spans, log_probs, rms_norm, rope, softmax};
 use crate::{Base, Example, Lora, TrainError};
 
 /// Tokens that are computed at once, as far as the examples allow: attention takes their square.
@@ -34,8 +35,16 @@ pub struct Model<'a> {
 /// What the layers share in a batch.
 pub(crate) struct Context<'a> {
     batch: &'a Batch,
+    all: Places,
+    /// Of the rows whose next token is learned.
+    asked: Places,
+}
+
+/// Where rows stand, and what they see.
+struct Places {
     cos: Tensor,
     sin: Tensor,
+    spans: Arc<[Spans]>,
 }
 
 impl<'a> Model<'a> {
@@ -78,27 +87,35 @@ impl<'a> Model<'a> {
             example.check(config.vocab_size, config.max_position)?;
         }
         let all: Vec<usize> = (0..examples.len()).collect();
-        Ok(chunks(examples, &all, usize::MAX))
+        Ok(chunks(examples, &all, &prefixes(examples), usize::MAX))
     }
 
     pub(crate) fn context(self, batch: &Batch) -> Result<Context<'_>> {
-        let cos = self.base.cos.index_select(&batch.positions, 0)?;
-        let sin = self.base.sin.index_select(&batch.positions, 0)?;
-        Ok(Context { batch, cos, sin })
+        let places = |positions: &Tensor, spans: &Arc<[Spans]>| {
+            let table = |table: &Tensor| table.index_select(positions, 0);
+            let spans = Arc::clone(spans);
+            Result::Ok(Places { cos: table(&self.base.cos)?, sin: table(&self.base.sin)?, spans })
+        };
+        let asked = batch.positions.index_select(&batch.rows, 0)?;
+        Ok(Context {
+            batch,
+            all: places(&batch.positions, &batch.spans)?,
+            asked: places(&asked, &batch.asked_spans)?,
+        })
     }
 
     pub(crate) fn embed(self, batch: &Batch) -> Result<Tensor> {
         self.base.embedding.index_select(&batch.tokens, 0)
     }
 
-    /// ln p of each target.
+    /// ln p of each target. `hidden`: behind the last layer.
     pub(crate) fn log_probs(self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let picked = hidden.index_select(&batch.rows, 0)?;
-        let normed = rms_norm(&picked, &self.base.final_norm, self.base.config().rms_norm_eps)?;
+        let normed = rms_norm(hidden, &self.base.final_norm, self.base.config().rms_norm_eps)?;
         log_probs(&self.base.head.product(&normed)?, &batch.targets)
     }
 
-    /// The residual stream behind these layers; `hidden`: before them, `[n, hidden]`.
+    /// The residual stream behind these layers; `hidden`: before them, `[n, hidden]`. Behind the last layer it is that of
+    /// [`Batch::rows`] alone: nobody asks for the others.
     pub(crate) fn layers(
         self,
         hidden: &Tensor,
@@ -118,38 +135,45 @@ impl<'a> Model<'a> {
         let epsilon = self.base.config().rms_norm_eps;
         let linear = |projection: usize, x: &Tensor| linear(layer, at, projection, x, mix);
         let normed = rms_norm(x, &layer.input_norm, epsilon)?;
-        let [q, k, v] = [linear(0, &normed)?, linear(1, &normed)?, linear(2, &normed)?];
-        let attended = self.attention(layer, &q, &k, &v, context)?;
+        let (k, v) = (linear(1, &normed)?, linear(2, &normed)?);
+        let rows = &context.batch.rows;
+        let (x, asking, places) = if at + 1 == self.base.layers.len() {
+            (x.index_select(rows, 0)?, normed.index_select(rows, 0)?, &context.asked)
+        } else {
+            (x.clone(), normed, &context.all)
+        };
+        let attended = self.attention(layer, [&linear(0, &asking)?, &k, &v], context, places)?;
         let x = (x + linear(3, &attended)?)?;
         let normed = rms_norm(&x, &layer.post_norm, epsilon)?;
         let activated = (linear(4, &normed)?.silu()? * linear(5, &normed)?)?;
         x + linear(6, &activated)?
     }
 
+    /// `q`: `[m, heads * head_dim]`, of the rows at `places`; `k`, `v`: `[n, kv_heads * head_dim]`, of all.
     fn attention(
         self,
         layer: &Layer,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
+        [q, k, v]: [&Tensor; 3],
         context: &Context<'_>,
+        places: &Places,
     ) -> Result<Tensor> {
         let config = self.base.config();
-        let (n, dim, shared) = (q.dim(0)?, config.head_dim, config.heads / config.kv_heads);
-        let heads = |x: &Tensor, count: usize| x.reshape((n, count, dim))?.transpose(0, 1)?.contiguous();
+        let (dim, shared) = (config.head_dim, config.heads / config.kv_heads);
+        let heads =
+            |x: &Tensor, count: usize| x.reshape((x.dim(0)?, count, dim))?.transpose(0, 1)?.contiguous();
         let (mut q, mut k) = (heads(q, config.heads)?, heads(k, config.kv_heads)?);
         if let Some((q_norm, k_norm)) = &layer.head_norms {
             q = rms_norm(&q, q_norm, config.rms_norm_eps)?;
             k = rms_norm(&k, k_norm, config.rms_norm_eps)?;
         }
-        let (q, k) = (rope(&q, &context.cos, &context.sin)?, rope(&k, &context.cos, &context.sin)?);
+        let (q, k) = (rope(&q, &places.cos, &places.sin)?, rope(&k, &context.all.cos, &context.all.sin)?);
         let v = heads(v, config.kv_heads)?;
         // The queries of the heads that share keys, one behind another.
-        let q = (q.reshape((config.kv_heads, shared * n, dim))? * (1.0 / (dim as f64).sqrt()))?;
-        let scores = q.matmul(&k.transpose(1, 2)?)?.reshape((config.heads, n, n))?;
-        let weights = softmax(&scores.broadcast_add(&context.batch.mask)?)?;
-        let mixed = weights.reshape((config.kv_heads, shared * n, n))?.matmul(&v)?;
-        mixed.reshape((config.heads, n, dim))?.transpose(0, 1)?.reshape((n, config.heads * dim))
+        let m = q.dim(1)?;
+        let q = (q.reshape((config.kv_heads, shared * m, dim))? * (1.0 / (dim as f64).sqrt()))?;
+        let weights = softmax(&q.matmul(&k.transpose(1, 2)?)?, &places.spans)?;
+        let mixed = weights.matmul(&v)?;
+        mixed.reshape((config.heads, m, dim))?.transpose(0, 1)?.reshape((m, config.heads * dim))
     }
 }
 
@@ -176,15 +200,26 @@ pub(crate) struct Chunk {
     pub prefix: usize,
 }
 
+/// Tokens that all examples of a group begin with.
+pub(crate) type Prefixes = BTreeMap<usize, usize>;
+
+pub(crate) fn prefixes(examples: &[Example]) -> Prefixes {
+    let mut groups: BTreeMap<usize, Vec<&Example>> = BTreeMap::new();
+    for example in examples {
+        groups.entry(example.group).or_default().push(example);
+    }
+    groups.into_iter().map(|(group, members)| (group, common_prefix(members))).collect()
+}
+
 /// Cuts the examples `order` into chunks of one group each, at most `most` in a chunk. Within a group the order stays.
-pub(crate) fn chunks(examples: &[Example], order: &[usize], most: usize) -> Vec<Chunk> {
+pub(crate) fn chunks(examples: &[Example], order: &[usize], prefixes: &Prefixes, most: usize) -> Vec<Chunk> {
     let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for at in order {
         groups.entry(examples[*at].group).or_default().push(*at);
     }
     let mut chunks = Vec::new();
-    for members in groups.into_values() {
-        let prefix = common_prefix(members.iter().map(|at| &examples[*at]));
+    for (group, members) in groups {
+        let prefix = prefixes.get(&group).copied().unwrap_or(0);
         let mut chunk = Chunk { members: Vec::new(), prefix };
         let mut tokens = prefix;
         for at in members {

@@ -1,16 +1,20 @@
 //! The computation against others that know nothing of it: differences, candle's own Llama, each example by itself.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::llama::{Cache, Config, Llama};
 use safetensors::SafeTensors;
 
 use crate::base::PROJECTIONS;
-use crate::batch::common_prefix;
+use crate::batch::{Batch, common_prefix};
 use crate::lora::Factors;
-use crate::model::{chunks, module};
+use crate::model::{chunks, module, prefixes};
 use crate::testing::{THETA, base, examples, lora, rng};
-use crate::{Base, Data, Example, Lora, LoraConfig, Measured, Model, Part, Settings, TrainError, Training};
+use crate::{
+    Base, Below, Data, Example, Lora, LoraConfig, Measured, Model, Part, Settings, TrainError, Training,
+};
 
 fn total(measured: &[Measured]) -> f64 {
     measured.iter().map(|m| m.log_prob).sum()
@@ -129,10 +133,36 @@ fn side_by_side_is_as_alone() {
 }
 
 #[test]
+fn a_row_sees_what_is_near_of_the_beginning_and_of_its_own_example() {
+    let example = |tokens: &[u32]| Example::answer(&tokens[..4], &tokens[4..], 0);
+    let (a, b) = (example(&[2, 3, 4, 5, 6]), example(&[2, 3, 4, 7, 8, 9]));
+    for window in [None, Some(2), Some(4), Some(64)] {
+        let batch = Batch::new(&[&a, &b], 3, window, &Device::Cpu).unwrap();
+        let positions = batch.positions.to_vec1::<u32>().unwrap();
+        assert_eq!(positions, [0, 1, 2, 3, 4, 3, 4, 5]);
+        // The beginning is nobody's.
+        let owners = [0, 0, 0, 1, 1, 2, 2, 2];
+        for row in 0..positions.len() {
+            let wanted: Vec<usize> = (0..=row)
+                .filter(|column| owners[*column] == 0 || owners[*column] == owners[row])
+                .filter(|column| {
+                    window.is_none_or(|window| positions[row] - positions[*column] < window as u32)
+                })
+                .collect();
+            let seen: Vec<usize> = batch.spans[row].iter().cloned().flatten().collect();
+            assert_eq!(seen, wanted, "row {row} with {window:?}");
+        }
+        let rows = batch.rows.to_vec1::<u32>().unwrap();
+        let asked: Vec<_> = rows.iter().map(|row| batch.spans[*row as usize].clone()).collect();
+        assert_eq!(*batch.asked_spans, *asked);
+    }
+}
+
+#[test]
 fn chunks_hold_every_example_once_and_one_group_each() {
     let examples = examples(50, 3, 2);
     let order: Vec<usize> = (0..50).rev().collect();
-    let chunks = chunks(&examples, &order, 7);
+    let chunks = chunks(&examples, &order, &prefixes(&examples), 7);
     let mut seen: Vec<usize> = chunks.iter().flat_map(|chunk| chunk.members.clone()).collect();
     seen.sort_unstable();
     assert_eq!(seen, (0..50).collect::<Vec<_>>());
@@ -225,6 +255,31 @@ fn a_training_that_was_stopped_ends_as_one_that_was_not() {
     let mut first = None;
     other.run(Some(folder.path()), &mut |told| *first.get_or_insert(told.step) > 0).unwrap();
     assert_eq!(first, Some(1));
+}
+
+#[test]
+fn a_training_on_what_was_computed_before_is_the_same() {
+    let base = base();
+    let all = examples(24, 2, 1);
+    let below = Arc::new(Below::new(&base, 1, &all).unwrap());
+    // Also one that all of its group have more in common than the others have.
+    for learned in [all[..12].to_vec(), all[6..8].to_vec()] {
+        let training =
+            || Training::new(&base, config(&base), settings(4), data(learned.clone(), Vec::new())).unwrap();
+        let (own, _) = training().run(None, &mut |_| true).unwrap();
+        let (shared, _) = training().on(Arc::clone(&below)).unwrap().run(None, &mut |_| true).unwrap();
+        for (a, b) in own.vars().iter().zip(shared.vars()) {
+            let apart = (a.as_tensor() - b.as_tensor()).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(apart.to_scalar::<f32>().unwrap() < 2e-3);
+        }
+    }
+    let refused = |training: Training<'_>| training.on(Arc::clone(&below)).unwrap_err().to_string();
+    let other = examples(3, 1, 9);
+    let missing = Training::new(&base, config(&base), settings(1), data(other, Vec::new())).unwrap();
+    assert!(refused(missing).contains("missing"));
+    let config = LoraConfig { first_layer: 2, ..config(&base) };
+    let higher = Training::new(&base, config, settings(1), data(all.clone(), Vec::new())).unwrap();
+    assert!(refused(higher).contains("other layers"));
 }
 
 #[test]

@@ -1,27 +1,20 @@
-//! Epochs over the examples, with what the frozen layers make of them computed once.
+//! Epochs over the examples.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use candle_core::Tensor;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::below::{self, Below};
 use crate::checkpoint::{self, Stored};
-use crate::model::{Chunk, chunks};
+use crate::model::{Chunk, Prefixes, chunks, prefixes};
 use crate::optimizer::AdamW;
 use crate::schedule::rate;
 use crate::{Base, Example, Lora, LoraConfig, Model, TrainError};
-
-/// Tokens of the longest example: attention takes their square in memory.
-const MAX_TOKENS: usize = 1024;
-
-/// Bytes of what the layers below make of all examples.
-const MAX_HIDDEN: usize = 2 << 30;
 
 /// How it is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,22 +84,6 @@ pub struct Data {
     pub held_out: Vec<Example>,
 }
 
-/// The steps of a training, if no epoch ends it before.
-fn steps(examples: &[Example], settings: &Settings) -> usize {
-    (0..settings.epochs).map(|epoch| epoch_chunks(examples, settings, epoch).len()).sum()
-}
-
-/// The steps of an epoch: the examples of each, in an order that the seed and the epoch settle.
-fn epoch_chunks(examples: &[Example], settings: &Settings, epoch: usize) -> Vec<Chunk> {
-    let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
-    rng.set_stream(1 + epoch as u64);
-    let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.shuffle(&mut rng);
-    let mut chunks = chunks(examples, &order, settings.batch);
-    chunks.shuffle(&mut rng);
-    chunks
-}
-
 /// Where a training is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Progress {
@@ -146,9 +123,9 @@ pub struct Training<'a> {
     held_out: Vec<Example>,
     lora: Lora,
     optimizer: AdamW,
-    /// Of what the frozen layers below make of each example, behind what its group shares; and of that.
-    hidden: Vec<Tensor>,
-    shared: BTreeMap<usize, (usize, Tensor)>,
+    prefixes: Prefixes,
+    /// What the frozen layers make of the examples; not yet, at first.
+    below: Option<Arc<Below>>,
     state: State,
 }
 
@@ -179,7 +156,7 @@ impl<'a> Training<'a> {
         if examples.is_empty() {
             return Err(TrainError::Bad("there are no examples to learn from".into()));
         }
-        check_sizes(base, &examples, &held_out)?;
+        below::check_sizes(base, &examples, &held_out)?;
         let model = Model::new(base);
         let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
         let lora = Lora::new(base, config, &mut rng)?;
@@ -187,33 +164,41 @@ impl<'a> Training<'a> {
         model.chunks(&examples)?;
         let optimizer = AdamW::new(lora.vars())?;
         let state = State { epoch: 0, best_epoch: 0, best_loss: base_loss, base_loss, optimizer_steps: 0 };
-        let (hidden, shared) = (Vec::new(), BTreeMap::new());
-        Ok(Self { model, settings, identity, examples, held_out, lora, optimizer, hidden, shared, state })
+        let (prefixes, below) = (prefixes(&examples), None);
+        Ok(Self { model, settings, identity, examples, held_out, lora, optimizer, prefixes, below, state })
     }
 
-    /// What the layers below the first that is adapted make of every example, once.
-    fn prepare(&mut self) -> Result<(), TrainError> {
-        let below = 0..self.lora.first_layer();
-        let mut hidden: Vec<Option<Tensor>> = vec![None; self.examples.len()];
-        for chunk in self.model.chunks(&self.examples)? {
-            let members: Vec<&Example> = chunk.members.iter().map(|at| &self.examples[*at]).collect();
-            let batch = self.model.batch(&members, chunk.prefix)?;
-            let context = self.model.context(&batch)?;
-            let values = self.model.layers(&self.model.embed(&batch)?, &context, below.clone(), &[])?;
-            let mut at = chunk.prefix;
-            for (number, example) in chunk.members.iter().zip(&members) {
-                let own = example.tokens.len() - chunk.prefix;
-                // A copy, so that the batch's memory is let go of.
-                hidden[*number] = Some(values.narrow(0, at, own)?.copy()?.detach());
-                at += own;
-            }
-            let group = members.first().map_or(0, |first| first.group);
-            if let Entry::Vacant(entry) = self.shared.entry(group) {
-                entry.insert((chunk.prefix, values.narrow(0, 0, chunk.prefix)?.copy()?.detach()));
-            }
+    /// The same training on what was computed before, of these examples and of others.
+    ///
+    /// # Errors
+    /// [`TrainError::Bad`]: it is of other layers, or an example is missing.
+    pub fn on(mut self, below: Arc<Below>) -> Result<Self, TrainError> {
+        let bad = |reason: &str| Err(TrainError::Bad(reason.to_owned()));
+        if below.first_layer() != self.lora.first_layer() {
+            return bad("what was computed before is of other layers");
         }
-        self.hidden = hidden.into_iter().flatten().collect();
-        Ok(())
+        if self.examples.iter().any(|example| below.of(example).is_none()) {
+            return bad("an example is missing in what was computed before");
+        }
+        self.prefixes = below.prefixes();
+        self.below = Some(below);
+        Ok(self)
+    }
+
+    /// The steps of a training, if no epoch ends it before.
+    fn steps(&self) -> usize {
+        (0..self.settings.epochs).map(|epoch| self.epoch(epoch).len()).sum()
+    }
+
+    /// The steps of an epoch: the examples of each, in an order that the seed and the epoch settle.
+    fn epoch(&self, epoch: usize) -> Vec<Chunk> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.settings.seed);
+        rng.set_stream(1 + epoch as u64);
+        let mut order: Vec<usize> = (0..self.examples.len()).collect();
+        order.shuffle(&mut rng);
+        let mut chunks = chunks(&self.examples, &order, &self.prefixes, self.settings.batch);
+        chunks.shuffle(&mut rng);
+        chunks
     }
 
     /// Trains to the end. `folder`: where a checkpoint is kept after every epoch and gone on with; `progress` is told of
@@ -237,18 +222,22 @@ impl<'a> Training<'a> {
             self.optimizer.moments = moments;
             (self.optimizer.steps, self.state, best) = (state.optimizer_steps, state, stored);
         }
-        let steps = steps(&self.examples, &self.settings);
+        let steps = self.steps();
         let (started, first) = (Instant::now(), self.optimizer.steps);
         let mut tokens = 0;
         let (mut held_out, mut last) = (None, self.state.best_loss);
         while self.state.epoch < self.settings.epochs
             && self.state.epoch - self.state.best_epoch < self.settings.patience.max(1)
         {
-            if self.hidden.is_empty() {
-                self.prepare()?;
-            }
-            for chunk in epoch_chunks(&self.examples, &self.settings, self.state.epoch) {
-                let (loss, computed) = self.step(&chunk, steps)?;
+            let below = match &self.below {
+                Some(below) => Arc::clone(below),
+                None => {
+                    let below = Below::new(self.model.base, self.lora.first_layer(), &self.examples)?;
+                    Arc::clone(self.below.insert(Arc::new(below)))
+                }
+            };
+            for chunk in self.epoch(self.state.epoch) {
+                let (loss, computed) = self.step(&chunk, &below, steps)?;
                 (tokens, last) = (tokens + computed, loss);
                 let step = self.optimizer.steps;
                 let elapsed = started.elapsed();
@@ -293,17 +282,10 @@ impl<'a> Training<'a> {
     }
 
     /// One step; the loss before it, and the tokens that were computed.
-    fn step(&mut self, chunk: &Chunk, steps: usize) -> Result<(f64, usize), TrainError> {
+    fn step(&mut self, chunk: &Chunk, below: &Below, steps: usize) -> Result<(f64, usize), TrainError> {
         let members: Vec<&Example> = chunk.members.iter().map(|at| &self.examples[*at]).collect();
         let batch = self.model.batch(&members, chunk.prefix)?;
-        let group = members.first().map_or(0, |first| first.group);
-        let Some((prefix, shared)) = self.shared.get(&group) else {
-            return Err(TrainError::Bad(format!("group {group} was not prepared")));
-        };
-        debug_assert_eq!(*prefix, chunk.prefix, "the group's beginning does not depend on the order");
-        let mut parts = vec![shared];
-        parts.extend(chunk.members.iter().map(|at| &self.hidden[*at]));
-        let hidden = Tensor::cat(&parts, 0)?;
+        let hidden = below.side_by_side(&members)?;
         let context = self.model.context(&batch)?;
         let above = self.lora.first_layer()..self.model.base.layers.len();
         let hidden = self.model.layers(&hidden, &context, above, &[(&self.lora, 1.0)])?;
@@ -319,26 +301,6 @@ impl<'a> Training<'a> {
         self.optimizer.step(&gradients, learning_rate * share, weight_decay, clip)?;
         Ok((value, batch.len()))
     }
-}
-
-/// What would take more memory than beside a server there is.
-fn check_sizes(base: &Base, examples: &[Example], held_out: &[Example]) -> Result<(), TrainError> {
-    let longest = examples.iter().chain(held_out).map(|example| example.tokens.len()).max().unwrap_or(0);
-    if longest > MAX_TOKENS {
-        let reason =
-            format!("an example has {longest} tokens with its prompt; at most {MAX_TOKENS} are trained on");
-        return Err(TrainError::Bad(reason));
-    }
-    let tokens: usize = examples.iter().map(|example| example.tokens.len()).sum();
-    let bytes = tokens.saturating_mul(base.config().hidden_size).saturating_mul(size_of::<f32>());
-    if bytes > MAX_HIDDEN {
-        let (tokens_allowed, examples) =
-            (MAX_HIDDEN / size_of::<f32>() / base.config().hidden_size, examples.len());
-        let reason =
-            format!("{examples} examples have {tokens} tokens; at most {tokens_allowed} are trained on");
-        return Err(TrainError::Bad(reason));
-    }
-    Ok(())
 }
 
 /// Nats a token.

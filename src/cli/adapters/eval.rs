@@ -127,24 +127,22 @@ fn train_parts(
     let mut wanted = Vec::new();
     for pack in packs.iter() {
         for task in pack.adapters().into_keys().filter(|task| !Task::SPOKEN.contains(task)) {
-            wanted.extend((0..folds.count).map(|fold| (pack, task, fold)));
+            wanted.push((pack, task));
         }
     }
-    let bar = indicatif::ProgressBar::new(wanted.len() as u64).with_style(
+    let bar = indicatif::ProgressBar::new(wanted.len() as u64 * folds.count).with_style(
         // A constant, seen to be right.
         indicatif::ProgressStyle::with_template("{msg:32!} [{bar:30}] {pos:>4}/{len:4} {eta:>4}")
             .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),
     );
     bar.set_message("cross-validation");
-    let work = |(pack, task, fold): &(&Arc<Pack>, Task, u64)| {
+    let work = |(pack, task): &(&Arc<Pack>, Task)| {
         let (lora, packs, task) = (lora_config(base, *task), folder, *task);
         let plan =
             Plan { base, tokenizer, packs, pack, task, lora, epochs: None, learning_rate: None, seed: 1 };
-        folds.train(&plan, *fold, &mut |_| true)?;
-        bar.inc(1);
-        Ok::<_, TrainingError>(())
+        folds.train(&plan, &mut |_| true, &|_| bar.inc(1))
     };
-    each(&wanted, jobs, &work)?;
+    each::<_, TrainingError>(&wanted, jobs, &work)?;
     bar.finish_and_clear();
     Ok(())
 }

@@ -91,7 +91,7 @@ pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> 
         let base = &Base::load(&model, &device(args.device)?)?;
         let tokenizer = Tokenizer::load(&model, base.config())?;
         let bars = Bars { bars: indicatif::MultiProgress::new(), failed: AtomicBool::new(false) };
-        let work = |(pack, task, fold): &Wanted<'_>| {
+        let work = |(pack, task): &Wanted<'_>| {
             let mut lora = lora_config(base, *task);
             (lora.rank, lora.alpha) = (args.rank, 2.0 * args.rank as f64);
             if let Some(layers) = args.layers {
@@ -100,11 +100,11 @@ pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> 
             let (tokenizer, packs, task) = (&tokenizer, folder, *task);
             let (epochs, learning_rate, seed) = (args.epochs, args.learning_rate, args.seed);
             let plan = Plan { base, tokenizer, packs, pack, task, lora, epochs, learning_rate, seed };
-            match (fold, args.folds, &args.out) {
-                (Some(fold), Some(count), Some(folder)) => {
-                    Folds { count, folder }.train(&plan, *fold, &mut |_| bars.go_on())?;
-                    bars.say(&format!("{}.{task}: part {} of {count}", pack.name, fold + 1));
-                    Ok(())
+            match (args.folds, &args.out) {
+                (Some(count), Some(folder)) => {
+                    let done =
+                        |fold| bars.say(&format!("{}.{task}: part {} of {count}", pack.name, fold + 1));
+                    Ok(Folds { count, folder }.train(&plan, &mut |_| bars.go_on(), &done)?)
                 }
                 _ => one(&plan, args, &bars),
             }
@@ -121,22 +121,20 @@ pub(super) fn run(args: &TrainArgs, packs: Option<&Path>) -> anyhow::Result<()> 
     })
 }
 
-/// What is trained; in a cross-validation without which part of the lines.
-type Wanted<'a> = (&'a Pack, Task, Option<u64>);
+/// What is trained; in a cross-validation all of its parts.
+type Wanted<'a> = (&'a Pack, Task);
 
 /// All that is to be trained, each once. Its lines are good.
 fn wanted<'a>(args: &TrainArgs, folder: &Path, chosen: &'a [Pack]) -> anyhow::Result<Vec<Wanted<'a>>> {
     let mut wanted = Vec::new();
     for pack in chosen {
         for task in tasks(args, folder, pack)? {
-            let folds = match args.folds {
-                None => vec![None],
-                Some(_) if Task::SPOKEN.contains(&task) => continue,
-                Some(count) => (0..count).map(Some).collect(),
-            };
+            if args.folds.is_some() && Task::SPOKEN.contains(&task) {
+                continue;
+            }
             // Before hours are spent on others.
             Lines::read(folder, pack, task).map_err(|error| Usage(error.to_string()))?;
-            wanted.extend(folds.into_iter().map(|fold| (pack, task, fold)));
+            wanted.push((pack, task));
         }
     }
     if wanted.is_empty() {

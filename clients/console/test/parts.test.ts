@@ -167,3 +167,27 @@ test("thousands stand apart", () => {
     "1,234,567",
   ]);
 });
+
+test("what can wait waits while many messages come, and not for ever", async () => {
+  const asked: FrameRequestCallback[] = [];
+  Object.assign(globalThis, {
+    requestAnimationFrame: (frame: FrameRequestCallback) => asked.push(frame),
+    matchMedia: () => ({ matches: false }),
+  });
+  const { loop } = await import("../src/ui/loop.js");
+  const seen: boolean[] = [];
+  const off = loop.add({
+    frame: () => {
+      seen.push(loop.isFull);
+      return false;
+    },
+  });
+  const frame = (messages: number) => {
+    for (let message = 0; message < messages; message += 1) loop.came();
+    loop.wake();
+    asked.shift()?.(0);
+  };
+  for (const messages of [0, 1, 12, 1, 12, 12, 12, 12, 12, 0]) frame(messages);
+  off();
+  assert.deepEqual(seen, [false, false, true, false, true, true, true, false, true, false]);
+});

@@ -7,6 +7,7 @@ import {
   type RawFrame,
   type Session,
 } from "npc-gateway-client";
+import { loop } from "../ui/loop.js";
 import { Signal, State } from "../ui/signal.js";
 import { Api, home } from "./api.js";
 import { FrameLog } from "./log.js";
@@ -47,7 +48,10 @@ export class Connection {
   #attempt = 0;
 
   constructor() {
-    this.network.passed = (way, message) => this.log.add(way, message);
+    this.network.passed = (way, message) => {
+      if (way === "in") loop.came();
+      this.log.add(way, message);
+    };
   }
 
   get session(): Session | undefined {

@@ -48,6 +48,9 @@ export class Stage implements Animated {
   readonly #phase: number;
   /** Text has changed that is not on the page yet. */
   #owes = true;
+  /** It was its turn to be drawn, and other things took the frame's time. */
+  #isFaceLate = false;
+  #isTextLate = false;
   #before = 0;
   #spelledAt = 0;
   #isQuiet = false;
@@ -130,7 +133,9 @@ export class Stage implements Animated {
     }
     const isMoving = approach(character.pose, this.#target, passed);
     let wantsMore = false;
-    if ((index + this.#phase) % FACE_EVERY === 0) {
+    this.#isFaceLate ||= (index + this.#phase) % FACE_EVERY === 0;
+    if (this.#isFaceLate && !loop.isFull) {
+      this.#isFaceLate = false;
       this.#head.draw(character.pose, now);
       this.#units.draw(this.#weights);
       wantsMore = this.#timeline.draw(now);
@@ -139,11 +144,14 @@ export class Stage implements Animated {
         this.#head.isBehind(character.pose) || this.#units.isBehind(this.#weights) || this.#timeline.isBehind;
     }
     const isBusy = character.isBusy(now);
-    if ((index + 2 * this.#phase + 1) % TEXT_EVERY === 0) {
+    this.#isTextLate ||= (index + 2 * this.#phase + 1) % TEXT_EVERY === 0;
+    if (this.#isTextLate && !loop.isFull) {
+      this.#isTextLate = false;
       this.#owes = false;
       this.#tell(moment, isBusy, now);
     }
-    return isMoving || wantsMore || this.#owes || this.#plays(moment, isBusy);
+    const isLate = this.#isFaceLate || this.#isTextLate;
+    return isMoving || wantsMore || isLate || this.#owes || this.#plays(moment, isBusy);
   }
 
   close(): void {

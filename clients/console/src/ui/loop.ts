@@ -11,6 +11,10 @@ export interface Animated {
 
 /** Frames whose cost is kept. */
 const KEPT = 1024;
+/** So many messages since the last frame are enough to do in one. */
+const MANY = 5;
+/** Frames in a row in which what can wait waits, at most. */
+const PATIENCE = 3;
 
 /** What a test or a person at the browser's console may read of the page's own work. */
 export interface FrameCosts {
@@ -35,6 +39,21 @@ export class Loop {
   readonly #costs = new Float32Array(KEPT);
   #count = 0;
   #asked = false;
+  #came = 0;
+  #waited = 0;
+
+  /**
+   * Whether so much came since the last frame that what can wait for the next one should. What does must ask for that
+   * frame.
+   */
+  get isFull(): boolean {
+    return this.#waited > 0;
+  }
+
+  /** A message came, which the page has read in the time of the next frame. */
+  came(): void {
+    this.#came += 1;
+  }
 
   /** Adds something; the function takes it away again. */
   add(item: Animated): () => void {
@@ -61,6 +80,8 @@ export class Loop {
   readonly #frame = (now: number): void => {
     this.#asked = false;
     const began = performance.now();
+    this.#waited = this.#came >= MANY && this.#waited < PATIENCE ? this.#waited + 1 : 0;
+    this.#came = 0;
     let moving = false;
     for (const item of this.#items) {
       if (item.frame(now, this.#count)) moving = true;

@@ -47,12 +47,11 @@ impl Folds<'_> {
             if !is_there(&folder, &identity) {
                 let training = Training::new(plan.base, plan.lora.clone(), plan.settings(), data)?;
                 // Most of what is computed is the same in all parts.
-                let below = match &below {
-                    Some(below) => Arc::clone(below),
-                    None => {
-                        let new = Below::new(plan.base, plan.lora.first_layer, &examples(&items.0))?;
-                        Arc::clone(below.insert(Arc::new(new)))
-                    }
+                let below = if let Some(below) = &below {
+                    Arc::clone(below)
+                } else {
+                    let new = Below::new(plan.base, plan.lora.first_layer, &examples(&items.0))?;
+                    Arc::clone(below.insert(Arc::new(new)))
                 };
                 let (lora, _) = training.on(below)?.run(None, progress)?;
                 keep(&lora, plan.base, &folder, &identity)?;

@@ -1,5 +1,6 @@
 //! What the frozen layers below an adapter make of examples: the same in every epoch, and in every training on them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use candle_core::Tensor;
@@ -46,8 +47,8 @@ impl Below {
                 let own = example.tokens.len() - chunk.prefix;
                 below.own.insert((example.group, example.tokens.clone()), part(at, own)?);
                 at += own;
-                if !below.shared.contains_key(&example.group) {
-                    below.shared.insert(example.group, (chunk.prefix, part(0, chunk.prefix)?));
+                if let Entry::Vacant(entry) = below.shared.entry(example.group) {
+                    entry.insert((chunk.prefix, part(0, chunk.prefix)?));
                 }
             }
         }

@@ -229,12 +229,11 @@ impl<'a> Training<'a> {
         while self.state.epoch < self.settings.epochs
             && self.state.epoch - self.state.best_epoch < self.settings.patience.max(1)
         {
-            let below = match &self.below {
-                Some(below) => Arc::clone(below),
-                None => {
-                    let below = Below::new(self.model.base, self.lora.first_layer(), &self.examples)?;
-                    Arc::clone(self.below.insert(Arc::new(below)))
-                }
+            let below = if let Some(below) = &self.below {
+                Arc::clone(below)
+            } else {
+                let below = Below::new(self.model.base, self.lora.first_layer(), &self.examples)?;
+                Arc::clone(self.below.insert(Arc::new(below)))
             };
             for chunk in self.epoch(self.state.epoch) {
                 let (loss, computed) = self.step(&chunk, &below, steps)?;

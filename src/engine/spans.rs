@@ -20,6 +20,11 @@ impl Default for RequestSpans {
     }
 }
 
+/// A count as OpenTelemetry has numbers: signed. It would be exported as a text otherwise.
+pub fn number(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
 /// Ends one part and begins another one. A macro, because a span's name must be known when it is compiled.
 macro_rules! enter {
     ($spans:ident, $name:literal) => {
@@ -36,7 +41,7 @@ impl RequestSpans {
         let request = tracing::debug_span!(
             "request",
             kind,
-            prompt_tokens,
+            prompt_tokens = number(prompt_tokens),
             background,
             cached_tokens = Empty,
             generated_tokens = Empty,
@@ -54,7 +59,7 @@ impl RequestSpans {
 
     /// It has one, and so many tokens of its prompt were there.
     pub fn prefill(&mut self, cached_tokens: usize) {
-        self.request.record("cached_tokens", cached_tokens);
+        self.request.record("cached_tokens", number(cached_tokens));
         enter!(self, "prefill");
     }
 
@@ -70,7 +75,7 @@ impl RequestSpans {
 
     /// It was answered with so many tokens.
     pub fn finished(&self, generated_tokens: u32) {
-        self.request.record("generated_tokens", generated_tokens);
+        self.request.record("generated_tokens", number(generated_tokens));
     }
 
     pub fn failed(&self, error: &EngineError) {

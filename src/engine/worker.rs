@@ -15,6 +15,7 @@ use super::load::Load;
 use super::logits::Logits;
 use super::pace::Pace;
 use super::scheduler::{Job, Limits, Scheduler};
+use super::spans::number;
 use super::tokenizer::Tokenizer;
 use super::watch::{Board, Poster};
 use crate::metrics::{Class, EngineMetrics, Refused};
@@ -138,7 +139,8 @@ impl Worker {
             scheduler.count_phases(&tokens, |phase, count| shared.metrics.tokens.of(phase).add(count as u64));
             let start = self.pace.begins(Instant::now());
             let step = Step { tokens: &tokens, mixes: scheduler.mixes() };
-            let span = tracing::trace_span!("step", tokens = tokens.len(), rows = scheduler.live());
+            let span =
+                tracing::trace_span!("step", tokens = number(tokens.len()), rows = number(scheduler.live()));
             scheduler.trace(&span);
             let result = span.in_scope(|| self.decoder.step(step, &mut logits));
             shared.steps.fetch_add(1, Ordering::Relaxed);

@@ -73,7 +73,7 @@ impl Gateway {
         for (op, d, answer) in [
             ("identify", json!({"token": "anna", "client": {"name": "test", "version": "1"}}), "ready"),
             ("npc.join", json!({"npc": "lucy", "archetype": "vampire"}), "npc.joined"),
-            ("heartbeat", json!({"seq": 2}), "heartbeat.ack"),
+            ("heartbeat", json!({"seq": 2}), "heartbeat_ack"),
             (
                 "say",
                 json!({"npc": "lucy", "turn": "t1", "text": text, "actions": actions,
@@ -83,7 +83,9 @@ impl Gateway {
         ] {
             socket.send(Message::text(json!({"op": op, "d": d}).to_string())).unwrap();
             loop {
-                let frame: Value = serde_json::from_str(socket.read().unwrap().to_text().unwrap()).unwrap();
+                let message = socket.read().unwrap();
+                let Message::Text(text) = &message else { panic!("no {answer}, but {message:?}") };
+                let frame: Value = serde_json::from_str(text).unwrap();
                 assert_ne!(frame["op"], "error", "{frame}");
                 if frame["op"] == "ready" {
                     frame["d"]["session"].as_str().unwrap().clone_into(&mut session);

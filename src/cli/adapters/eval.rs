@@ -32,7 +32,7 @@ pub(super) struct EvalArgs {
     /// made them elsewhere [default: nowhere].
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
-    /// Adapters of parts that are trained at once.
+    /// Tasks whose parts are trained at once; those of one task share what they compute, and go one after another.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
     /// What the adapters of parts are trained on.

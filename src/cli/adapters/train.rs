@@ -42,7 +42,7 @@ pub(super) struct TrainArgs {
     /// lines, each trained on the others. Only of tasks that choose. What is there already is left.
     #[arg(long, value_name = "N", requires = "out", conflicts_with = "resume", value_parser = clap::value_parser!(u64).range(2..=20))]
     folds: Option<u64>,
-    /// Adapters that are trained at once.
+    /// Adapters that are trained at once; with --folds, tasks: the parts of one go one after another.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
     /// The inner dimension of the adapters.

@@ -59,6 +59,27 @@ impl<'a, T> Disjoint<'a, T> {
         unsafe { std::slice::from_raw_parts(self.start.add(first), length) }
     }
 
+    /// Writes values `run` at a time, the first ones at `first`, the next ones `step` elements behind; panics if one would
+    /// lie outside. A number of values that is no multiple of `run` is cut off.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes these elements at the same time.
+    #[allow(clippy::inline_always)] // For a run that is known it is a move and not a call.
+    #[inline(always)]
+    pub unsafe fn spread(&self, first: usize, run: usize, step: usize, values: &[T])
+    where
+        T: Copy,
+    {
+        let runs = values.chunks_exact(run);
+        let end =
+            runs.len().saturating_sub(1).checked_mul(step).and_then(|last| last.checked_add(first + run));
+        assert!(end.is_some_and(|end| end <= self.length), "{first} and more of {}", self.length);
+        for (i, values) in runs.enumerate() {
+            // SAFETY: up to the end, which lies inside, as just checked; alone there, as the caller promises.
+            unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), self.start.add(first + i * step), run) };
+        }
+    }
+
     /// Writes one element; panics if it lies outside.
     ///
     /// # Safety

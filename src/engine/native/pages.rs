@@ -3,7 +3,7 @@
 use memmap2::MmapMut;
 
 use super::disjoint::Disjoint;
-use super::kernel::{Cpu, Head, Kept, PAGE, SCALES, Stored, half_bytes};
+use super::kernel::{Cpu, Head, Kept, PAGE, PAIR, SCALES, Stored, half_bytes};
 use crate::engine::EngineError;
 
 /// Keys and values, by layer: `[layers][pages][kv_heads][2]`, as [`Head`] has it.
@@ -60,8 +60,8 @@ impl Pages {
     pub fn copy(&mut self, from: u32, to: u32, tokens: usize) {
         let Sizes { layers, kv_heads, head_dim, .. } = self.sizes;
         let (half, token) = (self.sizes.half_bytes(), head_dim * self.sizes.kept.bytes());
-        // Keys stand token beside token; the others of the page are overwritten when they come.
-        let length = half + SCALES + tokens.min(PAGE) * token;
+        // Keys stand token beside token, and so may two tokens' values; the others of the page are overwritten when they come.
+        let length = half + SCALES + tokens.next_multiple_of(PAIR).min(PAGE) * token;
         for layer in 0..layers {
             let pages = self.layer(layer);
             for head in 0..kv_heads {
@@ -94,19 +94,19 @@ pub unsafe fn write<S: Stored>(
     let half = half_bytes(dim, size);
     let keys = (at.page as usize * kv_heads + head) * 2 * half;
     // SAFETY: a token's scale, and its numbers, are its own, as the caller promises.
-    let put = |first: usize, bytes: &[u8]| unsafe { layer.part(first, bytes.len()) }.copy_from_slice(bytes);
-    let scale_at = at.slot * size_of::<f32>();
+    let put = |first: usize, scale: f32| unsafe { *layer.array(first) = scale.to_ne_bytes() };
 
-    let scale = cpu.round(key, room);
-    put(keys + scale_at, &scale.to_ne_bytes());
-    for (d, number) in room.iter().enumerate() {
-        put(keys + SCALES + (d * PAGE + at.slot) * size, bytemuck::bytes_of(number));
-    }
+    put(keys + at.slot * size_of::<f32>(), cpu.round(key, room));
+    room.iter_mut().for_each(|number| *number = number.key());
+    let first = keys + SCALES + S::key_at(0, at.slot) * size;
+    // SAFETY: as above.
+    unsafe { layer.spread(first, S::KEY * size, PAGE * S::KEY * size, bytemuck::cast_slice(room)) };
 
     let values = keys + half;
-    let scale = cpu.round(value, room);
-    put(values + scale_at, &scale.to_ne_bytes());
-    put(values + SCALES + at.slot * dim * size, bytemuck::cast_slice(room));
+    put(values + at.slot * size_of::<f32>(), cpu.round(value, room));
+    let first = values + SCALES + S::value_at(0, at.slot, dim) * size;
+    // SAFETY: as above.
+    unsafe { layer.spread(first, size, S::VALUE * size, bytemuck::cast_slice(room)) };
 }
 
 /// One head of a layer, for reading.
@@ -143,8 +143,24 @@ mod tests {
         }
     }
 
+    trait Widen: Stored {
+        fn widen(self) -> f32;
+    }
+
+    impl Widen for i8 {
+        fn widen(self) -> f32 {
+            f32::from(self)
+        }
+    }
+
+    impl Widen for u16 {
+        fn widen(self) -> f32 {
+            f32::from_bits(u32::from(self) << 16)
+        }
+    }
+
     /// A token's keys and values as they are read, of all layers and heads.
-    fn read<S: Stored>(pages: &mut Pages, at: Place) -> Vec<f32> {
+    fn read<S: Widen>(pages: &mut Pages, at: Place) -> Vec<f32> {
         let ((kv_heads, dim), kept) = (SIZES, pages.kept());
         let mut found = Vec::new();
         for layer in 0..pages.sizes.layers {
@@ -153,15 +169,17 @@ mod tests {
                 let head = head(layer, kept, kv_heads, index, dim);
                 let (keys, values) = (head.keys::<S>(at.page), head.values::<S>(at.page));
                 for d in 0..dim {
-                    found.push(keys.numbers[d * PAGE + at.slot].widen() * keys.scales[at.slot]);
-                    found.push(values.numbers[at.slot * dim + d].widen() * values.scales[at.slot]);
+                    let key = keys.numbers[S::key_at(d, at.slot)].key();
+                    let value = values.numbers[S::value_at(d, at.slot, dim)];
+                    found.push(key.widen() * keys.scales[at.slot]);
+                    found.push(value.widen() * values.scales[at.slot]);
                 }
             }
         }
         found
     }
 
-    fn a_copy_has_its_tokens_and_a_life_of_its_own<S: Stored>(kept: Kept) {
+    fn a_copy_has_its_tokens_and_a_life_of_its_own<S: Widen>(kept: Kept) {
         let (kv_heads, head_dim) = SIZES;
         let mut pages = Pages::new(Sizes { layers: 3, kv_heads, head_dim, kept }, 4).unwrap();
         let at = |page, slot| Place { page, slot };

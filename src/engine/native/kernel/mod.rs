@@ -29,7 +29,7 @@ pub use lora::{Element, RANKS};
 pub use math::f32_to_bf16;
 pub use products::Products;
 pub use ranks::{ROWS, RankLine, UpRow};
-pub use stored::{Kept, Stored};
+pub use stored::{Kept, PAIR, Stored};
 pub use weights::{LINE, Line, PANEL, Weights};
 
 /// What the CPU can do.
@@ -288,45 +288,42 @@ impl Cpu {
         room: &mut [f32],
         out: &mut [&mut [f32]],
     ) {
-        match head.kept {
-            Kept::Int8 => self.attend_to::<i8>(head, table, queries, room, out),
-            Kept::Bf16 => self.attend_to::<u16>(head, table, queries, room, out),
-        }
-    }
-
-    fn attend_to<S: Stored>(
-        self,
-        head: Head<'_>,
-        table: &[u32],
-        queries: &[Query<'_>],
-        room: &mut [f32],
-        out: &mut [&mut [f32]],
-    ) {
         macro_rules! together {
-            ($module:ident: $($n:literal, $pages:literal, $chunks:literal;)*) => {
+            ($function:ident in $module:ident: $($n:literal, $pages:literal, $chunks:literal;)*) => {
                 $(if let Some((queries, more)) = queries.split_first_chunk::<$n>()
                     && let Some((out, rest)) = out.split_first_chunk_mut::<$n>()
                 {
                     // SAFETY: the CPU has the features, or there would be no such `Cpu`.
-                    unsafe { $module::attend::<S, $n, $pages, $chunks>(head, table, queries, room, out) };
-                    return self.attend_to::<S>(head, table, more, room, rest);
+                    unsafe { $module::$function::<$n, $pages, $chunks>(head, table, queries, room, out) };
+                    return self.attend(head, table, more, room, rest);
                 })*
             };
         }
         #[cfg(target_arch = "x86_64")]
         use x86::{avx2, avx512};
         // As many sums as there are registers for: queries · pages, and queries · chunks.
-        match self.0 {
-            Isa::Plain => {
-                together!(plain: 1, 1, 1;);
+        match (self.0, head.kept) {
+            (Isa::Plain, Kept::Int8) => {
+                together!(attend_int8 in plain: 1, 1, 1;);
+            }
+            (Isa::Plain, Kept::Bf16) => {
+                together!(attend_bf16 in plain: 1, 1, 1;);
             }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::AvxVnni => {
-                together!(avx2: 3, 1, 1; 2, 1, 1; 1, 2, 2;);
+            (Isa::Avx2 | Isa::AvxVnni, Kept::Int8) => {
+                together!(attend_int8 in avx2: 3, 1, 1; 2, 1, 1; 1, 1, 2;);
             }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => {
-                together!(avx512: 12, 1, 1; 9, 1, 1; 6, 2, 2; 4, 2, 2; 3, 4, 4; 2, 4, 4; 1, 4, 4;);
+            (Isa::Avx2 | Isa::AvxVnni, Kept::Bf16) => {
+                together!(attend_bf16 in avx2: 3, 1, 1; 2, 1, 1; 1, 2, 2;);
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512 | Isa::Amx, Kept::Int8) => {
+                together!(attend_int8 in avx512: 12, 1, 1; 9, 1, 1; 6, 2, 2; 4, 4, 4; 3, 4, 4; 2, 4, 4; 1, 4, 4;);
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512 | Isa::Amx, Kept::Bf16) => {
+                together!(attend_bf16 in avx512: 12, 1, 1; 9, 1, 1; 6, 2, 2; 4, 2, 2; 3, 4, 4; 2, 4, 4; 1, 4, 4;);
             }
         }
     }

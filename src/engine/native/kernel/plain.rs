@@ -2,7 +2,6 @@
 
 use super::acts::{GROUP, TILE, TileRef};
 use super::attention::{self, Head, Plain, Query};
-use super::stored::Stored;
 use super::weights::{LINE, Line, PANEL};
 
 /// See [`super::Cpu::product`].
@@ -31,11 +30,11 @@ pub fn product(
     }
 }
 
-/// [`attention::attend`].
+/// [`attention::int8::attend`].
 ///
 /// # Safety
 /// None is needed: it has the signature of its sisters.
-pub unsafe fn attend<S: Stored, const N: usize, const P: usize, const C: usize>(
+pub unsafe fn attend_int8<const N: usize, const P: usize, const C: usize>(
     head: Head<'_>,
     table: &[u32],
     queries: &[Query<'_>; N],
@@ -43,7 +42,22 @@ pub unsafe fn attend<S: Stored, const N: usize, const P: usize, const C: usize>(
     out: &mut [&mut [f32]; N],
 ) {
     // SAFETY: plain Rust runs everywhere.
-    unsafe { attention::attend::<Plain, S, N, P, C>(head, table, queries, room, out) };
+    unsafe { attention::int8::attend::<Plain, N, P, C>(head, table, queries, room, out) };
+}
+
+/// [`attention::bf16::attend`].
+///
+/// # Safety
+/// None is needed: it has the signature of its sisters.
+pub unsafe fn attend_bf16<const N: usize, const P: usize, const C: usize>(
+    head: Head<'_>,
+    table: &[u32],
+    queries: &[Query<'_>; N],
+    room: &mut [f32],
+    out: &mut [&mut [f32]; N],
+) {
+    // SAFETY: plain Rust runs everywhere.
+    unsafe { attention::bf16::attend::<Plain, N, P, C>(head, table, queries, room, out) };
 }
 
 /// See [`super::Cpu::peak`].

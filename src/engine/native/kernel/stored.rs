@@ -1,15 +1,10 @@
 //! How a number of the KV cache is stored.
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{
-    __m512, _mm_loadu_si128, _mm256_loadu_si256, _mm512_castsi512_ps, _mm512_cvtepi8_epi32,
-    _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_slli_epi32,
-};
-
 use npc_onnx::Architecture;
 
 use super::acts::{ROUND, TileMut};
-use super::math::{LANES, bf16_to_f32, f32_to_bf16};
+use super::attention::PAGE;
+use super::math::{LANES, f32_to_bf16};
 use crate::config::KvPrecision;
 
 /// The kinds of [`Stored`] numbers.
@@ -38,24 +33,45 @@ impl Kept {
     }
 }
 
-/// A number of a key or a value. Those of one token in one head share a scale.
+/// Numbers of a key that stand together, in 8 bits.
+pub const QUAD: usize = 4;
+
+/// Tokens whose values stand together, in 8 bits.
+pub const PAIR: usize = 2;
+
+/// A number of a key or a value, as a page keeps it. Those of one token in one head share a scale.
 pub trait Stored: bytemuck::Pod {
     /// Rounds a token's numbers, of which there are as many as `out` has; returns their scale.
     fn round(values: &[f32], out: &mut [Self]) -> f32;
 
-    /// How many of the scale it is.
-    fn widen(self) -> f32;
+    /// A rounded number as a key has it.
+    fn key(self) -> Self;
 
-    /// [`Self::widen`] of [`LANES`] of them.
-    ///
-    /// # Safety
-    /// They can be read, and the CPU has AVX-512 F.
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn wide(at: *const Self) -> __m512;
+    /// Numbers of a key that stand together: keys are `[head_dim / KEY][PAGE][KEY]`, so that the scores of a page's tokens
+    /// are computed side by side.
+    const KEY: usize;
+
+    /// Tokens whose values stand together: values are `[PAGE / VALUE][head_dim][VALUE]`.
+    const VALUE: usize;
+
+    /// Where number `d` of the key of token `slot` stands among those of a page.
+    #[inline(always)]
+    fn key_at(d: usize, slot: usize) -> usize {
+        (d / Self::KEY * PAGE + slot) * Self::KEY + d % Self::KEY
+    }
+
+    /// Where number `d` of the value of token `slot` stands among those of a page, in a head of `dim` numbers.
+    #[inline(always)]
+    fn value_at(d: usize, slot: usize, dim: usize) -> usize {
+        (slot / Self::VALUE * dim + d) * Self::VALUE + slot % Self::VALUE
+    }
 }
 
-/// 127 of a scale are the largest magnitude.
+/// 127 of a scale are the largest magnitude. Keys stand 128 too high, as the products want them.
 impl Stored for i8 {
+    const KEY: usize = QUAD;
+    const VALUE: usize = PAIR;
+
     #[inline(always)]
     fn round(values: &[f32], out: &mut [Self]) -> f32 {
         let mut lanes = [0.0_f32; LANES];
@@ -75,22 +91,16 @@ impl Stored for i8 {
     }
 
     #[inline(always)]
-    fn widen(self) -> f32 {
-        f32::from(self)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    unsafe fn wide(at: *const Self) -> __m512 {
-        // SAFETY: as the caller promises.
-        let values = unsafe { _mm_loadu_si128(at.cast()) };
-        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(values))
+    fn key(self) -> Self {
+        self ^ Self::MIN
     }
 }
 
 /// `bf16`, the upper half of an `f32`; all scales are 1.
 impl Stored for u16 {
+    const KEY: usize = 1;
+    const VALUE: usize = 1;
+
     #[inline(always)]
     fn round(values: &[f32], out: &mut [Self]) -> f32 {
         for (out, value) in out.iter_mut().zip(values) {
@@ -100,16 +110,7 @@ impl Stored for u16 {
     }
 
     #[inline(always)]
-    fn widen(self) -> f32 {
-        bf16_to_f32(self)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    unsafe fn wide(at: *const Self) -> __m512 {
-        // SAFETY: as the caller promises.
-        let values = unsafe { _mm256_loadu_si256(at.cast()) };
-        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(values)))
+    fn key(self) -> Self {
+        self
     }
 }

@@ -2,6 +2,7 @@
 //! much as a small stage itself.
 
 use std::hint;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -20,10 +21,17 @@ const SHARES: usize = 16;
 pub struct Stage<'a> {
     count: usize,
     run: &'a (dyn Fn(usize) + Sync),
-    /// Of each share, how many are taken.
-    taken: [AtomicUsize; SHARES],
-    /// Those that are not done.
-    left: AtomicUsize,
+    shares: [Share; SHARES],
+}
+
+/// On cache lines of its own (CPUs fetch them in pairs), so that threads do not wait for each other while each is at its
+/// own share.
+#[repr(align(128))]
+struct Share {
+    /// How many are taken.
+    taken: AtomicUsize,
+    /// How many are done.
+    done: AtomicUsize,
 }
 
 /// Counts one as done when it is dropped, in a panic too: nobody is to wait for ever.
@@ -32,39 +40,48 @@ struct Done<'a>(&'a AtomicUsize);
 impl Drop for Done<'_> {
     fn drop(&mut self) {
         // Release: who sees it sees what was written.
-        self.0.fetch_sub(1, Ordering::Release);
+        self.0.fetch_add(1, Ordering::Release);
     }
 }
 
 impl<'a> Stage<'a> {
     pub fn new(count: usize, run: &'a (dyn Fn(usize) + Sync)) -> Self {
-        Self { count, run, taken: [const { AtomicUsize::new(0) }; SHARES], left: AtomicUsize::new(count) }
+        let share = || Share { taken: AtomicUsize::new(0), done: AtomicUsize::new(0) };
+        Self { count, run, shares: std::array::from_fn(|_| share()) }
+    }
+
+    /// What belongs to a share.
+    fn part(&self, share: usize, shares: usize) -> Range<usize> {
+        self.count * share / shares..self.count * (share + 1) / shares
     }
 
     /// Takes one after the other until none is left, of share `own` of `shares` first.
     fn work(&self, own: usize, shares: usize) {
         for share in (0..shares).map(|i| (own + i) % shares) {
-            let (start, end) = (self.count * share / shares, self.count * (share + 1) / shares);
-            loop {
-                let index = start + self.taken[share].fetch_add(1, Ordering::Relaxed);
-                if index >= end {
+            let (part, counts) = (self.part(share, shares), &self.shares[share]);
+            // Looks first: who comes for what others have taken only reads.
+            while counts.taken.load(Ordering::Relaxed) < part.len() {
+                let index = part.start + counts.taken.fetch_add(1, Ordering::Relaxed);
+                if index >= part.end {
                     break;
                 }
-                let _done = Done(&self.left);
+                let _done = Done(&counts.done);
                 (self.run)(index);
             }
         }
     }
 
     /// Waits for what others have taken. They are running, each on a thread of its own, so this ends.
-    fn wait(&self) {
+    fn wait(&self, shares: usize) {
         let mut spins = 0;
-        while self.left.load(Ordering::Acquire) > 0 {
-            if spins < SPINS {
-                spins += 1;
-                hint::spin_loop();
-            } else {
-                thread::yield_now();
+        for (share, counts) in self.shares[..shares].iter().enumerate() {
+            while counts.done.load(Ordering::Acquire) < self.part(share, shares).len() {
+                if spins < SPINS {
+                    spins += 1;
+                    hint::spin_loop();
+                } else {
+                    thread::yield_now();
+                }
             }
         }
     }
@@ -86,7 +103,7 @@ fn work(stages: &[Stage<'_>], own: usize, shares: usize) {
     for (index, stage) in stages.iter().enumerate() {
         stage.work(own, shares);
         if index + 1 < stages.len() {
-            stage.wait();
+            stage.wait(shares);
         }
     }
 }

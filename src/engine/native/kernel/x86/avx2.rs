@@ -14,7 +14,7 @@ use crate::engine::native::kernel::math;
 use crate::engine::native::kernel::stored::Stored;
 use crate::engine::native::kernel::weights::{LINE, Line, PANEL};
 
-compiled!("avx2,fma,f16c", attention::Plain);
+compiled!("avx2,fma,f16c", super::attend::Avx2, attention::Plain);
 
 /// See [`crate::engine::native::kernel::Cpu::product`].
 ///

@@ -11,7 +11,7 @@ use crate::engine::native::kernel::math;
 use crate::engine::native::kernel::stored::Stored;
 use crate::engine::native::kernel::weights::{LINE, Line, PANEL};
 
-compiled!("avx2,fma,f16c,avx512f,avx512bw,avx512vl", super::attend::Avx512);
+compiled!("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni", super::attend::Avx512, super::attend::Avx512);
 
 /// See [`crate::engine::native::kernel::Cpu::product`].
 ///
@@ -49,13 +49,16 @@ unsafe fn tile<const R: usize, const C: usize>(
 ) {
     let mut total = [_mm512_setzero_ps(); R];
     let (groups, rest) = lines.as_chunks::<{ GROUP / LINE }>();
-    // A little with each group: all at once they would wait for each other, and the products with them.
-    let share = |memory: &[u8]| memory.len().div_ceil(groups.len().max(1)).max(1);
-    let (mut soon, mut later) = (soon[0].chunks(share(soon[0])), soon[1].chunks(share(soon[1])));
     for (group, lines) in groups.iter().enumerate() {
-        for memory in [soon.next(), later.next()] {
-            for line in memory.unwrap_or_default().chunks(64) {
-                _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+        // A little with each group: all at once they would wait for each other, and the products with them.
+        for memory in soon {
+            let share = memory.len().div_ceil(groups.len() * 64) * 64;
+            let (start, end) = ((group * share).min(memory.len()), ((group + 1) * share).min(memory.len()));
+            let mut at = start;
+            while at < end {
+                // SAFETY: it lies in the memory.
+                _mm_prefetch::<_MM_HINT_T1>(unsafe { memory.as_ptr().add(at) }.cast());
+                at += 64;
             }
         }
         // SAFETY: the group's codes, starts and scales are those of its lines, as the caller promises.

@@ -2,7 +2,7 @@
 
 /// The plain functions once more, compiled for wider registers.
 macro_rules! compiled {
-    ($features:literal, $inner:ty) => {
+    ($features:literal, $int8:ty, $bf16:ty) => {
         #[target_feature(enable = $features)]
         pub unsafe fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
             acts::rms_norm(x, weight, epsilon, out);
@@ -43,7 +43,7 @@ macro_rules! compiled {
         /// # Safety
         /// The CPU has the features.
         #[target_feature(enable = $features)]
-        pub unsafe fn attend<S: Stored, const N: usize, const P: usize, const C: usize>(
+        pub unsafe fn attend_int8<const N: usize, const P: usize, const C: usize>(
             head: Head<'_>,
             table: &[u32],
             queries: &[Query<'_>; N],
@@ -51,7 +51,23 @@ macro_rules! compiled {
             out: &mut [&mut [f32]; N],
         ) {
             // SAFETY: as the caller promises.
-            unsafe { attention::attend::<$inner, S, N, P, C>(head, table, queries, room, out) };
+            unsafe { attention::int8::attend::<$int8, N, P, C>(head, table, queries, room, out) };
+        }
+
+        /// See [`crate::engine::native::kernel::Cpu::attend`].
+        ///
+        /// # Safety
+        /// The CPU has the features.
+        #[target_feature(enable = $features)]
+        pub unsafe fn attend_bf16<const N: usize, const P: usize, const C: usize>(
+            head: Head<'_>,
+            table: &[u32],
+            queries: &[Query<'_>; N],
+            room: &mut [f32],
+            out: &mut [&mut [f32]; N],
+        ) {
+            // SAFETY: as the caller promises.
+            unsafe { attention::bf16::attend::<$bf16, N, P, C>(head, table, queries, room, out) };
         }
 
         #[target_feature(enable = $features)]

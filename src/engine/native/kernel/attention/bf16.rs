@@ -1,102 +1,15 @@
-//! Attention over a paged cache.
-//!
-//! Queries that look at the same keys are computed together, so that a key is read and widened once for all of them.
-//! Every query's own numbers are added in the order of positions, so that its result depends neither on the chunk that it
-//! came in nor on its neighbours.
+//! Attention over keys and values in `bf16`, in floats.
 
-use super::math::{LANES, exp, sum_lanes};
-use super::stored::{Kept, Stored};
-
-/// Tokens of a page.
-pub const PAGE: usize = LANES;
-
-/// Where a layer's pages are: `[pages][kv_heads][2]`, the keys and the values of a page each [`half_bytes`] long: the
-/// scales of the page's tokens, then the numbers, of keys as `[head_dim][PAGE]` so that the scores of a page's tokens are
-/// computed side by side, of values as `[PAGE][head_dim]`.
-#[derive(Debug, Clone, Copy)]
-pub struct Head<'a> {
-    /// The layer's pages, where an `f32` may begin.
-    pub pages: &'a [u8],
-    pub kept: Kept,
-    pub kv_heads: usize,
-    /// Which of them.
-    pub index: usize,
-    /// A multiple of [`PAGE`].
-    pub dim: usize,
-}
-
-/// Bytes of a page's scales.
-pub const SCALES: usize = PAGE * size_of::<f32>();
-
-/// Bytes of the keys, or of the values, of a page and a head of `dim` numbers of `size` bytes.
-pub const fn half_bytes(dim: usize, size: usize) -> usize {
-    SCALES + dim * PAGE * size
-}
-
-/// The keys or the values of a page.
-#[derive(Debug, Clone, Copy)]
-pub struct Half<'a, S> {
-    /// All of it.
-    pub bytes: &'a [u8],
-    pub scales: &'a [f32; PAGE],
-    pub numbers: &'a [S],
-}
-
-impl<'a> Head<'a> {
-    #[inline(always)]
-    pub fn keys<S: Stored>(&self, page: u32) -> Half<'a, S> {
-        self.half(page, 0)
-    }
-
-    #[inline(always)]
-    pub fn values<S: Stored>(&self, page: u32) -> Half<'a, S> {
-        self.half(page, 1)
-    }
-
-    #[inline(always)]
-    fn half<S: Stored>(&self, page: u32, which: usize) -> Half<'a, S> {
-        let size = half_bytes(self.dim, size_of::<S>());
-        let at = ((page as usize * self.kv_heads + self.index) * 2 + which) * size;
-        let bytes = &self.pages[at..][..size];
-        let (scales, numbers) = bytes.split_at(SCALES);
-        Half { bytes, scales: bytemuck::from_bytes(scales), numbers: bytemuck::cast_slice(numbers) }
-    }
-}
-
-/// One head of one token.
-#[derive(Debug, Clone, Copy)]
-pub struct Query<'a> {
-    /// `[head_dim]`
-    pub values: &'a [f32],
-    /// The first position that it sees, and the last.
-    pub from: usize,
-    pub to: usize,
-}
-
-/// Queries that are computed together at most.
-pub const QUERIES: usize = 12;
-
-/// Queries up to which memory is fetched ahead. More of them are those of a prompt's neighbouring tokens, whose keys
-/// others have just read, and compute longer than they read.
-const FETCHED: usize = 4;
-
-/// Numbers that one call takes, for positions up to `to`.
-pub fn room(dim: usize, to: usize) -> usize {
-    QUERIES * (dim + (to / PAGE + 1) * PAGE)
-}
+use super::{Fetch, Head, PAGE, Plain, Query, fetch, pages};
+use crate::engine::native::kernel::math::{LANES, bf16_to_f32, exp, sum_lanes};
 
 /// The two loops that most of the time goes into, for one instruction set.
-pub trait Inner {
-    /// Lets memory that is read soon come to the cache.
-    fn fetch(memory: &[u8]) {
-        let _ = memory;
-    }
-
+pub trait Inner: Fetch {
     /// q·K / sqrt(head_dim) for all tokens of `P` pages. `queries` is `[head_dim][N]`.
     ///
     /// # Safety
     /// The CPU has the instructions. There are `head_dim` queries.
-    unsafe fn scores<S: Stored, const N: usize, const P: usize>(
+    unsafe fn scores<const N: usize, const P: usize>(
         head: &Head<'_>,
         pages: &[u32; P],
         queries: &[[f32; N]],
@@ -108,7 +21,7 @@ pub trait Inner {
     ///
     /// # Safety
     /// The CPU has the instructions. The head has these elements.
-    unsafe fn weigh<S: Stored, const N: usize, const C: usize>(
+    unsafe fn weigh<const N: usize, const C: usize>(
         head: &Head<'_>,
         page: u32,
         count: usize,
@@ -118,12 +31,9 @@ pub trait Inner {
     );
 }
 
-/// Plain Rust, compiled for whatever calls it.
-pub struct Plain;
-
 impl Inner for Plain {
     #[inline(always)]
-    unsafe fn scores<S: Stored, const N: usize, const P: usize>(
+    unsafe fn scores<const N: usize, const P: usize>(
         head: &Head<'_>,
         pages: &[u32; P],
         queries: &[[f32; N]],
@@ -132,7 +42,7 @@ impl Inner for Plain {
         let scale = (head.dim as f32).sqrt().recip();
         let mut sums = [[[0.0_f32; PAGE]; N]; P];
         for p in 0..P {
-            let keys = head.keys::<S>(pages[p]).numbers.as_chunks::<PAGE>().0;
+            let keys = head.keys::<u16>(pages[p]).numbers.as_chunks::<PAGE>().0;
             for (queries, keys) in queries.iter().zip(keys) {
                 let keys = widen(keys);
                 for n in 0..N {
@@ -143,7 +53,7 @@ impl Inner for Plain {
             }
         }
         for p in 0..P {
-            let scales = head.keys::<S>(pages[p]).scales;
+            let scales = head.keys::<u16>(pages[p]).scales;
             for n in 0..N {
                 for lane in 0..PAGE {
                     scores[p][n][lane] = sums[p][n][lane] * (scales[lane] * scale);
@@ -153,7 +63,7 @@ impl Inner for Plain {
     }
 
     #[inline(always)]
-    unsafe fn weigh<S: Stored, const N: usize, const C: usize>(
+    unsafe fn weigh<const N: usize, const C: usize>(
         head: &Head<'_>,
         page: u32,
         count: usize,
@@ -161,7 +71,7 @@ impl Inner for Plain {
         weights: &[[f32; PAGE]; N],
         sums: &mut [[[f32; LANES]; N]; C],
     ) {
-        let values = head.values::<S>(page).numbers.as_chunks::<LANES>().0;
+        let values = head.values::<u16>(page).numbers.as_chunks::<LANES>().0;
         for (t, values) in values.chunks_exact(head.dim / LANES).enumerate().take(count) {
             // A page has no more tokens; the compiler need not look.
             let t = t % PAGE;
@@ -184,7 +94,7 @@ impl Inner for Plain {
 /// # Safety
 /// The CPU has the instructions of `I`.
 #[inline(always)]
-pub unsafe fn attend<I: Inner, S: Stored, const N: usize, const P: usize, const C: usize>(
+pub unsafe fn attend<I: Inner, const N: usize, const P: usize, const C: usize>(
     head: Head<'_>,
     table: &[u32],
     queries: &[Query<'_>; N],
@@ -192,11 +102,7 @@ pub unsafe fn attend<I: Inner, S: Stored, const N: usize, const P: usize, const 
     out: &mut [&mut [f32]; N],
 ) {
     let dim = head.dim;
-    let (mut first, mut last) = (usize::MAX, 0);
-    for query in queries {
-        first = first.min(query.from / PAGE);
-        last = last.max(query.to / PAGE);
-    }
+    let (first, last) = pages(queries);
     let table = &table[first..=last];
     let (turned, room) = room.split_at_mut(dim * N);
     let turned = turned.as_chunks_mut::<N>().0;
@@ -206,48 +112,38 @@ pub unsafe fn attend<I: Inner, S: Stored, const N: usize, const P: usize, const 
         }
     }
     let scores = &mut room.as_chunks_mut::<PAGE>().0.as_chunks_mut::<N>().0[..table.len()];
-    let ((pages, rest), (pairs, other)) = (table.as_chunks::<P>(), scores.as_chunks_mut::<P>());
-    // Pages lie anywhere in memory, so the CPU cannot know which one is read next.
-    for (at, (pages, scores)) in pages.iter().zip(pairs).enumerate() {
-        if N <= FETCHED {
-            for page in &table[((at + 1) * P).min(table.len())..((at + 2) * P).min(table.len())] {
-                I::fetch(head.keys::<S>(*page).bytes);
-            }
-            for page in pages {
-                I::fetch(head.values::<S>(*page).bytes);
-            }
-        }
+    let ((pages, rest), (groups, other)) = (table.as_chunks::<P>(), scores.as_chunks_mut::<P>());
+    for (at, (pages, scores)) in pages.iter().zip(groups).enumerate() {
+        fetch::<I, u16, N>(&head, table, at * P, P);
         // SAFETY: as the caller promises; the queries were turned to `head_dim` rows.
-        unsafe { I::scores::<S, _, _>(&head, pages, turned, scores) };
+        unsafe { I::scores(&head, pages, turned, scores) };
     }
-    for (page, scores) in rest.iter().zip(other) {
-        if N <= FETCHED {
-            I::fetch(head.values::<S>(*page).bytes);
-        }
+    for (at, (page, scores)) in rest.iter().zip(other).enumerate() {
+        fetch::<I, u16, N>(&head, table, pages.len() * P + at, 1);
         // SAFETY: as above.
-        unsafe { I::scores::<S, _, _>(&head, &[*page], turned, std::array::from_mut(scores)) };
+        unsafe { I::scores(&head, &[*page], turned, std::array::from_mut(scores)) };
     }
     let mut inverse = [0.0; N];
     for n in 0..N {
-        inverse[n] = softmax::<S, N>(&head, table, scores, n, queries[n], first * PAGE);
+        inverse[n] = softmax::<N>(&head, table, scores, n, queries[n], first * PAGE);
     }
     let chunks = dim / LANES;
     let most = queries.iter().fold(0, |most, query| most.max(query.to)) - last * PAGE;
     let whole = chunks / C * C;
     for chunk in (0..whole).step_by(C) {
         // SAFETY: as the caller promises; the head has these chunks.
-        unsafe { weigh::<I, S, N, C>(&head, table, most, chunk, scores, &inverse, out) };
+        unsafe { weigh::<I, N, C>(&head, table, most, chunk, scores, &inverse, out) };
     }
     for chunk in whole..chunks {
         // SAFETY: as above.
-        unsafe { weigh::<I, S, N, 1>(&head, table, most, chunk, scores, &inverse, out) };
+        unsafe { weigh::<I, N, 1>(&head, table, most, chunk, scores, &inverse, out) };
     }
 }
 
 /// Turns a query's scores into weights that are not divided by their sum yet, but multiplied with the values' scales;
 /// returns what to multiply with instead. The scores begin at position `start`.
 #[inline(always)]
-fn softmax<S: Stored, const N: usize>(
+fn softmax<const N: usize>(
     head: &Head<'_>,
     table: &[u32],
     scores: &mut [[[f32; PAGE]; N]],
@@ -259,11 +155,10 @@ fn softmax<S: Stored, const N: usize>(
     for (page, scores) in scores.iter_mut().enumerate() {
         let scores = &mut scores[n];
         let begin = start + page * PAGE;
-        if begin < query.from || begin + PAGE - 1 > query.to {
+        if !query.sees_page(begin) {
             for lane in 0..PAGE {
                 // What lies outside is another token's, or none's.
-                let inside = (query.from..=query.to).contains(&(begin + lane));
-                scores[lane] = if inside { scores[lane] } else { f32::NEG_INFINITY };
+                scores[lane] = if query.sees(begin + lane) { scores[lane] } else { f32::NEG_INFINITY };
             }
         }
         for lane in 0..PAGE {
@@ -273,7 +168,7 @@ fn softmax<S: Stored, const N: usize>(
     let highest = highest.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
     let mut sums = [0.0_f32; PAGE];
     for (scores, page) in scores.iter_mut().zip(table) {
-        let (scores, scales) = (&mut scores[n], head.values::<S>(*page).scales);
+        let (scores, scales) = (&mut scores[n], head.values::<u16>(*page).scales);
         for lane in 0..PAGE {
             let weight = exp(scores[lane] - highest);
             let (inside, scaled) = (scores[lane] != f32::NEG_INFINITY, weight * scales[lane]);
@@ -291,7 +186,7 @@ fn softmax<S: Stored, const N: usize>(
 /// # Safety
 /// The CPU has the instructions of `I`. The head has these elements.
 #[inline(always)]
-unsafe fn weigh<I: Inner, S: Stored, const N: usize, const C: usize>(
+unsafe fn weigh<I: Inner, const N: usize, const C: usize>(
     head: &Head<'_>,
     table: &[u32],
     most: usize,
@@ -304,7 +199,7 @@ unsafe fn weigh<I: Inner, S: Stored, const N: usize, const C: usize>(
     for (page, (number, weights)) in table.iter().zip(weights).enumerate() {
         let count = if page + 1 == table.len() { most + 1 } else { PAGE };
         // SAFETY: as the caller promises.
-        unsafe { I::weigh::<S, _, _>(head, *number, count, chunk, weights, &mut sums) };
+        unsafe { I::weigh(head, *number, count, chunk, weights, &mut sums) };
     }
     for n in 0..N {
         for (c, out) in out[n].as_chunks_mut::<LANES>().0[chunk..chunk + C].iter_mut().enumerate() {
@@ -317,10 +212,10 @@ unsafe fn weigh<I: Inner, S: Stored, const N: usize, const C: usize>(
 
 /// A loop and not `map`, which would be compiled without the wider registers, and called.
 #[inline(always)]
-fn widen<S: Stored>(values: &[S; LANES]) -> [f32; LANES] {
+fn widen(values: &[u16; LANES]) -> [f32; LANES] {
     let mut wide = [0.0; LANES];
     for lane in 0..LANES {
-        wide[lane] = values[lane].widen();
+        wide[lane] = bf16_to_f32(values[lane]);
     }
     wide
 }

@@ -1,0 +1,146 @@
+//! Attention over a paged cache.
+//!
+//! Queries that look at the same keys are computed together, so that a key is read once for all of them. What a query gets
+//! depends neither on the chunk that it came in nor on its neighbours: floats are added in the order of positions, and
+//! whole numbers in any.
+
+pub mod bf16;
+pub mod int8;
+
+use super::acts::BLOCK;
+use super::math::LANES;
+use super::stored::Kept;
+
+/// Tokens of a page.
+pub const PAGE: usize = LANES;
+
+/// Where a layer's pages are: `[pages][kv_heads][2]`, the keys and the values of a page each [`half_bytes`] long: the
+/// scales of the page's tokens, then the numbers, in the order that [`super::Stored`] says.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// The layer's pages, where an `f32` may begin.
+    pub pages: &'a [u8],
+    pub kept: Kept,
+    pub kv_heads: usize,
+    /// Which of them.
+    pub index: usize,
+    /// A multiple of [`PAGE`].
+    pub dim: usize,
+}
+
+/// Bytes of a page's scales.
+pub const SCALES: usize = PAGE * size_of::<f32>();
+
+/// Bytes of the keys, or of the values, of a page and a head of `dim` numbers of `size` bytes.
+pub const fn half_bytes(dim: usize, size: usize) -> usize {
+    SCALES + dim * PAGE * size
+}
+
+/// The keys or the values of a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Half<'a, S> {
+    /// All of it.
+    pub bytes: &'a [u8],
+    pub scales: &'a [f32; PAGE],
+    pub numbers: &'a [S],
+}
+
+impl<'a> Head<'a> {
+    #[inline(always)]
+    pub fn keys<S: bytemuck::Pod>(&self, page: u32) -> Half<'a, S> {
+        self.half(page, 0)
+    }
+
+    #[inline(always)]
+    pub fn values<S: bytemuck::Pod>(&self, page: u32) -> Half<'a, S> {
+        self.half(page, 1)
+    }
+
+    #[inline(always)]
+    fn half<S: bytemuck::Pod>(&self, page: u32, which: usize) -> Half<'a, S> {
+        let size = half_bytes(self.dim, size_of::<S>());
+        let at = ((page as usize * self.kv_heads + self.index) * 2 + which) * size;
+        let bytes = &self.pages[at..][..size];
+        let (scales, numbers) = bytes.split_at(SCALES);
+        Half { bytes, scales: bytemuck::from_bytes(scales), numbers: bytemuck::cast_slice(numbers) }
+    }
+}
+
+/// One head of one token.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// `[head_dim]`
+    pub values: &'a [f32],
+    /// The first position that it sees, and the last.
+    pub from: usize,
+    pub to: usize,
+}
+
+impl Query<'_> {
+    /// Whether it sees all of the page that begins at this position.
+    #[inline(always)]
+    fn sees_page(&self, begin: usize) -> bool {
+        begin >= self.from && begin + PAGE - 1 <= self.to
+    }
+
+    #[inline(always)]
+    fn sees(&self, position: usize) -> bool {
+        (self.from..=self.to).contains(&position)
+    }
+}
+
+/// The first page that any of the queries sees, and the last.
+#[inline(always)]
+fn pages(queries: &[Query<'_>]) -> (usize, usize) {
+    let (mut first, mut last) = (usize::MAX, 0);
+    for query in queries {
+        first = first.min(query.from / PAGE);
+        last = last.max(query.to / PAGE);
+    }
+    (first, last)
+}
+
+/// Queries that are computed together at most.
+pub const QUERIES: usize = 12;
+
+/// Queries up to which memory is fetched ahead. More of them are those of a prompt's neighbouring tokens, whose keys
+/// others have just read, and compute longer than they read.
+const FETCHED: usize = 4;
+
+/// Numbers that one call takes, for positions up to `to`.
+pub fn room(dim: usize, to: usize) -> usize {
+    QUERIES * (dim + (to / PAGE + 1) * PAGE) + BLOCK
+}
+
+/// What memory can be fetched with.
+pub trait Fetch {
+    /// Lets memory that is read soon come to the cache.
+    fn fetch(memory: &[u8]) {
+        let _ = memory;
+    }
+}
+
+/// Plain Rust, compiled for whatever calls it.
+pub struct Plain;
+
+impl Fetch for Plain {}
+
+/// Fetches what comes after the keys of pages `at..at + count`, where it pays: the next ones' keys, and their values. Pages
+/// lie anywhere in memory, so the CPU cannot know which one is read next.
+#[inline(always)]
+fn fetch<F: Fetch, S: bytemuck::Pod, const N: usize>(
+    head: &Head<'_>,
+    table: &[u32],
+    at: usize,
+    count: usize,
+) {
+    if N > FETCHED {
+        return;
+    }
+    for page in &table[(at + count).min(table.len())..(at + 2 * count).min(table.len())] {
+        F::fetch(head.keys::<S>(*page).bytes);
+    }
+    for page in &table[at..at + count] {
+        F::fetch(head.values::<S>(*page).bytes);
+    }
+}

@@ -1,5 +1,6 @@
-//! The native decoder's graph: one node for each linear layer and each attention, in operators that the engine
-//! brings itself (domain [`NATIVE_DOMAIN`]). Norms, SwiGLU, residuals and adapters are computed inside them.
+//! The native decoder's graph: of each layer one node for its queries, keys and values, one for the attention, one for what
+//! comes out of it, and one for the MLP, in operators that the engine brings itself (domain [`NATIVE_DOMAIN`]). Norms,
+//! SwiGLU, residuals and adapters are computed inside them.
 
 use crate::{
     ModelConfig,
@@ -7,7 +8,7 @@ use crate::{
         DecoderLayout, LayerLayout, NATIVE_WEIGHTS_FILE, PlacedMatrix,
         builder::{Builder, Dim, NATIVE_DOMAIN, Value},
     },
-    packed::PANEL,
+    packed::{Bits, PANEL},
     proto::{self, DataType},
 };
 
@@ -69,7 +70,6 @@ enum Prepare<'a> {
     Nothing,
     /// RMS norm with these weights.
     Norm(&'a str),
-    SwiGlu,
 }
 
 struct Linear<'a> {
@@ -105,10 +105,40 @@ impl Native<'_> {
             x = self.g.node("Gather", &[&x, "logit_positions"], "last.x", &[]);
         }
         let x = self.projection(i, 1, "o", &layer.o, &attended, Prepare::Nothing, Some(&x), last)?;
+        self.mlp(i, layer, &x, last)
+    }
+
+    /// Inputs: x, norm, both weights, both biases; those that a layer has not are left out.
+    fn mlp(&mut self, i: usize, layer: &LayerLayout, x: &str, picked: bool) -> Option<String> {
         let norm = self.floats(&format!("{i}.post_norm"), &layer.post_attention_norm);
-        let gate_up =
-            self.projection(i, 2, "gate_up", &layer.gate_up, &x, Prepare::Norm(&norm), None, last)?;
-        self.projection(i, 3, "down", &layer.down, &gate_up, Prepare::SwiGlu, Some(&x), last)
+        let (gate_up, gate_up_bits, gate_up_bias) = self.weights(i, "gate_up", &layer.gate_up)?;
+        let (down, down_bits, down_bias) = self.weights(i, "down", &layer.down)?;
+        let inputs = [x, &norm, &gate_up, &down, &gate_up_bias, &down_bias];
+        let attributes = [
+            ("gate_up_bits", gate_up_bits.count().into()),
+            ("down_bits", down_bits.count().into()),
+            ("hidden", self.config.hidden_size.into()),
+            ("intermediate", layer.down.inputs.into()),
+            ("epsilon", self.config.rms_norm_eps.into()),
+            ("layer", i.into()),
+            ("picked", Value::Int(i64::from(picked))),
+        ];
+        let out = format!("{i}.mlp");
+        self.g.push(NATIVE_DOMAIN, "Mlp", &inputs, &[&out], &attributes);
+        Some(out)
+    }
+
+    /// A linear layer's weight and bias in the graph: the first one's name and bits, and the second one's name, "" for none.
+    fn weights(
+        &mut self,
+        layer: usize,
+        name: &str,
+        linear: &crate::graph::Linear,
+    ) -> Option<(String, Bits, String)> {
+        let (matrix, weight) = (linear.packed?, format!("{layer}.{name}.weight"));
+        self.matrix(&weight, matrix, linear.inputs);
+        let bias = linear.bias.as_ref().map(|values| self.floats(&format!("{layer}.{name}.bias"), values));
+        Some((weight, matrix.bits, bias.unwrap_or_default()))
     }
 
     #[allow(clippy::too_many_arguments)] // They are what tells the four layers apart.
@@ -123,10 +153,8 @@ impl Native<'_> {
         residual: Option<&str>,
         picked: bool,
     ) -> Option<String> {
-        let matrix = linear.packed?;
-        let (out, weight) = (format!("{layer}.{name}.out"), format!("{layer}.{name}.weight"));
-        self.matrix(&weight, matrix, linear.inputs);
-        let bias = linear.bias.as_ref().map(|values| self.floats(&format!("{layer}.{name}.bias"), values));
+        let (matrix, out) = (linear.packed?, format!("{layer}.{name}.out"));
+        let (weight, _, bias) = self.weights(layer, name, linear)?;
         self.linear(&Linear {
             out: &out,
             x,
@@ -135,7 +163,7 @@ impl Native<'_> {
             outputs: linear.outputs,
             inputs: linear.inputs,
             prepare,
-            bias: bias.as_deref(),
+            bias: (!bias.is_empty()).then_some(&bias),
             residual,
             place: Some((layer, group)),
             picked,
@@ -148,7 +176,6 @@ impl Native<'_> {
         let (prepare, norm) = match linear.prepare {
             Prepare::Nothing => (0, ""),
             Prepare::Norm(norm) => (1, norm),
-            Prepare::SwiGlu => (2, ""),
         };
         let (layer, group) = linear.place.map_or((-1, -1), |(layer, group)| (layer as i64, group as i64));
         let inputs =

@@ -3,8 +3,11 @@
 mod adapters;
 mod attention;
 mod embedding;
+mod gated;
 mod linear;
+mod mlp;
 mod prepare;
+mod product;
 mod stages;
 
 use std::sync::Arc;
@@ -21,7 +24,8 @@ pub fn domain(shared: &Arc<Shared>) -> ort::Result<OperatorDomain> {
     OperatorDomain::new(NATIVE_DOMAIN)?
         .add(embedding::EmbeddingOp(Arc::clone(shared)))?
         .add(linear::LinearOp(Arc::clone(shared)))?
-        .add(attention::AttentionOp(Arc::clone(shared)))
+        .add(attention::AttentionOp(Arc::clone(shared)))?
+        .add(mlp::MlpOp(Arc::clone(shared)))
 }
 
 /// An attribute that must be there and not be negative.
@@ -48,11 +52,11 @@ fn size_below(kernel: &KernelContext<'_>, name: &str, limit: usize) -> ort::Resu
     Err(ort::Error::new(format!("{name} is {found} in the graph, and model.toml has {limit} of them")))
 }
 
-fn bits(kernel: &KernelContext<'_>) -> ort::Result<Bits> {
-    match size(kernel, "bits")? {
+fn bits(kernel: &KernelContext<'_>, name: &str) -> ort::Result<Bits> {
+    match size(kernel, name)? {
         4 => Ok(Bits::Four),
         8 => Ok(Bits::Eight),
-        other => Err(ort::Error::new(format!("bits is {other}, and must be 4 or 8"))),
+        other => Err(ort::Error::new(format!("{name} is {other}, and must be 4 or 8"))),
     }
 }
 

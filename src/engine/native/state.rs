@@ -75,6 +75,20 @@ pub struct Entry {
 /// Kept from node to node and from step to step, so that a step allocates nothing.
 #[derive(Default)]
 pub struct Scratch {
+    /// A linear layer's, or the first one's where a node has two.
+    pub first: Room,
+    pub second: Room,
+    /// Gates and ups of rows with adapters, `[tokens][2 · intermediate]`.
+    pub gate_up: Vec<f32>,
+    /// The largest of every [`TOP`](crate::engine::logits::TOP) logits, by row.
+    pub tops: Vec<f32>,
+    /// Rotated queries, `[tokens][heads · head_dim]`.
+    pub queries: Vec<f32>,
+}
+
+/// What a linear layer computes in.
+#[derive(Default)]
+pub struct Room {
     pub acts: Activations,
     /// Inputs after the norm or SwiGLU, `[tokens][inputs]`.
     pub prepared: Vec<f32>,
@@ -82,10 +96,6 @@ pub struct Scratch {
     pub down: Vec<f32>,
     /// u in 8 bits, by [`Plan::neighbours`].
     pub ups: Vec<Ups>,
-    /// The largest of every [`TOP`](crate::engine::logits::TOP) logits, by row.
-    pub tops: Vec<f32>,
-    /// Rotated queries, `[tokens][heads · head_dim]`.
-    pub queries: Vec<f32>,
 }
 
 impl Plan {

@@ -30,6 +30,20 @@ pub fn sum_lanes(lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
+/// The largest of the lanes, as a tree; what is no number is passed over, unless it is the first one.
+#[inline(always)]
+pub fn max_lanes(lanes: [f32; LANES]) -> f32 {
+    let mut lanes = lanes;
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = if lanes[i + width] > lanes[i] { lanes[i + width] } else { lanes[i] };
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
 /// e^x with a relative error below 3e-7 (Cephes' `expf`: reduction by ln 2 in two parts, polynomial of degree 5).
 /// Below -87 the result is about 1e-38, above 88 about 1e38: never a denormal, never infinite.
 #[inline(always)]

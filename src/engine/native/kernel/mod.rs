@@ -23,11 +23,11 @@ pub mod weights;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use acts::{Activations, BAND, BAND_TILES, BandRef, GROUP, TILE, TileMut, TileRef, groups, grow};
+pub use acts::{Activations, BAND, BAND_TILES, GROUP, TILE, TileMut, TileRef, groups, grow};
 pub use attention::{Head, PAGE, QUERIES, Query, SCALES, half_bytes, room};
 pub use lora::{Element, RANKS};
 pub use math::f32_to_bf16;
-pub use products::Products;
+pub use products::{Products, SOON};
 pub use ranks::{ROWS, RankLine, UpRow};
 pub use stored::{Kept, PAIR, Stored};
 pub use weights::{LINE, Line, PANEL, Weights};
@@ -171,7 +171,7 @@ impl Cpu {
         scales: &[f32; PANEL],
         acts: &TileRef<'_>,
         rows: usize,
-        soon: [&[u8]; 2],
+        soon: [&[u8]; SOON],
         out: &mut [[f32; PANEL]; TILE],
     ) {
         let (inputs, groups) = (lines.len() * LINE, acts::groups(lines.len() * LINE) * TILE);
@@ -193,8 +193,41 @@ impl Cpu {
             Isa::AvxVnni => unsafe { x86::avxvnni::product(lines, scales, acts, rows, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512 | Isa::Amx => unsafe { x86::avx512::product(lines, scales, acts, rows, soon, out) },
+            Isa::Avx512 | Isa::Amx => unsafe {
+                x86::avx512::products([lines], std::array::from_ref(scales), acts, rows, soon, [out]);
+            },
         }
+    }
+
+    /// [`Self::product`] of two panels, `lines` and `scales` of each: where reading takes as long as multiplying, what the
+    /// rows have is read once for both.
+    pub fn products(
+        self,
+        lines: [&[Line]; 2],
+        scales: &[[f32; PANEL]; 2],
+        acts: &TileRef<'_>,
+        rows: usize,
+        soon: [&[u8]; SOON],
+        out: [&mut [[f32; PANEL]; TILE]; 2],
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(self.0, Isa::Avx512 | Isa::Amx) {
+            let inputs = lines[0].len() * LINE;
+            let groups = acts::groups(inputs) * TILE;
+            assert!(
+                (1..=TILE).contains(&rows)
+                    && lines[1].len() == lines[0].len()
+                    && acts.codes.len() == inputs * TILE
+                    && acts.scales.len() == groups
+                    && acts.starts.len() == groups
+            );
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`; the sizes were checked above.
+            unsafe { x86::avx512::products(lines, scales, acts, rows, soon, out) };
+            return;
+        }
+        let [first, second] = out;
+        self.product(lines[0], &scales[0], acts, rows, soon, first);
+        self.product(lines[1], &scales[1], acts, rows, [&[][..]; SOON], second);
     }
 
     /// Multiplies and adds 8-bit integers as fast as the CPU can, from registers. Returns how many operations it did.

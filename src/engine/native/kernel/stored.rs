@@ -4,7 +4,7 @@ use npc_onnx::Architecture;
 
 use super::acts::{ROUND, TileMut};
 use super::attention::PAGE;
-use super::math::{LANES, f32_to_bf16};
+use super::math::{LANES, f32_to_bf16, max_lanes};
 use crate::config::KvPrecision;
 
 /// The kinds of [`Stored`] numbers.
@@ -82,7 +82,10 @@ impl Stored for i8 {
                 lanes[lane] = if x > lanes[lane] { x } else { lanes[lane] };
             }
         }
-        let largest = lanes.iter().chain(rest).fold(0.0_f32, |most, x| most.max(x.abs()));
+        let mut largest = max_lanes(lanes);
+        for value in rest {
+            largest = largest.max(value.abs());
+        }
         let (scale, inverse) = TileMut::scale(largest);
         for (out, value) in out.iter_mut().zip(values) {
             *out = value.mul_add(inverse, ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as Self;

@@ -213,12 +213,18 @@ proptest! {
                 }
                 // SAFETY: there are no others in this test's thread.
                 let mut bands = unsafe { Products::new(cpu) };
-                for band in 0..rows.len().div_ceil(BAND) {
+                // Alone, and after another one.
+                let before = panel.saturating_sub(1);
+                let pair = [before, panel].map(|panel| (lines(cpu, &weights, panel), weights.scales(panel)));
+                let pair = [(&pair[0].0[..], pair[0].1), (&pair[1].0[..], pair[1].1)];
+                for (band, panels) in (0..rows.len().div_ceil(BAND)).flat_map(|band| [(band, &pair[..]), (band, &pair[1..])]) {
                     let count = BAND.min(rows.len() - band * BAND);
-                    let mut found = [[0.5; PANEL]; BAND];
-                    bands.band(&codes, &weights.scales(panel), &own.band(band), count, [&[7; 300], &[7; 50]], &mut found);
-                    let at = (panel * rows.len().div_ceil(TILE) + band * BAND_TILES) * TILE;
-                    prop_assert_eq!(&found[..count], &products[at..][..count], "{:?}", cpu);
+                    let mut found = [[[0.5; PANEL]; BAND]; 2];
+                    bands.band(panels, &own.band(band), count, [&[7; 300], &[7; 50]], &mut found);
+                    for (panel, found) in [before, panel][2 - panels.len()..].iter().zip(&found) {
+                        let at = (panel * rows.len().div_ceil(TILE) + band * BAND_TILES) * TILE;
+                        prop_assert_eq!(&found[..count], &products[at..][..count], "{:?}", cpu);
+                    }
                 }
             }
         }

@@ -2,6 +2,8 @@
 
 pub use npc_onnx::packed::{Bits, PANEL};
 
+use std::ops::Range;
+
 use super::Cpu;
 use npc_onnx::packed::{BLOCK, LEVELS, SCALES, ZERO, code, scale_of};
 
@@ -45,6 +47,10 @@ impl<'a> Weights<'a> {
         self.inputs
     }
 
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
     pub fn panels(&self) -> usize {
         self.outputs.div_ceil(PANEL)
     }
@@ -63,14 +69,12 @@ impl<'a> Weights<'a> {
         bytemuck::try_cast_slice(&self.panel(panel)[SCALES..]).ok()
     }
 
-    /// Part `part` of `parts` of a panel's memory; nothing past the last panel.
-    pub fn part(&self, panel: usize, part: usize, parts: usize) -> &'a [u8] {
-        if panel >= self.panels() {
-            return &[];
-        }
-        let panel = self.panel(panel);
-        let size = panel.len().div_ceil(parts);
-        &panel[(part * size).min(panel.len())..((part + 1) * size).min(panel.len())]
+    /// Part `part` of `parts` of some panels' memory; nothing past the last panel.
+    pub fn part(&self, panels: Range<usize>, part: usize, parts: usize) -> &'a [u8] {
+        let (length, last) = (self.bits.panel(self.inputs), self.panels());
+        let memory = &self.bytes[panels.start.min(last) * length..panels.end.min(last) * length];
+        let size = memory.len().div_ceil(parts);
+        &memory[(part * size).min(memory.len())..((part + 1) * size).min(memory.len())]
     }
 
     /// Writes the codes of a panel into `lines`.

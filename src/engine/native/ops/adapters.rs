@@ -8,6 +8,25 @@ use super::super::state::Plan;
 use super::prepare::Prepared;
 use crate::engine::MAX_MIX;
 
+/// The adapters' A between the pieces of the base's product: one waits for memory, the other computes.
+#[derive(Debug, Clone, Copy)]
+pub struct Both {
+    pub pieces: usize,
+    pub adapters: usize,
+}
+
+impl Both {
+    pub fn count(self) -> usize {
+        self.pieces + self.adapters
+    }
+
+    /// Runs the `i`th of both.
+    pub fn run(self, i: usize, piece: impl Fn(usize), adapter: impl Fn(usize)) {
+        let (before, after) = (self.pieces * i / self.count(), self.pieces * (i + 1) / self.count());
+        if after > before { piece(before) } else { adapter(i - before) }
+    }
+}
+
 /// What the threads share.
 pub struct Adapters<'a> {
     cpu: Cpu,

@@ -38,7 +38,7 @@ impl Operator for EmbeddingOp {
         let model = &self.0.model.model;
         let outputs = size_of_model(kernel, "outputs", model.vocab_size)?;
         let inputs = size_of_model(kernel, "inputs", model.hidden_size)?;
-        Ok(EmbeddingKernel { bits: bits(kernel)?, outputs, inputs })
+        Ok(EmbeddingKernel { bits: bits(kernel, "bits")?, outputs, inputs })
     }
 }
 

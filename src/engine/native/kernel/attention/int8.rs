@@ -5,7 +5,7 @@
 
 use super::{Fetch, Head, PAGE, Plain, Query, fetch, pages};
 use crate::engine::native::kernel::acts::ROUND;
-use crate::engine::native::kernel::math::{LANES, exp, sum_lanes};
+use crate::engine::native::kernel::math::{LANES, exp, max_lanes, sum_lanes};
 use crate::engine::native::kernel::stored::{PAIR, QUAD, Stored};
 
 /// The largest weight.
@@ -33,7 +33,7 @@ pub trait Inner: Fetch {
         scores: &mut [[[f32; PAGE]; N]; P],
     );
 
-    /// Σ weight · code of the values of the first `tokens` tokens of the pages, of which there are at most [`PAGES`], for
+    /// Adds Σ weight · code of the values of the first `tokens` tokens of the pages, of which there are at most [`PAGES`], for
     /// `C` times [`LANES`] elements of a head, from the `chunk`th on.
     ///
     /// # Safety
@@ -44,7 +44,7 @@ pub trait Inner: Fetch {
         tokens: usize,
         chunk: usize,
         weights: &[[Weights; N]],
-        sums: &mut [[[i32; LANES]; N]; C],
+        totals: &mut [[[f32; LANES]; N]; C],
     );
 }
 
@@ -85,9 +85,9 @@ impl Inner for Plain {
         tokens: usize,
         chunk: usize,
         weights: &[[Weights; N]],
-        sums: &mut [[[i32; LANES]; N]; C],
+        totals: &mut [[[f32; LANES]; N]; C],
     ) {
-        *sums = [[[0; LANES]; N]; C];
+        let mut sums = [[[0_i32; LANES]; N]; C];
         for (page, (number, weights)) in table.iter().zip(weights).enumerate() {
             let pairs = tokens_of(page, tokens).div_ceil(PAIR);
             let values = head.values::<i8>(*number).numbers.as_chunks::<{ PAIR * LANES }>().0;
@@ -96,14 +96,19 @@ impl Inner for Plain {
                     for n in 0..N {
                         for lane in 0..LANES {
                             for i in 0..PAIR {
-                                // Of numbers that are none a sum may be too large, and mean nothing.
                                 let weight = i32::from(weights[n][pair * PAIR + i]);
-                                sums[n][lane] =
-                                    sums[n][lane].wrapping_add(weight * i32::from(values[lane * PAIR + i]));
+                                let product = weight * i32::from(values[lane * PAIR + i]);
+                                // Of numbers that are none a sum may be too large, and mean nothing.
+                                sums[n][lane] = sums[n][lane].wrapping_add(product);
                             }
                         }
                     }
                 }
+            }
+        }
+        for (totals, sums) in totals.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+            for lane in 0..LANES {
+                totals[lane] += sums[lane] as f32;
             }
         }
     }
@@ -211,8 +216,7 @@ fn softmax<const N: usize>(
             largest[lane] = if scales[lane] > largest[lane] { scales[lane] } else { largest[lane] };
         }
     }
-    let highest = highest.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
-    let largest = largest.iter().fold(0.0, |a, b| if *b > a { *b } else { a });
+    let (highest, largest) = (max_lanes(highest), max_lanes(largest));
     let inverse = LARGEST / largest;
     // Of values that are all zero, or so small that nothing could be multiplied with what they take.
     let inverse = if inverse.is_finite() { inverse } else { 0.0 };
@@ -253,25 +257,18 @@ unsafe fn weigh<I: Inner, const N: usize, const C: usize>(
     while page < table.len() {
         // Up to a page whose number in the sequence is a multiple, wherever the table begins.
         let end = (((first + page) / PAGES + 1) * PAGES - first).min(table.len());
-        let mut sums = [[[0; LANES]; N]; C];
         // SAFETY: as the caller promises.
         unsafe {
             let tokens = tokens - page * PAGE;
-            I::weigh::<N, C>(head, &table[page..end], tokens, chunk, &weights[page..end], &mut sums);
-        }
-        for c in 0..C {
-            for n in 0..N {
-                for lane in 0..LANES {
-                    totals[c][n][lane] += sums[c][n][lane] as f32;
-                }
-            }
+            I::weigh::<N, C>(head, &table[page..end], tokens, chunk, &weights[page..end], &mut totals);
         }
         page = end;
     }
     for n in 0..N {
         for (c, out) in out[n].as_chunks_mut::<LANES>().0[chunk..chunk + C].iter_mut().enumerate() {
+            let totals = &totals[c][n];
             for lane in 0..LANES {
-                out[lane] = totals[c][n][lane] * factors[n];
+                out[lane] = totals[lane] * factors[n];
             }
         }
     }

@@ -34,10 +34,10 @@ macro_rules! inner {
                 tokens: usize,
                 chunk: usize,
                 weights: &[[Weights; N]],
-                sums: &mut [[[i32; LANES]; N]; C],
+                totals: &mut [[[f32; LANES]; N]; C],
             ) {
                 // SAFETY: as the caller promises.
-                unsafe { $weigh(head, table, tokens, chunk, weights, sums) }
+                unsafe { $weigh(head, table, tokens, chunk, weights, totals) }
             }
         }
     };
@@ -97,7 +97,7 @@ unsafe fn weigh_avx512<const N: usize, const C: usize>(
     tokens: usize,
     chunk: usize,
     weights: &[[Weights; N]],
-    sums: &mut [[[i32; LANES]; N]; C],
+    totals: &mut [[[f32; LANES]; N]; C],
 ) {
     let mut own = [[_mm512_setzero_si512(); N]; C];
     for (page, (number, weights)) in table.iter().zip(weights).enumerate() {
@@ -122,8 +122,12 @@ unsafe fn weigh_avx512<const N: usize, const C: usize>(
     }
     for c in 0..C {
         for n in 0..N {
-            // SAFETY: a sum is a register long.
-            unsafe { _mm512_storeu_si512(sums[c][n].as_mut_ptr().cast(), own[c][n]) };
+            // SAFETY: a total is a register long.
+            unsafe {
+                let total = totals[c][n].as_mut_ptr();
+                let sum = _mm512_cvtepi32_ps(own[c][n]);
+                _mm512_storeu_ps(total, _mm512_add_ps(_mm512_loadu_ps(total), sum));
+            }
         }
     }
 }
@@ -192,7 +196,7 @@ unsafe fn weigh_avx2<const N: usize, const C: usize>(
     tokens: usize,
     chunk: usize,
     weights: &[[Weights; N]],
-    sums: &mut [[[i32; LANES]; N]; C],
+    totals: &mut [[[f32; LANES]; N]; C],
 ) {
     let mut own = [[[_mm256_setzero_si256(); N]; 2]; C];
     for (page, (number, weights)) in table.iter().zip(weights).enumerate() {
@@ -218,10 +222,11 @@ unsafe fn weigh_avx2<const N: usize, const C: usize>(
     for c in 0..C {
         for half in 0..2 {
             for n in 0..N {
-                // SAFETY: a sum is two registers long.
+                // SAFETY: a total is two registers long.
                 unsafe {
-                    let at = sums[c][n].as_mut_ptr().add(half * LANES / 2);
-                    _mm256_storeu_si256(at.cast(), own[c][half][n]);
+                    let total = totals[c][n].as_mut_ptr().add(half * LANES / 2);
+                    let sum = _mm256_cvtepi32_ps(own[c][half][n]);
+                    _mm256_storeu_ps(total, _mm256_add_ps(_mm256_loadu_ps(total), sum));
                 }
             }
         }

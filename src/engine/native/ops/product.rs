@@ -1,0 +1,131 @@
+//! A matrix times the rows of a step, in pieces that threads take.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use npc_onnx::packed::PANEL;
+
+use super::super::disjoint::Disjoint;
+use super::super::kernel::{Activations, BAND, Cpu, LINE, Line, Products, Weights};
+use crate::engine::sampler::largest;
+
+/// Panels are computed in twos, of which the last may be one.
+pub fn pairs(weights: &Weights<'_>) -> usize {
+    weights.panels().div_ceil(2)
+}
+
+thread_local! {
+    /// Room for the codes of two panels.
+    static EXPANDED: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What the threads share while they compute a product.
+pub struct Product<'a> {
+    pub cpu: Cpu,
+    pub weights: Weights<'a>,
+    pub rows: usize,
+    pub outputs: usize,
+    pub bias: Option<&'a [f32]>,
+    pub residual: Option<&'a [f32]>,
+    /// Of the head: the largest of every panel's outputs, by row.
+    pub tops: Option<Disjoint<'a, f32>>,
+    /// The memory of the next layer's adapters, a piece for every two panels and band.
+    pub ahead: Vec<&'a [u8]>,
+}
+
+impl<'a> Product<'a> {
+    /// Into how many pieces it is cut. Many for each thread: at the end all wait for the last one, and one thread always
+    /// begins a little later.
+    pub fn pieces(&self, threads: usize) -> usize {
+        (threads * 16).min(pairs(&self.weights))
+    }
+
+    /// Computes piece `piece` of `pieces`: some panels' outputs of all rows, whose inputs are `acts`.
+    pub fn piece(&self, piece: usize, pieces: usize, acts: &Activations, out: &Disjoint<'_, f32>) {
+        let pairs = pairs(&self.weights);
+        let (first, end) = (pairs * piece / pieces * 2, pairs * (piece + 1) / pieces * 2);
+        self.panels(first..end.min(self.weights.panels()), acts, out);
+    }
+
+    /// Computes the outputs of some panels of all rows: the weights are read once.
+    fn panels(&self, panels: Range<usize>, acts: &Activations, out: &Disjoint<'_, f32>) {
+        // SAFETY: nothing that is called meanwhile makes others.
+        let mut products = unsafe { Products::new(self.cpu) };
+        let mut product = [[[0.0; PANEL]; BAND]; 2];
+        EXPANDED.with_borrow_mut(|room| {
+            for panel in panels.clone().step_by(2) {
+                let pair = panel..(panel + 2).min(panels.end);
+                self.pair(&mut products, &mut product, pair, acts, room, out);
+            }
+        });
+    }
+
+    /// Computes the outputs of one panel, or two, of all rows. `product` is room for a band's; `room` for the codes, if they
+    /// are not there as they are wanted.
+    #[allow(clippy::too_many_arguments)] // What it reads, and where it writes.
+    fn pair(
+        &self,
+        products: &mut Products,
+        product: &mut [[[f32; PANEL]; BAND]; 2],
+        pair: Range<usize>,
+        acts: &Activations,
+        room: &mut Vec<Line>,
+        out: &Disjoint<'_, f32>,
+    ) {
+        let size = self.weights.inputs() / LINE;
+        let is_there = self.weights.lines(pair.start).is_some();
+        if !is_there {
+            room.resize(room.len().max(2 * size), Line::default());
+            for (panel, room) in pair.clone().zip(room.chunks_exact_mut(size)) {
+                self.weights.expand(self.cpu, panel, room);
+            }
+        }
+        let mut panels = [(&[][..], [0.0; PANEL]); 2];
+        for (i, (panel, place)) in pair.clone().zip(&mut panels).enumerate() {
+            let expanded = room.get(i * size..(i + 1) * size).unwrap_or_default();
+            *place = (self.weights.lines(panel).unwrap_or(expanded), self.weights.scales(panel));
+        }
+        let panels = &panels[..pair.len()];
+        let bands = self.rows.div_ceil(BAND);
+        for index in 0..bands {
+            let rows = BAND.min(self.rows - index * BAND);
+            // The next panels, and the next layer's adapters, come while these are multiplied.
+            let next = self.weights.part(pair.end..pair.end + 2, index, bands);
+            let ahead = self.ahead.get(pair.start / 2 * bands + index).copied().unwrap_or_default();
+            products.band(panels, &acts.band(index), rows, [next, ahead], product);
+            for (panel, product) in pair.clone().zip(&*product) {
+                self.settle(&product[..rows], panel, index * BAND, out);
+            }
+        }
+    }
+
+    /// Writes a panel's product for the rows from `first` on, with bias and residual.
+    fn settle(&self, product: &[[f32; PANEL]], panel: usize, first: usize, out: &Disjoint<'_, f32>) {
+        let start = panel * PANEL;
+        let at = |row| (first + row) * self.outputs + start;
+        let columns = PANEL.min(self.outputs - start);
+        if let Some(tops) = &self.tops {
+            for (row, product) in product.iter().enumerate() {
+                let (at, top) = ((first + row) * self.weights.panels() + panel, largest(&product[..columns]));
+                // SAFETY: this call alone computes this panel of this row.
+                unsafe { tops.set(at, top) };
+            }
+        }
+        if columns == PANEL {
+            let bias = self.bias.and_then(|bias| bias[start..].first_chunk());
+            let residual = |row| self.residual.and_then(|residual| residual[at(row)..].first_chunk());
+            // SAFETY: this call alone computes these columns.
+            let out = |row| unsafe { out.array(at(row)) };
+            return self.cpu.settle(product, bias, residual, out);
+        }
+        for (row, product) in product.iter().enumerate() {
+            // SAFETY: as above.
+            let out = unsafe { out.part(at(row), columns) };
+            for (i, (out, product)) in out.iter_mut().zip(product).enumerate() {
+                let bias = self.bias.map_or(0.0, |bias| bias[start + i]);
+                let residual = self.residual.map_or(0.0, |residual| residual[at(row) + i]);
+                *out = product + bias + residual;
+            }
+        }
+    }
+}

@@ -56,6 +56,7 @@ impl Activations {
     }
 
     /// The tiles of a band, of which the last band may have one.
+    #[inline]
     pub fn band(&self, band: usize) -> BandRef<'_> {
         let last = self.rows.div_ceil(TILE) - 1;
         let size = groups(self.inputs) * GROUP * BAND;
@@ -66,6 +67,7 @@ impl Activations {
     }
 
     /// One tile.
+    #[inline]
     pub fn tile(&self, tile: usize) -> TileRef<'_> {
         let groups = TILE * groups(self.inputs);
         TileRef {

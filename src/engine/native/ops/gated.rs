@@ -11,13 +11,11 @@ use super::super::kernel::{
 };
 use super::prepare::Filling;
 
-/// Panels of a block's gates, at most, and of its ups: as many as a group of the next layer's input takes.
-const PANELS: usize = GROUP / PANEL;
+/// Columns of a half of a block: of its gates, and as many of its ups.
+const COLUMNS: usize = 2 * PANEL;
 
-/// Pairs of panels of a block, gates and ups.
-const PAIRS: usize = PANELS;
 
-/// Bands that a pair of panels is multiplied with one after the other, while its codes are in the nearest cache.
+/// Bands whose rows are computed one after the other, while a pair of panels is in the nearest cache.
 const BANDS: usize = 2;
 
 /// A band's products with a pair of panels.
@@ -25,15 +23,19 @@ type Pair = [[[f32; PANEL]; BAND]; 2];
 
 /// What a thread computes a block in.
 struct Room {
-    /// The codes of all panels, if they are not there as they are wanted.
+    /// The codes of panels, if they are not there as they are wanted.
     lines: Vec<Line>,
-    products: Box<[[Pair; PAIRS]; BANDS]>,
+    /// Of half a block, gates and ups.
+    products: Box<[[Pair; 2]; BANDS]>,
+    /// Of a block, by row.
+    gated: Box<[[f32; GROUP]; BANDS * BAND]>,
 }
 
 thread_local! {
     static ROOM: RefCell<Room> = RefCell::new(Room {
         lines: Vec::new(),
-        products: Box::new([[[[[0.0; PANEL]; BAND]; 2]; PAIRS]; BANDS]),
+        products: Box::new([[[[[0.0; PANEL]; BAND]; 2]; 2]; BANDS]),
+        gated: Box::new([[0.0; GROUP]; BANDS * BAND]),
     });
 }
 
@@ -82,84 +84,96 @@ impl Gated<'_> {
         });
     }
 
-    /// The panels of a block: half of them gates, half of them ups.
+    /// The panels of a block's gates, and of its ups.
     fn panels(&self, block: usize) -> [Range<usize>; 2] {
-        let (all, first) = (self.outputs / PANEL, block * PANELS);
-        let own = first.min(all)..(first + PANELS).min(all);
+        let (all, first) = (self.outputs / PANEL, block * GROUP / PANEL);
+        let own = first.min(all)..(first + GROUP / PANEL).min(all);
         [own.clone(), all + own.start..all + own.end]
     }
 
     fn block(
         &self,
         products: &mut Products,
-        Room { lines, products: found }: &mut Room,
+        room: &mut Room,
         block: usize,
         bands: Range<usize>,
         acts: &Activations,
     ) {
-        let size = self.weights.inputs() / LINE;
-        let halves = self.panels(block);
+        let own = self.panels(block);
         let next = self.panels(block + 1).map(|panels| self.weights.part(panels, 0, 1));
-        // Gates and ups are whole blocks of 32, so a pair of panels is of one of the two.
-        let pairs = halves[0].len();
-        let numbers: [usize; 2 * PANELS] =
-            std::array::from_fn(|i| halves[usize::from(i >= pairs)].start + i % pairs.max(1));
-        let is_there = self.weights.lines(numbers[0]).is_some();
-        if !is_there && lines.len() < 2 * pairs * size {
-            lines.resize(2 * pairs * size, Line::default());
+        let halves = own[0].len() / 2;
+        let size = 2 * self.weights.inputs() / LINE;
+        let is_there = self.weights.lines(own[0].start).is_some();
+        // All pairs are kept only if there are more bands that need them.
+        let kept = if bands.len() > BANDS { 2 * halves } else { 1 };
+        if !is_there && room.lines.len() < kept * size {
+            room.lines.resize(kept * size, Line::default());
         }
-        let soon = (bands.len() * pairs).max(1);
-        for (index, chunk) in bands.clone().step_by(BANDS).enumerate() {
-            let chunk = chunk..(chunk + BANDS).min(bands.end);
-            for pair in 0..pairs {
-                let own = [numbers[2 * pair], numbers[2 * pair + 1]];
-                let codes = if is_there { &mut [] } else { &mut lines[2 * pair * size..][..2 * size] };
-                if index == 0 && !is_there {
-                    for (panel, codes) in own.iter().zip(codes.chunks_exact_mut(size)) {
-                        self.weights.expand(self.cpu, *panel, codes);
+        let parts = (bands.len() * 2 * halves).max(1);
+        for first in bands.clone().step_by(BANDS) {
+            let chunk = first..(first + BANDS).min(bands.end);
+            for half in 0..halves {
+                for (kind, panels) in own.iter().enumerate() {
+                    let pair = 2 * half + kind;
+                    let start = panels.start + 2 * half;
+                    let codes = if is_there { 0..0 } else { pair % kept * size..(pair % kept + 1) * size };
+                    let codes = &mut room.lines[codes];
+                    if !is_there && (kept == 1 || first == bands.start) {
+                        for (i, codes) in codes.chunks_exact_mut(size / 2).enumerate() {
+                            self.weights.expand(self.cpu, start + i, codes);
+                        }
+                    }
+                    let mut both = [(&[][..], [0.0; PANEL]); 2];
+                    for (i, place) in both.iter_mut().enumerate() {
+                        let expanded = codes.get(i * size / 2..(i + 1) * size / 2).unwrap_or_default();
+                        *place = (
+                            self.weights.lines(start + i).unwrap_or(expanded),
+                            self.weights.scales(start + i),
+                        );
+                    }
+                    for (band, found) in chunk.clone().zip(room.products.iter_mut()) {
+                        // The next block comes while this one is multiplied.
+                        let at = (band - bands.start) * 2 * halves + pair;
+                        let soon = next.map(|memory| part(memory, at, parts));
+                        let rows = BAND.min(self.rows - band * BAND);
+                        products.band(&both, &acts.band(band), rows, soon, &mut found[kind]);
                     }
                 }
-                let mut panels = [(&[][..], [0.0; PANEL]); 2];
-                for (i, (panel, place)) in own.iter().zip(&mut panels).enumerate() {
-                    let expanded = codes.get(i * size..(i + 1) * size).unwrap_or_default();
-                    *place = (self.weights.lines(*panel).unwrap_or(expanded), self.weights.scales(*panel));
-                }
-                for (band, found) in chunk.clone().zip(found.iter_mut()) {
-                    // The next block comes while this one is multiplied.
-                    let at = (band - bands.start) * pairs + pair;
-                    let soon = next.map(|memory| part(memory, at, soon));
+                for (band, (found, gated)) in
+                    chunk.clone().zip(room.products.iter().zip(room.gated.as_chunks_mut::<BAND>().0))
+                {
                     let rows = BAND.min(self.rows - band * BAND);
-                    products.band(&panels, &acts.band(band), rows, soon, &mut found[pair]);
+                    self.gate(block * GROUP + half * COLUMNS, half, found, &mut gated[..rows]);
                 }
             }
-            for (band, found) in chunk.zip(found.iter()) {
-                self.finish(block, band, &found[..pairs]);
+            for (band, gated) in chunk.zip(room.gated.as_chunks::<BAND>().0) {
+                self.quantize(block, band, gated, halves * COLUMNS);
             }
         }
     }
 
-    /// Gates a band's products, and quantizes what comes of them.
-    fn finish(&self, block: usize, band: usize, found: &[Pair]) {
-        let columns = found.len() * PANEL;
+    /// SwiGLU of half a block's products with a band, whose columns begin at `first`.
+    fn gate(&self, first: usize, half: usize, [gates, ups]: &[Pair; 2], gated: &mut [[f32; GROUP]]) {
+        for (row, gated) in gated.iter_mut().enumerate() {
+            let mut both = [gates[0][row], gates[1][row], ups[0][row], ups[1][row]];
+            let both = both.as_flattened_mut();
+            if let Some(bias) = self.bias {
+                let (gates, ups) = (&bias[first..], &bias[self.outputs + first..]);
+                for (value, bias) in both.iter_mut().zip(gates[..COLUMNS].iter().chain(&ups[..COLUMNS])) {
+                    *value += bias;
+                }
+            }
+            self.cpu.swiglu(both, &mut gated[half * COLUMNS..(half + 1) * COLUMNS]);
+        }
+    }
+
+    /// Quantizes a band's rows of a block, of so many columns.
+    fn quantize(&self, block: usize, band: usize, gated: &[[f32; GROUP]; BAND], columns: usize) {
         let end = self.rows.min((band + 1) * BAND);
         for tile in (band * BAND_TILES..(band + 1) * BAND_TILES).take_while(|tile| tile * TILE < end) {
             let quantize = |part: &mut TileMut<'_>| {
                 for row in tile * TILE..end.min((tile + 1) * TILE) {
-                    let (mut gate_up, mut values) = ([[0.0; PANEL]; 2 * PANELS], [0.0; GROUP]);
-                    for (pair, found) in gate_up.as_chunks_mut::<2>().0.iter_mut().zip(found) {
-                        *pair = [found[0][row - band * BAND], found[1][row - band * BAND]];
-                    }
-                    let gate_up = &mut gate_up.as_flattened_mut()[..2 * columns];
-                    if let Some(bias) = self.bias {
-                        let first = block * GROUP;
-                        let gates = bias[first..first + columns].iter();
-                        let ups = &bias[self.outputs + first..][..columns];
-                        for (value, bias) in gate_up.iter_mut().zip(gates.chain(ups)) {
-                            *value += bias;
-                        }
-                    }
-                    self.cpu.swiglu(gate_up, &mut values[..columns]);
-                    self.cpu.quantize(part, row % TILE, &values[..columns]);
+                    self.cpu.quantize(part, row % TILE, &gated[row - band * BAND][..columns]);
                 }
             };
             // SAFETY: every block has its own group, and every band of it its own tiles.

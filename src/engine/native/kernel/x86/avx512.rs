@@ -58,7 +58,7 @@ unsafe fn tile<const P: usize, const R: usize, const C: usize>(
             let (mut at, end) = ((group * share).min(memory.len()), ((group + 1) * share).min(memory.len()));
             while at < end {
                 // SAFETY: it lies in the memory.
-                _mm_prefetch::<_MM_HINT_T1>(unsafe { memory.as_ptr().add(at) }.cast());
+                _mm_prefetch::<_MM_HINT_T0>(unsafe { memory.as_ptr().add(at) }.cast());
                 at += 64;
             }
         }

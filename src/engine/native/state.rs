@@ -98,21 +98,57 @@ pub struct Room {
     pub ups: Vec<Ups>,
 }
 
-impl Plan {
-    /// The memory of the adapters of the layer behind this one, in at most `pieces` pieces.
-    pub fn ahead(&self, (layer, group): (usize, usize), pieces: usize) -> Vec<&[u8]> {
-        let mut whole = Vec::new();
-        for used in &self.adapters {
-            if let Some(group) = used.adapter.next(layer, group) {
-                group.memory(|memory| whole.push(memory));
+/// Memory in pieces of about the same size.
+#[derive(Debug, Default)]
+pub struct Ahead<'a> {
+    cut: Vec<&'a [u8]>,
+    /// Where each piece ends in `cut`.
+    ends: Vec<usize>,
+}
+
+impl<'a> Ahead<'a> {
+    fn new(whole: &[&'a [u8]], pieces: usize) -> Self {
+        let bytes: usize = whole.iter().map(|memory| memory.len()).sum();
+        let size = bytes.div_ceil(pieces.max(1)).next_multiple_of(64).max(64);
+        let (mut ahead, mut left) = (Self::default(), size);
+        for mut memory in whole.iter().copied() {
+            while !memory.is_empty() {
+                let (now, then) = memory.split_at(left.min(memory.len()));
+                ahead.cut.push(now);
+                (memory, left) = (then, left - now.len());
+                if left == 0 {
+                    ahead.ends.push(ahead.cut.len());
+                    left = size;
+                }
             }
         }
-        let bytes: usize = whole.iter().map(|memory| memory.len()).sum();
-        // Each of them ends with a piece that is not full.
-        let size = bytes.div_ceil(pieces.saturating_sub(whole.len()).max(1)).next_multiple_of(64).max(64);
-        let mut cut: Vec<_> = whole.iter().flat_map(|memory| memory.chunks(size)).collect();
-        cut.truncate(pieces);
-        cut
+        ahead.ends.push(ahead.cut.len());
+        ahead
+    }
+
+    /// One of the pieces; nothing behind the last.
+    pub fn piece(&self, index: usize) -> &[&'a [u8]] {
+        let Some(end) = self.ends.get(index) else { return &[] };
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.cut[start..*end]
+    }
+}
+
+impl Plan {
+    /// The memory of adapters that is read after a linear layer's product, in at most `pieces` pieces: their B in this
+    /// layer, and their A in the one behind it.
+    pub fn ahead(&self, (layer, group): (usize, usize), pieces: usize) -> Ahead<'_> {
+        let mut whole = Vec::with_capacity(self.adapters.len() * 3);
+        for used in &self.adapters {
+            used.adapter
+                .group(layer, group)
+                .into_iter()
+                .for_each(|group| group.ups(|memory| whole.push(memory)));
+        }
+        for used in &self.adapters {
+            used.adapter.next(layer, group).into_iter().for_each(|group| whole.push(group.downs()));
+        }
+        Ahead::new(&whole, pieces)
     }
 
     /// A token's adapters in a layer's group: each with its gate and its number among the step's entries.

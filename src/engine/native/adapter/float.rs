@@ -92,9 +92,12 @@ impl Group {
         self.a.memory().len() + self.ups.iter().map(|up| up.b.memory().len()).sum::<usize>()
     }
 
-    pub fn memory<'a>(&'a self, mut put: impl FnMut(&'a [u8])) {
-        put(self.a.memory());
-        self.ups.iter().for_each(|up| put(up.b.memory()));
+    pub fn downs(&self) -> &[u8] {
+        self.a.memory()
+    }
+
+    pub fn ups(&self) -> impl Iterator<Item = &[u8]> {
+        self.ups.iter().map(|up| up.b.memory())
     }
 
     /// u = A·x for 1 to 4 rows; `put(row, first rank, values)` takes them.

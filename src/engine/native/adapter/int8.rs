@@ -118,9 +118,12 @@ impl Group {
         size_of_val(&*self.lines) + self.scales.len() * 4 + ups
     }
 
-    pub fn memory<'a>(&'a self, mut put: impl FnMut(&'a [u8])) {
-        put(RankLine::bytes(&self.lines));
-        self.ups.iter().for_each(|up| put(Line::bytes(&up.lines)));
+    pub fn downs(&self) -> &[u8] {
+        RankLine::bytes(&self.lines)
+    }
+
+    pub fn ups(&self) -> impl Iterator<Item = &[u8]> {
+        self.ups.iter().map(|up| Line::bytes(&up.lines))
     }
 
     /// u = A·x for 1 to [`ROWS`] rows of `acts`; `put(row, first rank, values)` takes them.

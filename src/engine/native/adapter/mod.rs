@@ -80,11 +80,19 @@ impl Group {
         }
     }
 
-    /// The memory that is read when it is computed.
-    pub fn memory<'a>(&'a self, put: impl FnMut(&'a [u8])) {
+    /// The memory of A.
+    pub fn downs(&self) -> &[u8] {
         match self {
-            Self::Float(group) => group.memory(put),
-            Self::Int8(group) => group.memory(put),
+            Self::Float(group) => group.downs(),
+            Self::Int8(group) => group.downs(),
+        }
+    }
+
+    /// The memory of every B.
+    pub fn ups<'a>(&'a self, put: impl FnMut(&'a [u8])) {
+        match self {
+            Self::Float(group) => group.ups().for_each(put),
+            Self::Int8(group) => group.ups().for_each(put),
         }
     }
 

@@ -55,6 +55,11 @@ impl Activations {
         }
     }
 
+    /// Whether [`Self::tall`] is filled.
+    pub fn is_tall(&self) -> bool {
+        self.is_tall
+    }
+
     /// The tiles of a band, of which the last band may have one.
     #[inline]
     pub fn band(&self, band: usize) -> BandRef<'_> {
@@ -197,6 +202,31 @@ pub fn swiglu(gate_up: &[f32], out: &mut [f32]) {
     let (gate, up) = gate_up.split_at(out.len());
     for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
         *out = silu(*gate) * up;
+    }
+}
+
+/// See [`super::Cpu::gate`].
+#[inline(always)]
+pub fn gate(
+    [gates, ups]: [&[[[f32; PANEL]; BAND]; 2]; 2],
+    bias: Option<[&[f32; 2 * PANEL]; 2]>,
+    first: usize,
+    out: &mut [[f32; GROUP]],
+) {
+    for (row, out) in out.iter_mut().enumerate().take(BAND) {
+        let out = out[first..first + 2 * PANEL].as_chunks_mut::<PANEL>().0;
+        for p in 0..2 {
+            let (mut gate, mut up) = (gates[p][row], ups[p][row]);
+            if let Some([gates, ups]) = bias {
+                for i in 0..PANEL {
+                    gate[i] += gates[p * PANEL + i];
+                    up[i] += ups[p * PANEL + i];
+                }
+            }
+            for i in 0..PANEL {
+                out[p][i] = silu(gate[i]) * up[i];
+            }
+        }
     }
 }
 

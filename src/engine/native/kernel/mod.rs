@@ -16,6 +16,7 @@ mod math;
 mod plain;
 mod products;
 mod ranks;
+mod soon;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -27,8 +28,9 @@ pub use acts::{Activations, BAND, BAND_TILES, GROUP, TILE, TileMut, TileRef, gro
 pub use attention::{Head, PAGE, QUERIES, Query, SCALES, half_bytes, room};
 pub use lora::{Element, RANKS};
 pub use math::f32_to_bf16;
-pub use products::{Products, SOON};
+pub use products::{Pair, Products};
 pub use ranks::{ROWS, RankLine, UpRow};
+pub use soon::Soon;
 pub use stored::{Kept, PAIR, Stored};
 pub use weights::{LINE, Line, PANEL, Weights};
 
@@ -163,7 +165,8 @@ macro_rules! dispatch {
 impl Cpu {
     /// A panel's product with `rows` rows (1 to [`TILE`]) of a tile: for each row and column
     /// scale of the column · Σ over groups of scale · Σ (weight code - 128) · activation code. `lines` are the panel's
-    /// codes. `soon`: memory that is read next, and may come to the cache meanwhile.
+    /// codes. `soon`: memory that is read next, and how many lines of it come to the cache
+    /// meanwhile.
     #[allow(clippy::too_many_arguments)] // What it reads, and where it writes.
     pub fn product(
         self,
@@ -171,7 +174,7 @@ impl Cpu {
         scales: &[f32; PANEL],
         acts: &TileRef<'_>,
         rows: usize,
-        soon: [&[u8]; SOON],
+        soon: (&mut Soon<'_>, usize),
         out: &mut [[f32; PANEL]; TILE],
     ) {
         let (inputs, groups) = (lines.len() * LINE, acts::groups(lines.len() * LINE) * TILE);
@@ -207,7 +210,7 @@ impl Cpu {
         scales: &[[f32; PANEL]; 2],
         acts: &TileRef<'_>,
         rows: usize,
-        soon: [&[u8]; SOON],
+        soon: (&mut Soon<'_>, usize),
         out: [&mut [[f32; PANEL]; TILE]; 2],
     ) {
         #[cfg(target_arch = "x86_64")]
@@ -227,7 +230,7 @@ impl Cpu {
         }
         let [first, second] = out;
         self.product(lines[0], &scales[0], acts, rows, soon, first);
-        self.product(lines[1], &scales[1], acts, rows, [&[][..]; SOON], second);
+        self.product(lines[1], &scales[1], acts, rows, (&mut Soon::default(), 0), second);
     }
 
     /// Multiplies and adds 8-bit integers as fast as the CPU can, from registers. Returns how many operations it did.
@@ -268,9 +271,10 @@ impl Cpu {
             Isa::Plain => tile.quantize(row, values),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the CPU has these features, or there would be no such `Cpu`.
-            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Amx => unsafe {
-                x86::quantize::quantize(tile, row, values);
-            },
+            Isa::Avx2 | Isa::AvxVnni => unsafe { x86::quantize::avx2(tile, row, values) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512 | Isa::Amx => unsafe { x86::quantize::avx512(tile, row, values) },
         }
     }
 
@@ -303,6 +307,29 @@ impl Cpu {
     /// [`Stored::round`].
     pub fn round<S: Stored>(self, values: &[f32], out: &mut [S]) -> f32 {
         dispatch!(self, round(values, out), S::round(values, out))
+    }
+
+    /// SwiGLU of a band's products with two panels of gates and two of ups, after their bias, if they have one: columns of
+    /// `out` from `first` on, a multiple of [`PANEL`].
+    pub fn gate(
+        self,
+        found: [&[[[f32; PANEL]; BAND]; 2]; 2],
+        bias: Option<[&[f32; 2 * PANEL]; 2]>,
+        first: usize,
+        out: &mut [[f32; GROUP]],
+    ) {
+        dispatch!(self, gate(found, bias, first, out), acts::gate(found, bias, first, out));
+    }
+
+    /// Lets memory that is read soon, or written, come to the nearest cache.
+    #[inline]
+    pub fn fetch(self, read: Option<&[f32; 2 * PANEL]>, written: Option<&[f32; 2 * PANEL]>) {
+        #[cfg(target_arch = "x86_64")]
+        if self.is_vector() {
+            x86::fetch(read, written);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (read, written);
     }
 
     /// SwiGLU (Shazeer 2020): out = silu(gate) · up, where `gate_up` holds the gates, then the ups.
@@ -408,7 +435,7 @@ impl Cpu {
             Isa::AvxVnni => unsafe { x86::ranks::avxvnni::up(lines, panels, rows) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512 | Isa::Amx => unsafe { x86::ranks::avx512::up(lines, panels, rows) },
+            Isa::Avx512 | Isa::Amx => unsafe { x86::ranks::wide_up(lines, panels, rows) },
         }
     }
 

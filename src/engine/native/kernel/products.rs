@@ -1,13 +1,13 @@
 //! Panels times bands of rows, as wide as the CPU takes them.
 
+use std::ops::Range;
+
 use super::Cpu;
-use super::acts::{BAND, BandRef, GROUP, TILE, groups};
-use super::weights::{LINE, Line, PANEL};
+use super::acts::{Activations, BAND, BAND_TILES, GROUP, TILE, groups};
+use super::soon::Soon;
+use super::weights::{LINE, Line, PANEL, Weights};
 #[cfg(target_arch = "x86_64")]
 use super::{Isa, x86::amx::Tiles};
-
-/// Pieces of memory that are fetched while a product is computed: of the next panels, and of the next layer's adapters.
-pub const SOON: usize = 2;
 
 /// A thread that is about to compute products. On CPUs with tiles it holds them, configured.
 #[derive(Debug)]
@@ -30,50 +30,84 @@ impl Products {
         }
     }
 
-    /// The products of one panel, or two neighbouring ones, with `rows` rows (1 to [`BAND`]) of a band, as [`Cpu::product`]
-    /// has them for a tile.
+    /// The products of a pair with `rows` rows (1 to [`BAND`]) of a band of `acts`, as [`Cpu::product`] has them for a tile.
+    // Every tile is taken out of the rows just where it is used: a copy of what was written a moment ago waits for it.
     pub fn band(
         &mut self,
-        panels: &[(&[Line], [f32; PANEL])],
-        band: &BandRef<'_>,
+        pair: &Pair<'_>,
+        (acts, band): (&Activations, usize),
         rows: usize,
-        soon: [&[u8]; SOON],
+        mut soon: Soon<'_>,
         out: &mut [[[f32; PANEL]; BAND]; 2],
     ) {
         #[cfg(target_arch = "x86_64")]
-        if let (Some(tiles), false) = (&mut self.tiles, band.tall.is_empty()) {
-            for (i, ((lines, scales), out)) in panels.iter().zip(out).enumerate() {
-                let groups = groups(lines.len() * LINE);
-                assert!(
-                    lines.len() * LINE == groups * GROUP
-                        && band.tall.len() == groups * GROUP * BAND
-                        && band.tiles.iter().all(|tile| {
-                            tile.scales.len() == groups * TILE && tile.starts.len() == groups * TILE
-                        })
-                );
-                let soon = if i == 0 { soon } else { [&[][..]; SOON] };
+        if let (Some(tiles), true) = (&mut self.tiles, acts.is_tall()) {
+            let groups = groups(acts.inputs);
+            let band = acts.band(band);
+            assert!(
+                acts.inputs == groups * GROUP
+                    && band.tall.len() == groups * GROUP * BAND
+                    && band
+                        .tiles
+                        .iter()
+                        .all(|tile| tile.scales.len() == groups * TILE && tile.starts.len() == groups * TILE)
+            );
+            for (i, out) in out.iter_mut().enumerate().take(pair.count) {
+                assert!(pair.lines[i].len() * LINE == acts.inputs);
+                let share = soon.share(pair.count - i);
                 // SAFETY: a CPU with tiles has AVX-512 too; the sizes were checked just now.
-                unsafe { tiles.product(lines, scales, band, soon, out) };
+                unsafe { tiles.product(pair.lines[i], &pair.scales[i], &band, (&mut soon, share), out) };
             }
             return;
         }
         let [first, second] = out;
         let outs = first.as_chunks_mut::<TILE>().0.iter_mut().zip(second.as_chunks_mut::<TILE>().0);
-        for (i, (tile, (first, second))) in band.tiles.iter().zip(outs).enumerate().take(rows.div_ceil(TILE))
-        {
+        let tiles = rows.div_ceil(TILE);
+        for (i, (first, second)) in outs.enumerate().take(tiles) {
             let rows = TILE.min(rows - i * TILE);
-            let mut own = [&[][..]; SOON];
-            for (own, memory) in own.iter_mut().zip(soon) {
-                let (before, behind) = memory.split_at(memory.len() / 2);
-                *own = if i == 0 { before } else { behind };
-            }
-            match panels {
-                [(a, scales_a), (b, scales_b)] => {
-                    self.cpu.products([a, b], &[*scales_a, *scales_b], tile, rows, own, [first, second]);
-                }
-                [(lines, scales)] => self.cpu.product(lines, scales, tile, rows, own, first),
-                _ => unreachable!("one panel or two"),
+            let share = soon.share(tiles - i);
+            let soon = (&mut soon, share);
+            let tile = acts.tile(band * BAND_TILES + i);
+            if pair.count == 2 {
+                self.cpu.products(pair.lines, &pair.scales, &tile, rows, soon, [first, second]);
+            } else {
+                self.cpu.product(pair.lines[0], &pair.scales[0], &tile, rows, soon, first);
             }
         }
+    }
+}
+
+/// Two panels of weights, or one.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair<'a> {
+    pub count: usize,
+    pub lines: [&'a [Line]; 2],
+    pub scales: [[f32; PANEL]; 2],
+}
+
+impl<'a> Pair<'a> {
+    /// Panels `panels` of a matrix, at most two. `room`, of a panel's lines each, is for codes that are not there as they are
+    /// wanted; they are expanded into it unless they were before.
+    pub fn new(
+        cpu: Cpu,
+        weights: &Weights<'a>,
+        panels: Range<usize>,
+        room: &'a mut [Line],
+        is_expanded: bool,
+    ) -> Self {
+        let size = weights.inputs() / LINE;
+        if !is_expanded && weights.lines(panels.start).is_none() {
+            for (panel, room) in panels.clone().zip(room.chunks_exact_mut(size)) {
+                weights.expand(cpu, panel, room);
+            }
+        }
+        let room = &*room;
+        let mut pair = Self { count: panels.len(), lines: [&[]; 2], scales: [[0.0; PANEL]; 2] };
+        for (i, panel) in panels.enumerate() {
+            let expanded = || room.get(i * size..(i + 1) * size).unwrap_or_default();
+            pair.lines[i] = weights.lines(panel).unwrap_or_else(expanded);
+            pair.scales[i] = weights.scales(panel);
+        }
+        pair
     }
 }

@@ -206,8 +206,8 @@ proptest! {
                 for tile in 0..rows.len().div_ceil(TILE) {
                     let count = TILE.min(rows.len() - tile * TILE);
                     let (mut expected, mut found) = ([[0.5; PANEL]; TILE], [[0.5; PANEL]; TILE]);
-                    plain().product(&codes, &weights.scales(panel), &acts.tile(tile), count, [&[7; 300], &[]], &mut expected);
-                    cpu.product(&codes, &weights.scales(panel), &acts.tile(tile), count, [&[7; 300], &[]], &mut found);
+                    plain().product(&codes, &weights.scales(panel), &acts.tile(tile), count, (&mut Soon::new([&[7; 300], &[]], &[]), 5), &mut expected);
+                    cpu.product(&codes, &weights.scales(panel), &acts.tile(tile), count, (&mut Soon::new([&[7; 300], &[]], &[]), 5), &mut found);
                     prop_assert_eq!(expected, found, "{:?}", cpu);
                     products[(panel * rows.len().div_ceil(TILE) + tile) * TILE..][..TILE].copy_from_slice(&found);
                 }
@@ -215,13 +215,15 @@ proptest! {
                 let mut bands = unsafe { Products::new(cpu) };
                 // Alone, and after another one.
                 let before = panel.saturating_sub(1);
-                let pair = [before, panel].map(|panel| (lines(cpu, &weights, panel), weights.scales(panel)));
-                let pair = [(&pair[0].0[..], pair[0].1), (&pair[1].0[..], pair[1].1)];
-                for (band, panels) in (0..rows.len().div_ceil(BAND)).flat_map(|band| [(band, &pair[..]), (band, &pair[1..])]) {
+                let mut room = vec![vec![Line::default(); 2 * inputs / LINE]; 2];
+                let [both, alone] = &mut room[..] else { unreachable!() };
+                let both = Pair::new(cpu, &weights, before..panel + 1, both, false);
+                let alone = Pair::new(cpu, &weights, panel..panel + 1, alone, false);
+                for (band, pair) in (0..rows.len().div_ceil(BAND)).flat_map(|band| [(band, &both), (band, &alone)]) {
                     let count = BAND.min(rows.len() - band * BAND);
                     let mut found = [[[0.5; PANEL]; BAND]; 2];
-                    bands.band(panels, &own.band(band), count, [&[7; 300], &[7; 50]], &mut found);
-                    for (panel, found) in [before, panel][2 - panels.len()..].iter().zip(&found) {
+                    bands.band(pair, (&own, band), count, Soon::new([&[7; 300], &[7; 50]], &[&[7; 80]]), &mut found);
+                    for (panel, found) in (panel + 1 - pair.count..=panel).zip(&found) {
                         let at = (panel * rows.len().div_ceil(TILE) + band * BAND_TILES) * TILE;
                         prop_assert_eq!(&found[..count], &products[at..][..count], "{:?}", cpu);
                     }

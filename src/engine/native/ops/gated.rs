@@ -7,26 +7,25 @@ use std::ops::Range;
 use npc_onnx::packed::PANEL;
 
 use super::super::kernel::{
-    Activations, BAND, BAND_TILES, Cpu, GROUP, LINE, Line, Products, TILE, TileMut, Weights,
+    Activations, BAND, BAND_TILES, Cpu, GROUP, LINE, Line, Pair, Products, Soon, TILE, TileMut, Weights,
 };
 use super::prepare::Filling;
 
 /// Columns of a half of a block: of its gates, and as many of its ups.
 const COLUMNS: usize = 2 * PANEL;
 
-
 /// Bands whose rows are computed one after the other, while a pair of panels is in the nearest cache.
 const BANDS: usize = 2;
 
 /// A band's products with a pair of panels.
-type Pair = [[[f32; PANEL]; BAND]; 2];
+type Found = [[[f32; PANEL]; BAND]; 2];
 
 /// What a thread computes a block in.
 struct Room {
     /// The codes of panels, if they are not there as they are wanted.
     lines: Vec<Line>,
     /// Of half a block, gates and ups.
-    products: Box<[[Pair; 2]; BANDS]>,
+    products: Box<[[Found; 2]; BANDS]>,
     /// Of a block, by row.
     gated: Box<[[f32; GROUP]; BANDS * BAND]>,
 }
@@ -117,26 +116,20 @@ impl Gated<'_> {
                     let pair = 2 * half + kind;
                     let start = panels.start + 2 * half;
                     let codes = if is_there { 0..0 } else { pair % kept * size..(pair % kept + 1) * size };
-                    let codes = &mut room.lines[codes];
-                    if !is_there && (kept == 1 || first == bands.start) {
-                        for (i, codes) in codes.chunks_exact_mut(size / 2).enumerate() {
-                            self.weights.expand(self.cpu, start + i, codes);
-                        }
-                    }
-                    let mut both = [(&[][..], [0.0; PANEL]); 2];
-                    for (i, place) in both.iter_mut().enumerate() {
-                        let expanded = codes.get(i * size / 2..(i + 1) * size / 2).unwrap_or_default();
-                        *place = (
-                            self.weights.lines(start + i).unwrap_or(expanded),
-                            self.weights.scales(start + i),
-                        );
-                    }
+                    let is_expanded = kept > 1 && first > bands.start;
+                    let both = Pair::new(
+                        self.cpu,
+                        &self.weights,
+                        start..start + 2,
+                        &mut room.lines[codes],
+                        is_expanded,
+                    );
                     for (band, found) in chunk.clone().zip(room.products.iter_mut()) {
                         // The next block comes while this one is multiplied.
                         let at = (band - bands.start) * 2 * halves + pair;
-                        let soon = next.map(|memory| part(memory, at, parts));
+                        let soon = Soon::new(next.map(|memory| part(memory, at, parts)), &[]);
                         let rows = BAND.min(self.rows - band * BAND);
-                        products.band(&both, &acts.band(band), rows, soon, &mut found[kind]);
+                        products.band(&both, (acts, band), rows, soon, &mut found[kind]);
                     }
                 }
                 for (band, (found, gated)) in
@@ -153,18 +146,10 @@ impl Gated<'_> {
     }
 
     /// SwiGLU of half a block's products with a band, whose columns begin at `first`.
-    fn gate(&self, first: usize, half: usize, [gates, ups]: &[Pair; 2], gated: &mut [[f32; GROUP]]) {
-        for (row, gated) in gated.iter_mut().enumerate() {
-            let mut both = [gates[0][row], gates[1][row], ups[0][row], ups[1][row]];
-            let both = both.as_flattened_mut();
-            if let Some(bias) = self.bias {
-                let (gates, ups) = (&bias[first..], &bias[self.outputs + first..]);
-                for (value, bias) in both.iter_mut().zip(gates[..COLUMNS].iter().chain(&ups[..COLUMNS])) {
-                    *value += bias;
-                }
-            }
-            self.cpu.swiglu(both, &mut gated[half * COLUMNS..(half + 1) * COLUMNS]);
-        }
+    fn gate(&self, first: usize, half: usize, [gates, ups]: &[Found; 2], gated: &mut [[f32; GROUP]]) {
+        let bias = |first: usize| self.bias.and_then(|bias| bias[first..].first_chunk());
+        let bias = bias(first).zip(bias(self.outputs + first)).map(|(gates, ups)| [gates, ups]);
+        self.cpu.gate([gates, ups], bias, half * COLUMNS, gated);
     }
 
     /// Quantizes a band's rows of a block, of so many columns.

@@ -8,7 +8,7 @@ use ort::value::TensorElementType;
 
 use super::super::disjoint::{Disjoint, Late};
 use super::super::kernel::{BAND, Weights, grow};
-use super::super::state::{Room, Scratch, Shared, State};
+use super::super::state::{Ahead, Room, Scratch, Shared, State};
 use super::adapters::{Adapters, Both};
 use super::gated::Gated;
 use super::prepare::{Filling, Prepare, Prepared, Source};
@@ -123,7 +123,7 @@ impl Kernel for MlpKernel {
             ahead: if is_adapted {
                 plan.ahead((self.layer, group), pairs(&weights) * rows.div_ceil(BAND))
             } else {
-                Vec::new()
+                Ahead::default()
             },
         };
         let before = Prepared::new(

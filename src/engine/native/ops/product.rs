@@ -6,7 +6,8 @@ use std::ops::Range;
 use npc_onnx::packed::PANEL;
 
 use super::super::disjoint::Disjoint;
-use super::super::kernel::{Activations, BAND, Cpu, LINE, Line, Products, Weights};
+use super::super::kernel::{Activations, BAND, Cpu, LINE, Line, Pair, Products, Soon, Weights};
+use super::super::state::Ahead;
 use crate::engine::sampler::largest;
 
 /// Panels are computed in twos, of which the last may be one.
@@ -29,8 +30,8 @@ pub struct Product<'a> {
     pub residual: Option<&'a [f32]>,
     /// Of the head: the largest of every panel's outputs, by row.
     pub tops: Option<Disjoint<'a, f32>>,
-    /// The memory of the next layer's adapters, a piece for every two panels and band.
-    pub ahead: Vec<&'a [u8]>,
+    /// The memory of adapters that are read next, a piece for every two panels and band.
+    pub ahead: Ahead<'a>,
 }
 
 impl<'a> Product<'a> {
@@ -73,29 +74,36 @@ impl<'a> Product<'a> {
         out: &Disjoint<'_, f32>,
     ) {
         let size = self.weights.inputs() / LINE;
-        let is_there = self.weights.lines(pair.start).is_some();
-        if !is_there {
-            room.resize(room.len().max(2 * size), Line::default());
-            for (panel, room) in pair.clone().zip(room.chunks_exact_mut(size)) {
-                self.weights.expand(self.cpu, panel, room);
-            }
+        if self.weights.lines(pair.start).is_none() && room.len() < 2 * size {
+            room.resize(2 * size, Line::default());
         }
-        let mut panels = [(&[][..], [0.0; PANEL]); 2];
-        for (i, (panel, place)) in pair.clone().zip(&mut panels).enumerate() {
-            let expanded = room.get(i * size..(i + 1) * size).unwrap_or_default();
-            *place = (self.weights.lines(panel).unwrap_or(expanded), self.weights.scales(panel));
-        }
-        let panels = &panels[..pair.len()];
+        let panels = Pair::new(self.cpu, &self.weights, pair.clone(), room, false);
         let bands = self.rows.div_ceil(BAND);
         for index in 0..bands {
             let rows = BAND.min(self.rows - index * BAND);
-            // The next panels, and the next layer's adapters, come while these are multiplied.
+            // The next panels, and adapters, come while these are multiplied.
             let next = self.weights.part(pair.end..pair.end + 2, index, bands);
-            let ahead = self.ahead.get(pair.start / 2 * bands + index).copied().unwrap_or_default();
-            products.band(panels, &acts.band(index), rows, [next, ahead], product);
+            let soon = Soon::new([next, &[]], self.ahead.piece(pair.start / 2 * bands + index));
+            self.fetch(pair.start * PANEL, index * BAND..index * BAND + rows, out);
+            products.band(&panels, (acts, index), rows, soon, product);
             for (panel, product) in pair.clone().zip(&*product) {
                 self.settle(&product[..rows], panel, index * BAND, out);
             }
+        }
+    }
+
+    /// Lets what [`Self::settle`] adds, and where it writes, come to the nearest cache: by then others have read and written
+    /// these rows, and much has been read since.
+    fn fetch(&self, first: usize, rows: Range<usize>, out: &Disjoint<'_, f32>) {
+        if first + 2 * PANEL > self.outputs {
+            return;
+        }
+        for row in rows {
+            let at = row * self.outputs + first;
+            let residual = self.residual.and_then(|residual| residual[at..].first_chunk());
+            // SAFETY: this call alone computes these columns.
+            let written = unsafe { out.array(at) };
+            self.cpu.fetch(residual, Some(written));
         }
     }
 

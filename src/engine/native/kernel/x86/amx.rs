@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
 use crate::engine::native::kernel::acts::{BAND, BandRef, GROUP, TILE};
-use crate::engine::native::kernel::products::SOON;
+use crate::engine::native::kernel::soon::Soon;
 use crate::engine::native::kernel::weights::{LINE, Line, PANEL};
 
 /// Bytes of a tile's row.
@@ -97,12 +97,11 @@ impl Tiles {
         lines: &[Line],
         scales: &[f32; PANEL],
         band: &BandRef<'_>,
-        soon: [&[u8]; SOON],
+        (soon, lines_soon): (&mut Soon<'_>, usize),
         out: &mut [[f32; PANEL]; BAND],
     ) {
         let groups = lines.len() / (GROUP / LINE);
-        let share = |memory: &[u8]| memory.len().div_ceil(groups.max(1)).max(1);
-        let mut soon = soon.map(|memory| memory.chunks(share(memory)));
+        let share = lines_soon.div_ceil(groups.max(1));
         let mut total = [_mm512_setzero_ps(); BAND];
         let (codes, weights) = (band.tall.as_ptr(), lines.as_ptr().cast::<u8>());
         let room = &mut self.room.0;
@@ -126,10 +125,9 @@ impl Tiles {
             ($slot:literal, $next:literal) => {
                 if group < groups {
                     dot!($next, group + 3);
-                    for memory in soon.iter_mut().map(Iterator::next) {
-                        for line in memory.unwrap_or_default().chunks(64) {
-                            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
-                        }
+                    for _ in 0..share {
+                        let Some(line) = soon.line() else { break };
+                        _mm_prefetch::<_MM_HINT_T0>(line.cast());
                     }
                     // SAFETY: the group is one of the band's.
                     unsafe { add(&room[$slot], group, band, &mut total) };

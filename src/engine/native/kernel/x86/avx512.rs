@@ -8,7 +8,7 @@ use crate::engine::native::kernel::acts::{self, GROUP, TILE, TileRef};
 use crate::engine::native::kernel::attention::{self, Head, Query};
 use crate::engine::native::kernel::lora::{self, Element, RANKS};
 use crate::engine::native::kernel::math;
-use crate::engine::native::kernel::products::SOON;
+use crate::engine::native::kernel::soon::Soon;
 use crate::engine::native::kernel::stored::Stored;
 use crate::engine::native::kernel::weights::{LINE, Line, PANEL};
 
@@ -25,7 +25,7 @@ pub unsafe fn products<const P: usize>(
     scales: &[[f32; PANEL]; P],
     acts: &TileRef<'_>,
     rows: usize,
-    soon: [&[u8]; SOON],
+    soon: (&mut Soon<'_>, usize),
     out: [&mut [[f32; PANEL]; TILE]; P],
 ) {
     macro_rules! rows {
@@ -46,21 +46,16 @@ unsafe fn tile<const P: usize, const R: usize, const C: usize>(
     lines: [&[Line]; P],
     scales: &[[f32; PANEL]; P],
     acts: &TileRef<'_>,
-    soon: [&[u8]; SOON],
+    (soon, fetched): (&mut Soon<'_>, usize),
     out: [&mut [[f32; PANEL]; TILE]; P],
 ) {
     let mut total = [[_mm512_setzero_ps(); R]; P];
     let (whole, rest) = (lines[0].len() / GROUP_LINES, lines[0].len() % GROUP_LINES);
+    let share = fetched.div_ceil(whole.max(1));
     for group in 0..whole {
-        // A little with each group: all at once they would wait for each other, and the products with them.
-        for memory in soon {
-            let share = memory.len().div_ceil(whole * 64) * 64;
-            let (mut at, end) = ((group * share).min(memory.len()), ((group + 1) * share).min(memory.len()));
-            while at < end {
-                // SAFETY: it lies in the memory.
-                _mm_prefetch::<_MM_HINT_T0>(unsafe { memory.as_ptr().add(at) }.cast());
-                at += 64;
-            }
+        for _ in 0..share {
+            let Some(line) = soon.line() else { break };
+            _mm_prefetch::<_MM_HINT_T0>(line.cast());
         }
         // SAFETY: the group's codes, starts and scales are those of its lines, as the caller promises.
         unsafe { self::group::<P, R, C>(lines, group, GROUP_LINES, acts, &mut total) };

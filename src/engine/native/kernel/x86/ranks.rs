@@ -9,7 +9,7 @@ use crate::engine::native::kernel::ranks::{ROWS, RankLine, UpRow};
 use crate::engine::native::kernel::weights::{LINE, Line, PANEL};
 
 macro_rules! kernels {
-    ($module:ident, $features:literal, $dot:ident, starts: $starts:literal) => {
+    ($module:ident, $features:literal, $dot:ident, starts: $starts:literal, { $($more:tt)* }) => {
         pub mod $module {
             #[allow(clippy::wildcard_imports)] // All that the file brings.
             use super::*;
@@ -93,71 +93,78 @@ macro_rules! kernels {
                 }
             }
 
-            /// See [`crate::engine::native::kernel::Cpu::ranks_up`].
-            ///
-            /// # Safety
-            /// The CPU has the features. The rows, which are 1 to [`ROWS`], have a quad for each of a panel's lines.
-            #[target_feature(enable = $features)]
-            pub unsafe fn up(lines: &[&[Line]], panels: usize, rows: &mut [UpRow<'_>]) {
-                // SAFETY: as the caller promises.
-                unsafe {
-                    match rows {
-                        [a] => rows_up::<1>(lines, panels, [a]),
-                        [a, b] => rows_up::<2>(lines, panels, [a, b]),
-                        [a, b, c] => rows_up::<3>(lines, panels, [a, b, c]),
-                        [a, b, c, d] => rows_up::<4>(lines, panels, [a, b, c, d]),
-                        _ => unreachable!("1 to {ROWS} rows"),
-                    }
+            $($more)*
+        }
+    };
+}
+
+/// B, for the modules that have it in halves of a panel.
+macro_rules! ups {
+    ($features:literal, $dot:ident, starts: $starts:literal) => {
+        /// See [`crate::engine::native::kernel::Cpu::ranks_up`].
+        ///
+        /// # Safety
+        /// The CPU has the features. The rows, which are 1 to [`ROWS`], have a quad for each of a panel's lines.
+        #[target_feature(enable = $features)]
+        pub unsafe fn up(lines: &[&[Line]], panels: usize, rows: &mut [UpRow<'_>]) {
+            // SAFETY: as the caller promises.
+            unsafe {
+                match rows {
+                    [a] => rows_up::<1>(lines, panels, [a]),
+                    [a, b] => rows_up::<2>(lines, panels, [a, b]),
+                    [a, b, c] => rows_up::<3>(lines, panels, [a, b, c]),
+                    [a, b, c, d] => rows_up::<4>(lines, panels, [a, b, c, d]),
+                    _ => unreachable!("1 to {ROWS} rows"),
                 }
             }
+        }
 
-            #[target_feature(enable = $features)]
-            #[inline]
-            unsafe fn rows_up<const R: usize>(lines: &[&[Line]], panels: usize, rows: [&mut UpRow<'_>; R]) {
-                let mut quads: [&[[i8; LINE]]; R] = [&[]; R];
-                for r in 0..R {
-                    quads[r] = rows[r].quads;
-                }
-                for panel in 0..panels {
-                    let mut sums = [[_mm256_setzero_si256(); 2]; R];
-                    if $starts {
-                        for r in 0..R {
-                            sums[r] = [_mm256_set1_epi32(rows[r].start); 2];
-                        }
-                    }
-                    let mut quad = 0;
-                    for lines in lines {
-                        let own = lines.len() / panels;
-                        for line in &lines[panel * own..][..own] {
-                            // SAFETY: a line has two registers; there is a quad for it, as the caller promises.
-                            unsafe {
-                                let line = line.0.as_ptr();
-                                let halves =
-                                    [_mm256_load_si256(line.cast()), _mm256_load_si256(line.add(32).cast())];
-                                for r in 0..R {
-                                    let codes = *quads[r].get_unchecked(quad);
-                                    let codes = _mm256_set1_epi32(i32::from_le_bytes([
-                                        codes[0] as u8,
-                                        codes[1] as u8,
-                                        codes[2] as u8,
-                                        codes[3] as u8,
-                                    ]));
-                                    sums[r][0] = $dot(sums[r][0], halves[0], codes);
-                                    sums[r][1] = $dot(sums[r][1], halves[1], codes);
-                                }
-                            }
-                            quad += 1;
-                        }
-                    }
+        #[target_feature(enable = $features)]
+        #[inline]
+        unsafe fn rows_up<const R: usize>(lines: &[&[Line]], panels: usize, rows: [&mut UpRow<'_>; R]) {
+            let mut quads: [&[[i8; LINE]]; R] = [&[]; R];
+            for r in 0..R {
+                quads[r] = rows[r].quads;
+            }
+            for panel in 0..panels {
+                let mut sums = [[_mm256_setzero_si256(); 2]; R];
+                if $starts {
                     for r in 0..R {
-                        let scale = _mm256_set1_ps(rows[r].scale);
-                        for half in 0..2 {
-                            // SAFETY: a panel of `y` has two registers.
-                            unsafe {
-                                let y = rows[r].y.as_mut_ptr().add(panel * PANEL + half * 8);
-                                let sum = _mm256_cvtepi32_ps(sums[r][half]);
-                                _mm256_storeu_ps(y, _mm256_fmadd_ps(sum, scale, _mm256_loadu_ps(y)));
+                        sums[r] = [_mm256_set1_epi32(rows[r].start); 2];
+                    }
+                }
+                let mut quad = 0;
+                for lines in lines {
+                    let own = lines.len() / panels;
+                    for line in &lines[panel * own..][..own] {
+                        // SAFETY: a line has two registers; there is a quad for it, as the caller promises.
+                        unsafe {
+                            let line = line.0.as_ptr();
+                            let halves =
+                                [_mm256_load_si256(line.cast()), _mm256_load_si256(line.add(32).cast())];
+                            for r in 0..R {
+                                let codes = *quads[r].get_unchecked(quad);
+                                let codes = _mm256_set1_epi32(i32::from_le_bytes([
+                                    codes[0] as u8,
+                                    codes[1] as u8,
+                                    codes[2] as u8,
+                                    codes[3] as u8,
+                                ]));
+                                sums[r][0] = $dot(sums[r][0], halves[0], codes);
+                                sums[r][1] = $dot(sums[r][1], halves[1], codes);
                             }
+                        }
+                        quad += 1;
+                    }
+                }
+                for r in 0..R {
+                    let scale = _mm256_set1_ps(rows[r].scale);
+                    for half in 0..2 {
+                        // SAFETY: a panel of `y` has two registers.
+                        unsafe {
+                            let y = rows[r].y.as_mut_ptr().add(panel * PANEL + half * 8);
+                            let sum = _mm256_cvtepi32_ps(sums[r][half]);
+                            _mm256_storeu_ps(y, _mm256_fmadd_ps(sum, scale, _mm256_loadu_ps(y)));
                         }
                     }
                 }
@@ -166,9 +173,70 @@ macro_rules! kernels {
     };
 }
 
-kernels!(avx512, "avx2,fma,avx512f,avx512vl,avx512vnni", dot_avx512, starts: true);
-kernels!(avxvnni, "avx2,fma,avxvnni", dot_avxvnni, starts: true);
-kernels!(avx2, "avx2,fma", dot_avx2, starts: false);
+kernels!(avx512, "avx2,fma,avx512f,avx512vl,avx512vnni", dot_avx512, starts: true, {});
+
+/// See [`crate::engine::native::kernel::Cpu::ranks_up`]: a whole panel at once.
+///
+/// # Safety
+/// The CPU has AVX-512 F and VNNI. The rows, which are 1 to [`ROWS`], have a quad for each of a panel's lines.
+#[target_feature(enable = "avx512f,avx512vnni")]
+pub unsafe fn wide_up(lines: &[&[Line]], panels: usize, rows: &mut [UpRow<'_>]) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match rows {
+            [a] => wide_rows::<1>(lines, panels, [a]),
+            [a, b] => wide_rows::<2>(lines, panels, [a, b]),
+            [a, b, c] => wide_rows::<3>(lines, panels, [a, b, c]),
+            [a, b, c, d] => wide_rows::<4>(lines, panels, [a, b, c, d]),
+            _ => unreachable!("1 to {ROWS} rows"),
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+unsafe fn wide_rows<const R: usize>(lines: &[&[Line]], panels: usize, rows: [&mut UpRow<'_>; R]) {
+    let mut quads = [std::ptr::null::<[i8; LINE]>(); R];
+    for r in 0..R {
+        quads[r] = rows[r].quads.as_ptr();
+    }
+    for panel in 0..panels {
+        let mut sums = [_mm512_setzero_si512(); R];
+        for r in 0..R {
+            sums[r] = _mm512_set1_epi32(rows[r].start);
+        }
+        let mut quad = 0;
+        for lines in lines {
+            let own = lines.len() / panels;
+            for line in &lines[panel * own..][..own] {
+                // SAFETY: a line is a register; there is a quad for it, as the caller promises.
+                unsafe {
+                    let line = _mm512_load_si512(line.0.as_ptr().cast());
+                    for r in 0..R {
+                        let codes = _mm512_set1_epi32(quads[r].add(quad).cast::<i32>().read_unaligned());
+                        sums[r] = _mm512_dpbusd_epi32(sums[r], line, codes);
+                    }
+                }
+                quad += 1;
+            }
+        }
+        for r in 0..R {
+            // SAFETY: a panel of `y` is a register.
+            unsafe {
+                let y = rows[r].y.as_mut_ptr().add(panel * PANEL);
+                let sum = _mm512_cvtepi32_ps(sums[r]);
+                _mm512_storeu_ps(y, _mm512_fmadd_ps(sum, _mm512_set1_ps(rows[r].scale), _mm512_loadu_ps(y)));
+            }
+        }
+    }
+}
+
+kernels!(avxvnni, "avx2,fma,avxvnni", dot_avxvnni, starts: true, {
+    ups!("avx2,fma,avxvnni", dot_avxvnni, starts: true);
+});
+kernels!(avx2, "avx2,fma", dot_avx2, starts: false, {
+    ups!("avx2,fma", dot_avx2, starts: false);
+});
 
 #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
 #[inline]

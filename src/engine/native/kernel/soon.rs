@@ -9,6 +9,8 @@ pub struct Soon<'a> {
     behind: &'a [&'a [u8]],
     /// Cache lines that are left.
     left: usize,
+    /// Whether `now` is one of those behind, which are too many for the nearest cache.
+    is_far: bool,
 }
 
 /// Bytes of a cache line.
@@ -17,7 +19,7 @@ const LINE: usize = 64;
 impl<'a> Soon<'a> {
     pub fn new([now, then]: [&'a [u8]; 2], behind: &'a [&'a [u8]]) -> Self {
         let left = [now, then].iter().chain(behind).map(|memory| memory.len().div_ceil(LINE)).sum();
-        Self { now, then, behind, left }
+        Self { now, then, behind, left, is_far: false }
     }
 
     /// Lines for each of `parts` products that are still to come.
@@ -25,13 +27,13 @@ impl<'a> Soon<'a> {
         self.left.div_ceil(parts.max(1))
     }
 
-    /// Where the next line begins.
+    /// Where the next line begins, and whether it may come to the nearest cache.
     #[inline]
-    pub fn line(&mut self) -> Option<*const u8> {
+    pub fn line(&mut self) -> Option<(*const u8, bool)> {
         while self.now.is_empty() {
             if self.then.is_empty() {
                 let (first, rest) = self.behind.split_first()?;
-                (self.now, self.behind) = (first, rest);
+                (self.now, self.behind, self.is_far) = (first, rest, true);
             } else {
                 self.now = std::mem::take(&mut self.then);
             }
@@ -39,7 +41,7 @@ impl<'a> Soon<'a> {
         let line = self.now.as_ptr();
         self.now = self.now.get(LINE..).unwrap_or_default();
         self.left = self.left.saturating_sub(1);
-        Some(line)
+        Some((line, !self.is_far))
     }
 }
 
@@ -54,8 +56,12 @@ mod tests {
         let mut soon = Soon::new([&a, &b], &behind);
         assert_eq!((soon.share(1), soon.share(7), soon.share(0)), (7, 1, 7));
         let found: Vec<_> = std::iter::from_fn(|| soon.line()).collect();
-        let at = |memory: &[u8], line: usize| memory[line * LINE..].as_ptr();
-        assert_eq!(found, [at(&a, 0), at(&a, 1), at(&a, 2), at(&b, 0), at(&c, 0), at(&d, 0), at(&d, 1)]);
+        let near = |memory: &[u8], line: usize| (memory[line * LINE..].as_ptr(), true);
+        let far = |memory: &[u8], line: usize| (memory[line * LINE..].as_ptr(), false);
+        assert_eq!(
+            found,
+            [near(&a, 0), near(&a, 1), near(&a, 2), near(&b, 0), far(&c, 0), far(&d, 0), far(&d, 1)]
+        );
         assert_eq!((soon.share(1), Soon::default().line()), (0, None));
     }
 }

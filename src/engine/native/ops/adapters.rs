@@ -35,6 +35,8 @@ pub struct Adapters<'a> {
     group: usize,
     input: &'a Prepared<'a>,
     outputs: usize,
+    /// Numbers from a row's outputs to the next one's.
+    row: usize,
     /// Numbers of each entry in `down`.
     stride: usize,
     /// u = A·x, by entry.
@@ -50,7 +52,7 @@ impl<'a> Adapters<'a> {
         plan: &'a Plan,
         (layer, group): (usize, usize),
         input: &'a Prepared<'a>,
-        outputs: usize,
+        (outputs, row): (usize, usize),
         down: &'a mut Vec<f32>,
         ups: &'a mut Vec<Ups>,
     ) -> Option<Self> {
@@ -59,7 +61,7 @@ impl<'a> Adapters<'a> {
         down.resize(down.len().max(plan.entries.len() * stride), 0.0);
         ups.resize_with(ups.len().max(plan.neighbours.len()), Ups::default);
         let (down, ups) = (Disjoint::new(down), Disjoint::new(ups));
-        Some(Self { cpu, plan, layer, group, input, outputs, stride, down, ups })
+        Some(Self { cpu, plan, layer, group, input, outputs, row, stride, down, ups })
     }
 
     /// u = A·x of adapter `index` of the step, for all rows that use it, once the input is prepared.
@@ -97,7 +99,7 @@ impl<'a> Adapters<'a> {
         let mut ys: [&mut [f32]; NEIGHBOURS] = Default::default();
         for (y, row) in ys.iter_mut().zip(rows.clone()) {
             // SAFETY: every row is of one index; the base product is done.
-            *y = unsafe { out.part(row * self.outputs, self.outputs) };
+            *y = unsafe { out.part(row * self.row, self.outputs) };
         }
         ups.add(self.cpu, &int8, 0, &mut ys[..rows.len()]);
         for (row, y) in rows.zip(&mut ys) {

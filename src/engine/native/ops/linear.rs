@@ -127,8 +127,9 @@ impl Kernel for LinearKernel {
         let Scratch { first: Room { acts, prepared, down, ups }, tops, .. } = scratch;
         let prepared = Prepared::new(*cpu, prepare, Source::Given(x), (rows, self.inputs), prepared, acts);
         let place = self.place.filter(|_| !plan.adapters.is_empty() && rows == plan.tokens.len());
-        let adapters =
-            place.and_then(|place| Adapters::new(*cpu, plan, place, &prepared, self.outputs, down, ups));
+        let adapters = place.and_then(|place| {
+            Adapters::new(*cpu, plan, place, &prepared, (self.outputs, self.outputs), down, ups)
+        });
         if self.place.is_none() {
             tops.clear();
             // With a bias they would be others.
@@ -142,6 +143,7 @@ impl Kernel for LinearKernel {
             weights,
             rows,
             outputs: self.outputs,
+            stride: self.outputs,
             bias,
             residual,
             tops: is_head.then(|| Disjoint::new(&mut tops[..])),

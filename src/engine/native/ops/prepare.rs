@@ -18,8 +18,8 @@ pub enum Prepare<'a> {
 /// Where the input comes from.
 pub enum Source<'a> {
     Given(&'a [f32]),
-    /// Out of an earlier stage of the same work.
-    Late(&'a Late<'a, [f32]>),
+    /// Out of an earlier stage of the same work, and so many numbers from one row to the next.
+    Late(&'a Late<'a, [f32]>, usize),
 }
 
 impl Source<'_> {
@@ -29,7 +29,7 @@ impl Source<'_> {
         match self {
             Self::Given(values) => values,
             // SAFETY: as the caller promises.
-            Self::Late(values) => unsafe { values.read() },
+            Self::Late(values, _) => unsafe { values.read() },
         }
     }
 }
@@ -144,6 +144,10 @@ impl<'a> Prepared<'a> {
         let inputs = self.inputs;
         // SAFETY: the caller has the source.
         let x = unsafe { self.x.read() };
+        let stride = match self.x {
+            Source::Given(_) => 2 * inputs,
+            Source::Late(_, stride) => stride,
+        };
         let quantize = |part: &mut TileMut<'_>| {
             for row in tile * TILE..self.rows.min((tile + 1) * TILE) {
                 // SAFETY: each tile takes its own rows.
@@ -157,7 +161,7 @@ impl<'a> Prepared<'a> {
                     }
                     Prepare::SwiGlu => {
                         let out = room();
-                        self.cpu.swiglu(&x[row * 2 * inputs..][..2 * inputs], out);
+                        self.cpu.swiglu(&x[row * stride..][..2 * inputs], out);
                         out
                     }
                 };

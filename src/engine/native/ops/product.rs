@@ -26,6 +26,8 @@ pub struct Product<'a> {
     pub weights: Weights<'a>,
     pub rows: usize,
     pub outputs: usize,
+    /// Numbers from a row's outputs to the next one's.
+    pub stride: usize,
     pub bias: Option<&'a [f32]>,
     pub residual: Option<&'a [f32]>,
     /// Of the head: the largest of every panel's outputs, by row.
@@ -99,10 +101,10 @@ impl<'a> Product<'a> {
             return;
         }
         for row in rows {
-            let at = row * self.outputs + first;
-            let residual = self.residual.and_then(|residual| residual[at..].first_chunk());
+            let residual =
+                self.residual.and_then(|residual| residual[row * self.outputs + first..].first_chunk());
             // SAFETY: this call alone computes these columns.
-            let written = unsafe { out.array(at) };
+            let written = unsafe { out.array(row * self.stride + first) };
             self.cpu.fetch(residual, Some(written));
         }
     }
@@ -110,7 +112,8 @@ impl<'a> Product<'a> {
     /// Writes a panel's product for the rows from `first` on, with bias and residual.
     fn settle(&self, product: &[[f32; PANEL]], panel: usize, first: usize, out: &Disjoint<'_, f32>) {
         let start = panel * PANEL;
-        let at = |row| (first + row) * self.outputs + start;
+        let at = |row| (first + row) * self.stride + start;
+        let residual_at = |row| (first + row) * self.outputs + start;
         let columns = PANEL.min(self.outputs - start);
         if let Some(tops) = &self.tops {
             for (row, product) in product.iter().enumerate() {
@@ -121,7 +124,8 @@ impl<'a> Product<'a> {
         }
         if columns == PANEL {
             let bias = self.bias.and_then(|bias| bias[start..].first_chunk());
-            let residual = |row| self.residual.and_then(|residual| residual[at(row)..].first_chunk());
+            let residual =
+                |row| self.residual.and_then(|residual| residual[residual_at(row)..].first_chunk());
             // SAFETY: this call alone computes these columns.
             let out = |row| unsafe { out.array(at(row)) };
             return self.cpu.settle(product, bias, residual, out);
@@ -131,7 +135,7 @@ impl<'a> Product<'a> {
             let out = unsafe { out.part(at(row), columns) };
             for (i, (out, product)) in out.iter_mut().zip(product).enumerate() {
                 let bias = self.bias.map_or(0.0, |bias| bias[start + i]);
-                let residual = self.residual.map_or(0.0, |residual| residual[at(row) + i]);
+                let residual = self.residual.map_or(0.0, |residual| residual[residual_at(row) + i]);
                 *out = product + bias + residual;
             }
         }

@@ -126,8 +126,12 @@ impl Tiles {
                 if group < groups {
                     dot!($next, group + 3);
                     for _ in 0..share {
-                        let Some(line) = soon.line() else { break };
-                        _mm_prefetch::<_MM_HINT_T0>(line.cast());
+                        let Some((line, is_near)) = soon.line() else { break };
+                        if is_near {
+                            _mm_prefetch::<_MM_HINT_T0>(line.cast());
+                        } else {
+                            _mm_prefetch::<_MM_HINT_T1>(line.cast());
+                        }
                     }
                     // SAFETY: the group is one of the band's.
                     unsafe { add(&room[$slot], group, band, &mut total) };

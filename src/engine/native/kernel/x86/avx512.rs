@@ -54,8 +54,12 @@ unsafe fn tile<const P: usize, const R: usize, const C: usize>(
     let share = fetched.div_ceil(whole.max(1));
     for group in 0..whole {
         for _ in 0..share {
-            let Some(line) = soon.line() else { break };
-            _mm_prefetch::<_MM_HINT_T0>(line.cast());
+            let Some((line, is_near)) = soon.line() else { break };
+            if is_near {
+                _mm_prefetch::<_MM_HINT_T0>(line.cast());
+            } else {
+                _mm_prefetch::<_MM_HINT_T1>(line.cast());
+            }
         }
         // SAFETY: the group's codes, starts and scales are those of its lines, as the caller promises.
         unsafe { self::group::<P, R, C>(lines, group, GROUP_LINES, acts, &mut total) };

@@ -184,11 +184,49 @@ pub unsafe fn wide_up(lines: &[&[Line]], panels: usize, rows: &mut [UpRow<'_>]) 
     // SAFETY: as the caller promises.
     unsafe {
         match rows {
+            [a] if a.quads.len() == MIX_QUADS => wide_row(lines, panels, a),
             [a] => wide_rows::<1>(lines, panels, [a]),
             [a, b] => wide_rows::<2>(lines, panels, [a, b]),
             [a, b, c] => wide_rows::<3>(lines, panels, [a, b, c]),
             [a, b, c, d] => wide_rows::<4>(lines, panels, [a, b, c, d]),
             _ => unreachable!("1 to {ROWS} rows"),
+        }
+    }
+}
+
+/// Quads of four adapters of rank 8, the usual mix.
+const MIX_QUADS: usize = 8;
+
+/// One row with [`MIX_QUADS`] quads, which stay in registers.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+unsafe fn wide_row(lines: &[&[Line]], panels: usize, row: &mut UpRow<'_>) {
+    let mut codes = [_mm512_setzero_si512(); MIX_QUADS];
+    for (codes, quad) in codes.iter_mut().zip(row.quads) {
+        // SAFETY: a quad is four bytes.
+        *codes = unsafe { _mm512_set1_epi32(quad.as_ptr().cast::<i32>().read_unaligned()) };
+    }
+    // The first line of every quad, and how far the next panel's is.
+    let mut firsts = [(std::ptr::null::<Line>(), 0); MIX_QUADS];
+    let own = lines.iter().flat_map(|lines| (0..lines.len() / panels).map(move |quad| (lines, quad)));
+    for (first, (lines, quad)) in firsts.iter_mut().zip(own) {
+        *first = (lines[quad..].as_ptr(), lines.len() / panels);
+    }
+    let (start, scale) = (_mm512_set1_epi32(row.start), _mm512_set1_ps(row.scale));
+    for (panel, y) in row.y.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+        // Two sums: one alone would wait for its own last addition.
+        let mut sums = [start, _mm512_setzero_si512()];
+        for quad in 0..MIX_QUADS {
+            let (first, step) = firsts[quad];
+            // SAFETY: every panel has a line for the quad, as the caller promises.
+            let line = unsafe { _mm512_load_si512(first.add(panel * step).cast()) };
+            sums[quad % 2] = _mm512_dpbusd_epi32(sums[quad % 2], line, codes[quad]);
+        }
+        let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sums[0], sums[1]));
+        // SAFETY: a panel of `y` is a register.
+        unsafe {
+            let total = _mm512_fmadd_ps(sum, scale, _mm512_loadu_ps(y.as_ptr()));
+            _mm512_storeu_ps(y.as_mut_ptr(), total);
         }
     }
 }

@@ -157,7 +157,7 @@ impl Plan {
         token: usize,
         layer: usize,
         group: usize,
-    ) -> impl Iterator<Item = (&Group, f32, usize)> + Clone {
+    ) -> impl Iterator<Item = (Group<'_>, f32, usize)> + Clone {
         let (start, count) = self.tokens[token].entries;
         (start..start + count).filter_map(move |index| {
             let entry = self.entries[index];

@@ -8,31 +8,42 @@ use crate::engine::adapter::Factors;
 /// The code of zero.
 const ZERO: u8 = 128;
 
-/// One projection's B, over its outputs.
-#[derive(Debug)]
-struct Up {
-    /// The first of its ranks among the group's.
-    first: usize,
-    /// The first of its outputs among the group's, and how many it has; both are whole panels.
-    offset: usize,
-    outputs: usize,
-    /// What a step of the codes of each rank is worth; s is multiplied in.
-    scales: Vec<f32>,
-    /// `[outputs / PANEL][ranks / LINE]`
-    lines: Vec<Line>,
-}
+/// Numbers of a line that are floats.
+const FLOATS: usize = size_of::<Line>() / size_of::<f32>();
 
-/// An adapter's part in one fused linear layer.
-#[derive(Debug)]
-pub struct Group {
+/// How an adapter's part in one fused linear layer lies in memory, in lines: the scales of A and its codes, then of every
+/// projection the scales of B and its codes. Most layers of an adapter have the same.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shape {
     /// Ranks of all its projections side by side, padded with zeros to a multiple of [`RANKS`].
     ranks: usize,
     inputs: usize,
-    /// What a step of A's codes is worth, by rank.
-    scales: Vec<f32>,
-    /// A, `[ranks / RANKS][inputs / LINE]`.
-    lines: Vec<RankLine>,
     ups: Vec<Up>,
+    /// Lines of A.
+    downs: usize,
+    /// All lines.
+    pub lines: usize,
+}
+
+/// One projection's B, over its outputs.
+#[derive(Debug, PartialEq, Eq)]
+struct Up {
+    /// The first of its ranks among the group's, and how many it has.
+    first: usize,
+    ranks: usize,
+    /// The first of its outputs among the group's, and how many it has; both are whole panels.
+    offset: usize,
+    outputs: usize,
+    /// Its first line.
+    at: usize,
+}
+
+/// An adapter's part in one fused linear layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    pub shape: &'a Shape,
+    /// [`Shape::lines`] of them.
+    pub memory: &'a [Line],
 }
 
 /// u in 8 bits of some rows that have the same adapters; kept from step to step.
@@ -79,102 +90,146 @@ fn code(value: f32, inverse: f32) -> u8 {
     ZERO.wrapping_add_signed(nearest((value * inverse).clamp(-127.0, 127.0)))
 }
 
-impl Group {
+/// Lines that so many floats take.
+fn lines_of(floats: usize) -> usize {
+    floats.div_ceil(FLOATS)
+}
+
+impl Shape {
     /// `None` if a projection's outputs are no whole panels, which these kernels need.
     pub fn new(factors: &[Factors]) -> Option<Self> {
         let inputs = factors.first().map(|f| f.a.len() / f.rank.max(1))?;
         let whole = |f: &Factors| f.offset.is_multiple_of(PANEL) && f.outputs.is_multiple_of(PANEL);
-        if !factors.iter().all(whole) || !inputs.is_multiple_of(LINE) {
+        // A pair of A's lines is a line.
+        if !factors.iter().all(whole) || !inputs.is_multiple_of(2 * LINE) {
             return None;
         }
         let ranks = factors.iter().map(|f| f.rank).sum::<usize>().next_multiple_of(RANKS);
-        let mut scales = vec![0.0; ranks];
-        let mut lines = vec![RankLine([ZERO; RANKS * LINE]); ranks / RANKS * (inputs / LINE)];
+        let downs = lines_of(ranks) + ranks / RANKS * (inputs / LINE) / 2;
+        let (mut first, mut lines) = (0, downs);
         let mut ups = Vec::with_capacity(factors.len());
-        let mut first = 0;
         for f in factors {
-            for (r, a) in f.a.chunks_exact(inputs).enumerate() {
-                let rank = first + r;
+            let up = Up { first, ranks: f.rank, offset: f.offset, outputs: f.outputs, at: lines };
+            (first, lines) = (first + f.rank, lines + up.lines());
+            ups.push(up);
+        }
+        Some(Self { ranks, inputs, ups, downs, lines })
+    }
+
+    /// Rounds the numbers into `memory`, of [`Self::lines`] lines.
+    pub fn pack(&self, factors: &[Factors], memory: &mut [Line]) {
+        let (downs, _) = memory.split_at_mut(self.downs);
+        let (scales, lines) = downs.split_at_mut(lines_of(self.ranks));
+        let scales: &mut [f32] = bytemuck::cast_slice_mut(scales);
+        let lines: &mut [RankLine] = bytemuck::cast_slice_mut(lines);
+        scales.fill(0.0);
+        lines.fill(RankLine([ZERO; RANKS * LINE]));
+        let per_rank = self.inputs / LINE;
+        for (f, up) in factors.iter().zip(&self.ups) {
+            for (r, a) in f.a.chunks_exact(self.inputs).enumerate() {
+                let rank = up.first + r;
                 let (step, inverse) = scale(a.iter().copied());
                 scales[rank] = step;
-                let panel = &mut lines[rank / RANKS * (inputs / LINE)..][..inputs / LINE];
+                let panel = &mut lines[rank / RANKS * per_rank..][..per_rank];
                 let at = rank % RANKS * LINE;
                 for (line, values) in panel.iter_mut().zip(a.as_chunks::<LINE>().0) {
                     line.0[at..at + LINE].copy_from_slice(&values.map(|value| code(value, inverse)));
                 }
             }
-            ups.push(Up::new(f, first));
-            first += f.rank;
         }
-        Some(Self { ranks, inputs, scales, lines, ups })
+        for (f, up) in factors.iter().zip(&self.ups) {
+            up.pack(f, &mut memory[up.at..][..up.lines()]);
+        }
     }
 
     pub fn ranks(&self) -> usize {
         self.ranks
     }
+}
 
-    pub fn bytes(&self) -> usize {
-        let ups = self.ups.iter().map(|up| size_of_val(&*up.lines) + up.scales.len() * 4).sum::<usize>();
-        size_of_val(&*self.lines) + self.scales.len() * 4 + ups
+impl<'a> Group<'a> {
+    /// The memory of A.
+    pub fn downs(self) -> &'a [u8] {
+        Line::bytes(&self.memory[..self.shape.downs])
     }
 
-    pub fn downs(&self) -> &[u8] {
-        RankLine::bytes(&self.lines)
-    }
-
-    pub fn ups(&self) -> impl Iterator<Item = &[u8]> {
-        self.ups.iter().map(|up| Line::bytes(&up.lines))
+    /// The memory of every B.
+    pub fn ups(self) -> &'a [u8] {
+        Line::bytes(&self.memory[self.shape.downs..])
     }
 
     /// u = A·x for 1 to [`ROWS`] rows of `acts`; `put(row, first rank, values)` takes them.
     pub fn down(
-        &self,
+        self,
         cpu: Cpu,
         acts: &Activations,
         rows: &[usize],
         mut put: impl FnMut(usize, usize, [f32; RANKS]),
     ) {
-        let lines = self.lines.chunks_exact(self.inputs / LINE);
-        let scales = self.scales.as_chunks::<RANKS>().0;
+        let (scales, lines) = self.memory[..self.shape.downs].split_at(lines_of(self.shape.ranks));
+        let lines: &[RankLine] = bytemuck::cast_slice(lines);
+        let scales = bytemuck::cast_slice::<_, f32>(scales).as_chunks::<RANKS>().0;
         let mut out = [[0.0; RANKS]; ROWS];
-        for (part, (lines, scales)) in lines.zip(scales).enumerate() {
+        let parts = lines.chunks_exact(self.shape.inputs / LINE).zip(scales);
+        for (part, (lines, scales)) in parts.enumerate() {
             cpu.ranks_down(lines, scales, acts, rows, &mut out);
             for (row, values) in out[..rows.len()].iter().enumerate() {
                 put(row, part * RANKS, *values);
             }
         }
     }
+
+    /// What a step of the codes of each rank of a projection is worth; s is multiplied in.
+    fn scales(self, up: &Up) -> &'a [f32] {
+        &bytemuck::cast_slice(&self.memory[up.at..][..lines_of(up.ranks)])[..up.ranks]
+    }
+
+    /// A projection's codes, `[outputs / PANEL][ranks / LINE]`.
+    fn codes(self, up: &Up) -> &'a [Line] {
+        &self.memory[up.at..][..up.lines()][lines_of(up.ranks)..]
+    }
 }
 
 impl Up {
-    fn new(f: &Factors, first: usize) -> Self {
-        let quads = f.rank.div_ceil(LINE);
-        let mut lines = vec![Line::default(); f.outputs / PANEL * quads];
+    /// Lines of each panel.
+    fn quads(&self) -> usize {
+        self.ranks.div_ceil(LINE)
+    }
+
+    /// All of its lines.
+    fn lines(&self) -> usize {
+        lines_of(self.ranks) + self.outputs / PANEL * self.quads()
+    }
+
+    fn pack(&self, f: &Factors, memory: &mut [Line]) {
+        let quads = self.quads();
+        let (scales, lines) = memory.split_at_mut(lines_of(self.ranks));
+        let scales: &mut [f32] = bytemuck::cast_slice_mut(scales);
+        scales.fill(0.0);
+        lines.fill(Line::default());
         // A rank is a column of B: all of them at once, since the rows lie one after another in memory.
         let rows = || f.b.chunks_exact(f.rank.max(1));
         let mut largest = vec![0.0_f32; f.rank];
         for row in rows() {
             largest.iter_mut().zip(row).for_each(|(largest, value)| *largest = largest.max(value.abs()));
         }
-        let (scales, inverses): (Vec<_>, Vec<_>) = largest.into_iter().map(TileMut::scale).unzip();
+        let (steps, inverses): (Vec<_>, Vec<_>) = largest.into_iter().map(TileMut::scale).unzip();
+        for (scale, step) in scales.iter_mut().zip(steps) {
+            *scale = step;
+        }
         for (output, row) in rows().enumerate() {
             for (rank, (value, inverse)) in row.iter().zip(&inverses).enumerate() {
                 let line = &mut lines[output / PANEL * quads + rank / LINE];
                 line.0[output % PANEL * LINE + rank % LINE] = code(*value, *inverse);
             }
         }
-        Self { first, offset: f.offset, outputs: f.outputs, scales, lines }
-    }
-
-    fn quads(&self) -> usize {
-        self.scales.len().div_ceil(LINE)
     }
 }
 
 /// An adapter of a row: its group, gᵢ, and u.
 #[derive(Debug, Clone, Copy)]
 pub struct Used<'a> {
-    pub group: &'a Group,
+    pub group: Group<'a>,
     pub gate: f32,
     pub u: &'a [f32],
 }
@@ -184,7 +239,7 @@ const TOGETHER: usize = 8;
 
 impl Ups {
     /// Finds out which projections the adapters have; rows follow with [`Self::push`].
-    pub fn start<'a, I: Iterator<Item = &'a Group> + Clone>(&mut self, groups: &I) {
+    pub fn start<'a, I: Iterator<Item = Group<'a>> + Clone>(&mut self, groups: &I) {
         self.parts.clear();
         self.entries.clear();
         self.quads.clear();
@@ -192,14 +247,14 @@ impl Ups {
         self.starts.clear();
         let (mut offset, mut quads) = (0, 0);
         let begin = |offset: usize| {
-            let starts = groups.clone().flat_map(|group| group.ups.iter().map(|up| up.offset));
+            let starts = groups.clone().flat_map(|group| group.shape.ups.iter().map(|up| up.offset));
             starts.filter(move |start| *start >= offset).min()
         };
         // Projection by projection.
         while let Some(start) = begin(offset) {
             let ups = groups.clone().enumerate().filter_map(|(adapter, group)| {
-                let index = group.ups.iter().position(|up| up.offset == start)?;
-                Some((adapter, index, &group.ups[index]))
+                let index = group.shape.ups.iter().position(|up| up.offset == start)?;
+                Some((adapter, index, &group.shape.ups[index]))
             });
             let mut ups = ups.peekable();
             while let Some((.., up)) = ups.peek() {
@@ -226,9 +281,9 @@ impl Ups {
             self.values.clear();
             for entry in &self.entries[part.entries.0..part.entries.1] {
                 let Some(used) = adapters[entry.adapter] else { continue };
-                let up = &used.group.ups[entry.up];
-                let u = &used.u[up.first..];
-                self.values.extend(up.scales.iter().zip(u).map(|(scale, u)| used.gate * scale * u));
+                let up = &used.group.shape.ups[entry.up];
+                let (scales, u) = (used.group.scales(up), &used.u[up.first..]);
+                self.values.extend(scales.iter().zip(u).map(|(scale, u)| used.gate * scale * u));
                 // Codes behind the last rank meet zeros.
                 self.values.resize(self.values.len().next_multiple_of(LINE), 0.0);
             }
@@ -250,7 +305,7 @@ impl Ups {
     /// y += Σ B·(gate · u) over the group's outputs `first..first + length` of every row, of which there are at most
     /// [`ROWS`]. `groups` are the adapters that it was started with; `ys` has the rows. `first` is the beginning of a
     /// panel, and the outputs end with one or with the group.
-    pub fn add(&self, cpu: Cpu, groups: &[Option<&Group>], first: usize, ys: &mut [&mut [f32]]) {
+    pub fn add(&self, cpu: Cpu, groups: &[Option<Group<'_>>], first: usize, ys: &mut [&mut [f32]]) {
         let length = ys.first().map_or(0, |y| y.len());
         for (index, part) in self.parts.iter().enumerate() {
             let (start, end) = part.outputs;
@@ -264,9 +319,9 @@ impl Ups {
             for (room, entry) in lines.iter_mut().zip(own) {
                 // They are the adapters that it was started with.
                 let group = groups.get(entry.adapter).copied().flatten();
-                let Some(up) = group.and_then(|group| group.ups.get(entry.up)) else { continue };
-                let quads = up.quads();
-                *room = &up.lines[panels.start * quads..panels.end * quads];
+                let up = group.and_then(|group| Some((group, group.shape.ups.get(entry.up)?)));
+                let Some((group, up)) = up else { continue };
+                *room = &group.codes(up)[panels.start * up.quads()..panels.end * up.quads()];
             }
             let count = ys.len().min(ROWS);
             let mut rows: [UpRow<'_>; ROWS] = Default::default();

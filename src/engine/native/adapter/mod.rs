@@ -6,24 +6,44 @@ mod int8;
 use crate::config::AdapterPrecision;
 use crate::engine::adapter::Factors;
 
-use super::kernel::{Activations, Cpu, RANKS};
+use super::kernel::{Activations, Cpu, Line, RANKS};
 use float::Precision;
 
 pub use int8::{Ups, Used};
 
-/// An adapter, `[layer][group]`; `None`: it has nothing there.
+/// An adapter. What a step reads first, where everything is, lies close together: there are many adapters, and what they
+/// have in a layer is read once in a step, from memory that has not been read since.
 #[derive(Debug)]
 pub struct PackedAdapter {
-    layers: Vec<Vec<Option<Group>>>,
+    /// `[layer][group]`
+    parts: Vec<Part>,
+    /// Groups of a layer.
+    groups: usize,
+    floats: Vec<float::Group>,
+    /// Each once.
+    shapes: Vec<int8::Shape>,
+    memory: Vec<Line>,
+    /// The most ranks that it has in a group.
+    pub ranks: usize,
     /// Bytes that its numbers take.
     pub bytes: usize,
 }
 
+/// Where an adapter's part in one fused linear layer is.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Nothing,
+    /// Among the floats.
+    Float(u32),
+    /// Its shape, and its first line.
+    Int8(u32, u32),
+}
+
 /// An adapter's part in one fused linear layer.
-#[derive(Debug)]
-pub enum Group {
-    Float(float::Group),
-    Int8(int8::Group),
+#[derive(Debug, Clone, Copy)]
+pub enum Group<'a> {
+    Float(&'a float::Group),
+    Int8(int8::Group<'a>),
 }
 
 /// A step's input to a linear layer, in floats and in 8 bits.
@@ -37,51 +57,85 @@ pub struct Input<'a> {
 impl PackedAdapter {
     /// Packs the factors of every layer and group.
     pub fn new(layers: &[Vec<Vec<Factors>>], precision: AdapterPrecision) -> Self {
-        let pack = |factors: &Vec<Factors>| (!factors.is_empty()).then(|| Group::new(factors, precision));
-        let layers: Vec<Vec<_>> = layers.iter().map(|groups| groups.iter().map(pack).collect()).collect();
-        let bytes = layers.iter().flatten().flatten().map(Group::bytes).sum();
-        Self { layers, bytes }
+        let groups = layers.iter().map(Vec::len).max().unwrap_or_default();
+        let (mut floats, mut shapes, mut lines, mut ranks) = (Vec::new(), Vec::new(), 0, 0);
+        let mut part = |factors: &Vec<Factors>| {
+            let kind = match precision {
+                _ if factors.is_empty() => return Part::Nothing,
+                AdapterPrecision::F32 => Precision::F32,
+                AdapterPrecision::Bf16 => Precision::Bf16,
+                AdapterPrecision::Int8 => match int8::Shape::new(factors) {
+                    Some(shape) => {
+                        ranks = ranks.max(shape.ranks());
+                        let (first, index) = (lines, shapes.iter().position(|known| *known == shape));
+                        lines += shape.lines;
+                        let index = index.unwrap_or_else(|| {
+                            shapes.push(shape);
+                            shapes.len() - 1
+                        });
+                        // An adapter is far smaller than 2³² lines.
+                        return Part::Int8(index as u32, first as u32);
+                    }
+                    // Of odd sizes; no architecture that is imported has them.
+                    None => Precision::Bf16,
+                },
+            };
+            let group = float::Group::new(factors, kind);
+            ranks = ranks.max(group.ranks());
+            floats.push(group);
+            Part::Float(floats.len() as u32 - 1)
+        };
+        let empty = Vec::new();
+        let all = || {
+            let layers = layers.iter();
+            layers.flat_map(|layer| (0..groups).map(|group| layer.get(group).unwrap_or(&empty)))
+        };
+        let parts: Vec<Part> = all().map(&mut part).collect();
+        let mut memory = vec![Line::default(); lines];
+        for (part, factors) in parts.iter().zip(all()) {
+            if let Part::Int8(shape, first) = *part {
+                let shape: &int8::Shape = &shapes[shape as usize];
+                shape.pack(factors, &mut memory[first as usize..][..shape.lines]);
+            }
+        }
+        let bytes = size_of_val(&*memory) + floats.iter().map(float::Group::bytes).sum::<usize>();
+        Self { parts, groups, floats, shapes, memory, ranks, bytes }
     }
 
-    pub fn group(&self, layer: usize, group: usize) -> Option<&Group> {
-        self.layers.get(layer)?.get(group)?.as_ref()
+    pub fn group(&self, layer: usize, group: usize) -> Option<Group<'_>> {
+        if group >= self.groups {
+            return None;
+        }
+        match *self.parts.get(layer * self.groups + group)? {
+            Part::Nothing => None,
+            Part::Float(index) => Some(Group::Float(&self.floats[index as usize])),
+            Part::Int8(shape, first) => {
+                let shape = &self.shapes[shape as usize];
+                Some(Group::Int8(int8::Group {
+                    shape,
+                    memory: &self.memory[first as usize..][..shape.lines],
+                }))
+            }
+        }
     }
 
     /// What the linear layer behind this one needs.
-    pub fn next(&self, layer: usize, group: usize) -> Option<&Group> {
-        let last = group + 1 >= self.layers.get(layer)?.len();
-        if last { self.group(layer + 1, 0) } else { self.group(layer, group + 1) }
+    pub fn next(&self, layer: usize, group: usize) -> Option<Group<'_>> {
+        if group + 1 >= self.groups { self.group(layer + 1, 0) } else { self.group(layer, group + 1) }
     }
 }
 
-impl Group {
+impl<'a> Group<'a> {
     /// The group if it is held in 8 bits.
-    pub fn int8(&self) -> Option<&int8::Group> {
+    pub fn int8(self) -> Option<int8::Group<'a>> {
         match self {
             Self::Int8(group) => Some(group),
             Self::Float(_) => None,
         }
     }
 
-    fn new(factors: &[Factors], precision: AdapterPrecision) -> Self {
-        match precision {
-            AdapterPrecision::F32 => Self::Float(float::Group::new(factors, Precision::F32)),
-            AdapterPrecision::Bf16 => Self::Float(float::Group::new(factors, Precision::Bf16)),
-            AdapterPrecision::Int8 => int8::Group::new(factors)
-                // Of odd sizes; no architecture that is imported has them.
-                .map_or_else(|| Self::Float(float::Group::new(factors, Precision::Bf16)), Self::Int8),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Float(group) => group.bytes(),
-            Self::Int8(group) => group.bytes(),
-        }
-    }
-
     /// The memory of A.
-    pub fn downs(&self) -> &[u8] {
+    pub fn downs(self) -> &'a [u8] {
         match self {
             Self::Float(group) => group.downs(),
             Self::Int8(group) => group.downs(),
@@ -89,24 +143,16 @@ impl Group {
     }
 
     /// The memory of every B.
-    pub fn ups<'a>(&'a self, put: impl FnMut(&'a [u8])) {
+    pub fn ups(self, mut put: impl FnMut(&'a [u8])) {
         match self {
             Self::Float(group) => group.ups().for_each(put),
-            Self::Int8(group) => group.ups().for_each(put),
-        }
-    }
-
-    /// How many numbers [`Self::down`] gives for a row.
-    pub fn ranks(&self) -> usize {
-        match self {
-            Self::Float(group) => group.ranks(),
-            Self::Int8(group) => group.ranks(),
+            Self::Int8(group) => put(group.ups()),
         }
     }
 
     /// u = A·x for 1 to 4 rows of the input; `put(row, first rank, values)` takes them.
     pub fn down(
-        &self,
+        self,
         cpu: Cpu,
         input: Input<'_>,
         rows: &[usize],
@@ -154,7 +200,7 @@ mod tests {
         assert!(packed.group(0, 1).is_none() && packed.group(1, 0).is_none());
         let group = packed.group(0, 0).unwrap();
         let (cpu, acts) = (Cpu::detect(), quantized(x));
-        let mut u = vec![0.0; group.ranks()];
+        let mut u = vec![0.0; packed.ranks];
         group.down(cpu, Input { x, acts: &acts }, &[0], |_, first, values| {
             u[first..first + RANKS].copy_from_slice(&values);
         });
@@ -206,8 +252,8 @@ mod tests {
         let numbers = 32 * 16 + 16 * 3 + 48 * 8;
         assert_eq!(bytes(AdapterPrecision::F32), numbers * 4);
         assert_eq!(bytes(AdapterPrecision::Bf16), numbers * 2);
-        // The rank of 3 is padded to 4; and a scale for each rank of A and of B.
-        assert_eq!(bytes(AdapterPrecision::Int8), numbers + 16 + (16 + 11) * 4);
+        // The rank of 3 is padded to 4; and the scales of A, and of each B, take a line.
+        assert_eq!(bytes(AdapterPrecision::Int8), numbers + 16 + 3 * 64);
     }
 
     #[test]

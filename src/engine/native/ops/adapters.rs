@@ -56,8 +56,10 @@ impl<'a> Adapters<'a> {
         down: &'a mut Vec<f32>,
         ups: &'a mut Vec<Ups>,
     ) -> Option<Self> {
-        let groups = plan.adapters.iter().filter_map(|used| used.adapter.group(layer, group));
-        let stride = groups.map(Group::ranks).max()?;
+        if !plan.adapters.iter().any(|used| used.adapter.group(layer, group).is_some()) {
+            return None;
+        }
+        let stride = plan.adapters.iter().map(|used| used.adapter.ranks).max()?;
         down.resize(down.len().max(plan.entries.len() * stride), 0.0);
         ups.resize_with(ups.len().max(plan.neighbours.len()), Ups::default);
         let (down, ups) = (Disjoint::new(down), Disjoint::new(ups));

@@ -97,7 +97,9 @@ pub unsafe fn write<S: Stored>(
     let put = |first: usize, scale: f32| unsafe { *layer.array(first) = scale.to_ne_bytes() };
 
     put(keys + at.slot * size_of::<f32>(), cpu.round(key, room));
-    room.iter_mut().for_each(|number| *number = number.key());
+    for number in room.iter_mut() {
+        *number = number.key();
+    }
     let first = keys + SCALES + S::key_at(0, at.slot) * size;
     // SAFETY: as above.
     unsafe { layer.spread(first, S::KEY * size, PAGE * S::KEY * size, bytemuck::cast_slice(room)) };

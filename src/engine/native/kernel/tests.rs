@@ -258,6 +258,16 @@ proptest! {
     }
 
     #[test]
+    fn long_attention_is_the_same_everywhere_and_right(
+        spans in prop::collection::vec((0_usize..1100, 0_usize..1100), 1..5), seed in any::<u64>(),
+    ) {
+        // More pages than are summed in whole numbers.
+        let table: Vec<u32> = (0..70).map(|page| (page * 5 + 3) % 6).collect();
+        let most = table.len() * PAGE - 1;
+        attention_is_right((16, 2, 1), &table, most, &spans, seed, Kept::Int8)?;
+    }
+
+    #[test]
     fn norms_and_swiglu_are_the_same_everywhere_and_right(length in 1_usize..90, seed in any::<u64>()) {
         let (x, weight) = (numbers(seed, length * 2), numbers(seed ^ 1, length));
         let gate_up: Vec<f32> = x.iter().map(|x| x * 20.0).collect();

@@ -6,9 +6,10 @@ use npc_onnx::packed::Bits;
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
+use super::super::adapter::Ups;
 use super::super::disjoint::{Disjoint, Late};
-use super::super::kernel::{BAND, Weights, grow};
-use super::super::state::{Ahead, Room, Scratch, Shared, State};
+use super::super::kernel::{BAND, Cpu, Weights, grow};
+use super::super::state::{Ahead, Plan, Room, Scratch, Shared, State};
 use super::adapters::{Adapters, Both};
 use super::gated::Gated;
 use super::prepare::{Filling, Prepare, Prepared, Source};
@@ -111,101 +112,149 @@ impl Kernel for MlpKernel {
         }
         let mut state = self.shared.lock();
         let State { cpu, threads, plan, picked, scratch, .. } = &mut *state;
-        let (cpu, threads) = (*cpu, *threads);
         let plan = if self.picked { &*picked } else { &*plan };
-        let is_adapted = !plan.adapters.is_empty() && rows == plan.tokens.len();
-        let Scratch { first, second, gate_up: room, .. } = scratch;
-        let prepare = Prepare::Norm(norm, self.epsilon);
-        let product = |weights, stride, bias, residual, group| Product {
-            cpu,
-            weights,
+        let mlp = Mlp {
+            cpu: *cpu,
+            threads: *threads,
+            plan,
+            layer: self.layer,
             rows,
-            outputs: Weights::outputs(&weights),
-            stride,
-            bias,
-            residual,
-            tops: None,
-            ahead: if is_adapted {
-                plan.ahead((self.layer, group), pairs(&weights) * rows.div_ceil(BAND))
-            } else {
-                Ahead::default()
-            },
+            x,
+            norm: Prepare::Norm(norm, self.epsilon),
+            gate_up: (gate_up, gate_up_bias),
+            down: (down, down_bias),
         };
-        let before = Prepared::new(
-            cpu,
-            prepare,
-            Source::Given(x),
-            (rows, hidden),
-            &mut first.prepared,
-            &mut first.acts,
-        );
-        let (first_stage, last) = (|tile| before.tile(tile), product(down, hidden, down_bias, Some(x), DOWN));
-        let first_stage = Stage::new(before.tiles(), &first_stage);
-        let (pieces, out) = (last.pieces(threads), Disjoint::new(out));
-        if !is_adapted {
-            let between = Filling::new(cpu, (rows, intermediate), &mut second.acts);
-            let gated = Gated {
-                cpu,
-                weights: gate_up,
-                outputs: intermediate,
-                bias: gate_up_bias,
-                rows,
-                to: &between,
-            };
-            // SAFETY: the first stage is over.
-            let gate = |i: usize| gated.piece(i, threads, unsafe { before.acts() });
-            // SAFETY: the second stage is over.
-            let down = |i: usize| last.piece(i, pieces, unsafe { between.acts() }, &out);
-            let stages = [first_stage, Stage::new(gated.pieces(threads), &gate), Stage::new(pieces, &down)];
-            return stages::run(context, threads, &stages);
+        let out = Disjoint::new(out);
+        if plan.adapters.is_empty() || rows != plan.tokens.len() {
+            mlp.alone(context, scratch, &out)
+        } else {
+            mlp.adapted(context, scratch, &out)
         }
+    }
+}
+
+/// One MLP of a step.
+struct Mlp<'a> {
+    cpu: Cpu,
+    threads: usize,
+    plan: &'a Plan,
+    layer: usize,
+    rows: usize,
+    x: &'a [f32],
+    norm: Prepare<'a>,
+    /// Gates and ups, and their bias.
+    gate_up: (Weights<'a>, Option<&'a [f32]>),
+    down: (Weights<'a>, Option<&'a [f32]>),
+}
+
+impl<'a> Mlp<'a> {
+    /// Its outputs, and the inputs of `down`.
+    fn sizes(&self) -> (usize, usize) {
+        (self.down.0.outputs(), self.down.0.inputs())
+    }
+
+    /// What goes into gates and ups.
+    fn input(&self, first: &'a mut Room) -> (Prepared<'a>, &'a mut Vec<f32>, &'a mut Vec<Ups>) {
+        let Room { acts, prepared, down, ups } = first;
+        let sizes = (self.rows, self.sizes().0);
+        (Prepared::new(self.cpu, self.norm, Source::Given(self.x), sizes, prepared, acts), down, ups)
+    }
+
+    fn product(
+        &self,
+        (weights, bias): (Weights<'a>, Option<&'a [f32]>),
+        stride: usize,
+        residual: Option<&'a [f32]>,
+        ahead: Ahead<'a>,
+    ) -> Product<'a> {
+        let (cpu, rows, outputs) = (self.cpu, self.rows, weights.outputs());
+        Product { cpu, weights, rows, outputs, stride, bias, residual, tops: None, ahead }
+    }
+
+    /// What the adapters read after the product of one of the two layers.
+    fn ahead(&self, group: usize, weights: &Weights<'_>) -> Ahead<'a> {
+        self.plan.ahead((self.layer, group), pairs(weights) * self.rows.div_ceil(BAND))
+    }
+
+    /// Without adapters.
+    fn alone(
+        &self,
+        context: &ComputeContext,
+        scratch: &'a mut Scratch,
+        out: &Disjoint<'_, f32>,
+    ) -> ort::Result<()> {
+        let (rows, threads, (hidden, intermediate)) = (self.rows, self.threads, self.sizes());
+        let (before, ..) = self.input(&mut scratch.first);
+        let between = Filling::new(self.cpu, (rows, intermediate), &mut scratch.second.acts);
+        let (weights, bias) = self.gate_up;
+        let gated = Gated { cpu: self.cpu, weights, outputs: intermediate, bias, rows, to: &between };
+        let down = self.product(self.down, hidden, Some(self.x), Ahead::default());
+        let pieces = down.pieces(threads);
+        let prepare = |tile| before.tile(tile);
+        // SAFETY: the first stage is over.
+        let gate = |i: usize| gated.piece(i, threads, unsafe { before.acts() });
+        // SAFETY: the second stage is over.
+        let down = |i: usize| down.piece(i, pieces, unsafe { between.acts() }, out);
+        let stages = [
+            Stage::new(before.tiles(), &prepare),
+            Stage::new(gated.pieces(threads), &gate),
+            Stage::new(pieces, &down),
+        ];
+        stages::run(context, threads, &stages)
+    }
+
+    /// With adapters, of which one of the two layers may have none.
+    fn adapted(
+        &self,
+        context: &ComputeContext,
+        scratch: &'a mut Scratch,
+        out: &Disjoint<'_, f32>,
+    ) -> ort::Result<()> {
+        let (cpu, plan, rows, threads) = (self.cpu, self.plan, self.rows, self.threads);
+        let (hidden, intermediate) = self.sizes();
+        let Scratch { first, second, gate_up: room, .. } = scratch;
+        let (before, first_down, first_ups) = self.input(first);
         let stride = 2 * intermediate + APART;
-        let size = rows * stride;
-        grow(room, size);
-        let room = Late::new(&mut room[..size]);
+        grow(room, rows * stride);
+        let room = Late::new(&mut room[..rows * stride]);
         // SAFETY: the only call; it is read in the stage after those that write it.
         let middle = Disjoint::new(unsafe { room.fill() });
-        let Room { acts, prepared, down: u, ups } = second;
-        let between = Prepared::new(
-            cpu,
-            Prepare::SwiGlu,
-            Source::Late(&room, stride),
-            (rows, intermediate),
-            prepared,
-            acts,
-        );
-        let gate_up = product(gate_up, stride, gate_up_bias, None, GATE_UP);
-        let adapters = |group, input, outputs, room: (_, _)| {
-            Adapters::new(cpu, plan, (self.layer, group), input, outputs, room.0, room.1)
+        let source = Source::Late(&room, stride);
+        let Room { acts, prepared, down: second_down, ups: second_ups } = second;
+        let between = Prepared::new(cpu, Prepare::SwiGlu, source, (rows, intermediate), prepared, acts);
+        let gate_up = self.product(self.gate_up, stride, None, self.ahead(GATE_UP, &self.gate_up.0));
+        let down = self.product(self.down, hidden, Some(self.x), self.ahead(DOWN, &self.down.0));
+        let (gate_up_pieces, down_pieces) = (gate_up.pieces(threads), down.pieces(threads));
+        let adapters = |group, input, outputs, down, ups| {
+            Adapters::new(cpu, plan, (self.layer, group), input, outputs, down, ups)
         };
-        let first_adapters =
-            adapters(GATE_UP, &before, (2 * intermediate, stride), (&mut first.down, &mut first.ups));
-        let second_adapters = adapters(DOWN, &between, (hidden, hidden), (u, ups));
-        let gate_up_pieces = gate_up.pieces(threads);
+        let first = adapters(GATE_UP, &before, (2 * intermediate, stride), first_down, first_ups);
+        let second = adapters(DOWN, &between, (hidden, hidden), second_down, second_ups);
         let count = |adapters: &Option<Adapters<'_>>| adapters.as_ref().map_or(0, |_| plan.adapters.len());
-        let both = Both { pieces: gate_up_pieces, adapters: count(&first_adapters) };
-        let gate = |i: usize| {
+        let both = Both { pieces: gate_up_pieces, adapters: count(&first) };
+        let both_down = Both { pieces: down_pieces, adapters: count(&second) };
+        let prepare = |tile| before.tile(tile);
+        let multiply = |i: usize| {
             // SAFETY: the first stage is over.
             let piece = |i| gate_up.piece(i, gate_up_pieces, unsafe { before.acts() }, &middle);
-            both.run(i, piece, |i| first_adapters.iter().for_each(|adapters| adapters.down(i)));
+            both.run(i, piece, |i| first.iter().for_each(|adapters| adapters.down(i)));
         };
-        let both_down = Both { pieces, adapters: count(&second_adapters) };
-        let down = |i: usize| {
-            // SAFETY: the stage that prepares is over.
-            let piece = |i| last.piece(i, pieces, unsafe { between.acts() }, &out);
-            both_down.run(i, piece, |i| second_adapters.iter().for_each(|adapters| adapters.down(i)));
+        let add = |i| first.iter().for_each(|adapters| adapters.up(i, &middle));
+        let gate = |tile| between.tile(tile);
+        let multiply_down = |i: usize| {
+            // SAFETY: the stage that gates is over.
+            let piece = |i| down.piece(i, down_pieces, unsafe { between.acts() }, out);
+            both_down.run(i, piece, |i| second.iter().for_each(|adapters| adapters.down(i)));
         };
-        let add_first = |i| first_adapters.iter().for_each(|adapters| adapters.up(i, &middle));
-        let add_second = |i| second_adapters.iter().for_each(|adapters| adapters.up(i, &out));
-        let gate_and_quantize = |tile| between.tile(tile);
+        let add_down = |i| second.iter().for_each(|adapters| adapters.up(i, out));
         let neighbours = |adapters| if adapters > 0 { plan.neighbours.len() } else { 0 };
         let stages = [
-            first_stage,
-            Stage::new(both.count(), &gate),
-            Stage::new(neighbours(both.adapters), &add_first),
-            Stage::new(between.tiles(), &gate_and_quantize),
-            Stage::new(both_down.count(), &down),
-            Stage::new(neighbours(both_down.adapters), &add_second),
+            Stage::new(before.tiles(), &prepare),
+            Stage::new(both.count(), &multiply),
+            Stage::new(neighbours(both.adapters), &add),
+            Stage::new(between.tiles(), &gate),
+            Stage::new(both_down.count(), &multiply_down),
+            Stage::new(neighbours(both_down.adapters), &add_down),
         ];
         stages::run(context, threads, &stages)
     }

@@ -36,7 +36,7 @@ pub struct Product<'a> {
     pub ahead: Ahead<'a>,
 }
 
-impl<'a> Product<'a> {
+impl Product<'_> {
     /// Into how many pieces it is cut. Many for each thread: at the end all wait for the last one, and one thread always
     /// begins a little later.
     pub fn pieces(&self, threads: usize) -> usize {

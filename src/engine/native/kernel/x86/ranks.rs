@@ -185,10 +185,10 @@ pub unsafe fn wide_up(lines: &[&[Line]], panels: usize, rows: &mut [UpRow<'_>]) 
     unsafe {
         match rows {
             [a] if a.quads.len() == MIX_QUADS => wide_row(lines, panels, a),
-            [a] => wide_rows::<1>(lines, panels, [a]),
-            [a, b] => wide_rows::<2>(lines, panels, [a, b]),
-            [a, b, c] => wide_rows::<3>(lines, panels, [a, b, c]),
-            [a, b, c, d] => wide_rows::<4>(lines, panels, [a, b, c, d]),
+            [a] => wide_rows(lines, panels, &mut [a]),
+            [a, b] => wide_rows(lines, panels, &mut [a, b]),
+            [a, b, c] => wide_rows(lines, panels, &mut [a, b, c]),
+            [a, b, c, d] => wide_rows(lines, panels, &mut [a, b, c, d]),
             _ => unreachable!("1 to {ROWS} rows"),
         }
     }
@@ -233,7 +233,7 @@ unsafe fn wide_row(lines: &[&[Line]], panels: usize, row: &mut UpRow<'_>) {
 
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
-unsafe fn wide_rows<const R: usize>(lines: &[&[Line]], panels: usize, rows: [&mut UpRow<'_>; R]) {
+unsafe fn wide_rows<const R: usize>(lines: &[&[Line]], panels: usize, rows: &mut [&mut UpRow<'_>; R]) {
     let mut quads = [std::ptr::null::<[i8; LINE]>(); R];
     for r in 0..R {
         quads[r] = rows[r].quads.as_ptr();

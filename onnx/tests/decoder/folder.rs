@@ -162,9 +162,9 @@ fn a_malformed_model_toml_is_refused_by_key() {
     import(&source, &out, Precision::Fp32, &mut |_| {}).unwrap();
     let sound = fs::read_to_string(out.join("model.toml")).unwrap();
     let cases = [
-        ("format = 4", "format = 5", "format: is 5, and this version reads 4"),
-        ("format = 4", "", "format: is missing"),
-        ("format = 4", "format = \"one\"", "format: invalid type"),
+        ("format = 5", "format = 6", "format: is 6, and this version reads 5"),
+        ("format = 5", "", "format: is missing"),
+        ("format = 5", "format = \"one\"", "format: invalid type"),
         ("precision = \"fp32\"", "precision = \"int4\"", "precision: unknown variant `int4`"),
         ("source_file = \"checkpoint\"", "source_file = \"\"", "source_file: has 0 bytes"),
         ("layers = 3\n", "", "model: missing field `layers`"),

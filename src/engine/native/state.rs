@@ -57,6 +57,7 @@ pub struct Token {
 }
 
 /// An adapter and the tokens that use it.
+#[derive(Debug)]
 pub struct InUse {
     pub adapter: Arc<PackedAdapter>,
     /// Token and entry.
@@ -78,6 +79,8 @@ pub struct Scratch {
     /// A linear layer's, or the first one's where a node has two.
     pub first: Room,
     pub second: Room,
+    /// u in 8 bits, by adapter group and by [`Plan::neighbours`].
+    pub ups: [Vec<Ups>; GROUPS],
     /// Gates and ups of rows with adapters, `[tokens][2 · intermediate]`.
     pub gate_up: Vec<f32>,
     /// The largest of every [`TOP`](crate::engine::logits::TOP) logits, by row.
@@ -85,6 +88,9 @@ pub struct Scratch {
     /// Rotated queries, `[tokens][heads · head_dim]`.
     pub queries: Vec<f32>,
 }
+
+/// Adapter groups of a layer.
+pub const GROUPS: usize = 4;
 
 /// What a linear layer computes in.
 #[derive(Default)]
@@ -94,61 +100,60 @@ pub struct Room {
     pub prepared: Vec<f32>,
     /// u = A·x, by entry.
     pub down: Vec<f32>,
-    /// u in 8 bits, by [`Plan::neighbours`].
-    pub ups: Vec<Ups>,
 }
 
-/// Memory in pieces of about the same size.
-#[derive(Debug, Default)]
+/// The memory of adapters that is read after a linear layer's product, in pieces: their B in this layer, then their A in the
+/// one behind it. Whoever fetches a piece finds out where it is: all of it at once would be work for one thread alone.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Ahead<'a> {
-    cut: Vec<&'a [u8]>,
-    /// Where each piece ends in `cut`.
-    ends: Vec<usize>,
+    adapters: &'a [InUse],
+    /// Layer and group.
+    place: (usize, usize),
+    pieces: usize,
 }
+
+/// Parts of memory that a piece of [`Ahead`] has at most; where it would have more they are not fetched.
+pub const PARTS: usize = 8;
 
 impl<'a> Ahead<'a> {
-    fn new(whole: &[&'a [u8]], pieces: usize) -> Self {
-        let bytes: usize = whole.iter().map(|memory| memory.len()).sum();
-        let size = bytes.div_ceil(pieces.max(1)).next_multiple_of(64).max(64);
-        let (mut ahead, mut left) = (Self::default(), size);
-        for mut memory in whole.iter().copied() {
-            while !memory.is_empty() {
-                let (now, then) = memory.split_at(left.min(memory.len()));
-                ahead.cut.push(now);
-                (memory, left) = (then, left - now.len());
-                if left == 0 {
-                    ahead.ends.push(ahead.cut.len());
-                    left = size;
+    /// The parts of one of the pieces; nothing behind the last.
+    pub fn piece<'b>(&self, index: usize, room: &'b mut [&'a [u8]; PARTS]) -> &'b [&'a [u8]] {
+        let (count, all) = (self.adapters.len(), 2 * self.adapters.len());
+        if index >= self.pieces {
+            return &[];
+        }
+        // An adapter's B, and its A, are as many units as there are pieces.
+        let (from, to) = (index * all, (index + 1) * all);
+        let mut found = 0;
+        for segment in from / self.pieces..to.div_ceil(self.pieces) {
+            let start = segment * self.pieces;
+            let (from, to) = (from.max(start) - start, to.min(start + self.pieces) - start);
+            let mut put = |memory: &'a [u8]| {
+                // Whole cache lines.
+                let at = |units: usize| {
+                    (memory.len() * units / self.pieces).next_multiple_of(64).min(memory.len())
+                };
+                if let Some(room) = room.get_mut(found) {
+                    *room = &memory[at(from)..at(to)];
+                    found += 1;
                 }
+            };
+            let (layer, group) = self.place;
+            let adapter = &self.adapters[segment % count].adapter;
+            if segment < count {
+                adapter.group(layer, group).into_iter().for_each(|group| group.ups(&mut put));
+            } else {
+                adapter.next(layer, group).into_iter().for_each(|group| put(group.downs()));
             }
         }
-        ahead.ends.push(ahead.cut.len());
-        ahead
-    }
-
-    /// One of the pieces; nothing behind the last.
-    pub fn piece(&self, index: usize) -> &[&'a [u8]] {
-        let Some(end) = self.ends.get(index) else { return &[] };
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.cut[start..*end]
+        &room[..found]
     }
 }
 
 impl Plan {
-    /// The memory of adapters that is read after a linear layer's product, in at most `pieces` pieces: their B in this
-    /// layer, and their A in the one behind it.
-    pub fn ahead(&self, (layer, group): (usize, usize), pieces: usize) -> Ahead<'_> {
-        let mut whole = Vec::with_capacity(self.adapters.len() * 3);
-        for used in &self.adapters {
-            used.adapter
-                .group(layer, group)
-                .into_iter()
-                .for_each(|group| group.ups(|memory| whole.push(memory)));
-        }
-        for used in &self.adapters {
-            used.adapter.next(layer, group).into_iter().for_each(|group| whole.push(group.downs()));
-        }
-        Ahead::new(&whole, pieces)
+    /// What adapters read after the product of a linear layer.
+    pub fn ahead(&self, place: (usize, usize), pieces: usize) -> Ahead<'_> {
+        Ahead { adapters: &self.adapters, place, pieces: if self.adapters.is_empty() { 0 } else { pieces } }
     }
 
     /// A token's adapters in a layer's group: each with its gate and its number among the step's entries.

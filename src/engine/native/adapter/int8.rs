@@ -1,8 +1,9 @@
 //! Adapters in 8 bits: A takes the activations that the base product has quantized already, B takes u in 8 bits, for all
 //! adapters of a row in one sum.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::super::kernel::{Activations, Cpu, LINE, Line, PANEL, RANKS, ROWS, RankLine, TileMut, UpRow};
-use crate::engine::MAX_MIX;
 use crate::engine::adapter::Factors;
 
 /// The code of zero.
@@ -13,8 +14,10 @@ const FLOATS: usize = size_of::<Line>() / size_of::<f32>();
 
 /// How an adapter's part in one fused linear layer lies in memory, in lines: the scales of A and its codes, then of every
 /// projection the scales of B and its codes. Most layers of an adapter have the same.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Shape {
+    /// No other has it.
+    id: u64,
     /// Ranks of all its projections side by side, padded with zeros to a multiple of [`RANKS`].
     ranks: usize,
     inputs: usize,
@@ -49,6 +52,8 @@ pub struct Group<'a> {
 /// u in 8 bits of some rows that have the same adapters; kept from step to step.
 #[derive(Debug, Default)]
 pub struct Ups {
+    /// Of the adapters that `parts` are of.
+    shapes: Vec<u64>,
     parts: Vec<Part>,
     entries: Vec<Entry>,
     /// Quads of a row.
@@ -86,6 +91,19 @@ fn scale(values: impl Iterator<Item = f32>) -> (f32, f32) {
     TileMut::scale(values.fold(0.0_f32, |largest, value| largest.max(value.abs())))
 }
 
+/// The largest magnitude, in lanes that the compiler puts into registers.
+fn largest(values: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; 4];
+    let (fours, rest) = values.as_chunks::<4>();
+    for four in fours {
+        for (lane, value) in lanes.iter_mut().zip(four) {
+            let value = value.abs();
+            *lane = if value > *lane { value } else { *lane };
+        }
+    }
+    lanes.iter().chain(rest).fold(0.0, |largest, value| largest.max(value.abs()))
+}
+
 fn code(value: f32, inverse: f32) -> u8 {
     ZERO.wrapping_add_signed(nearest((value * inverse).clamp(-127.0, 127.0)))
 }
@@ -113,7 +131,14 @@ impl Shape {
             (first, lines) = (first + f.rank, lines + up.lines());
             ups.push(up);
         }
-        Some(Self { ranks, inputs, ups, downs, lines })
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        Some(Self { id, ranks, inputs, ups, downs, lines })
+    }
+
+    /// Whether the other one says the same.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.ranks, self.inputs, &self.ups) == (other.ranks, other.inputs, &other.ups)
     }
 
     /// Rounds the numbers into `memory`, of [`Self::lines`] lines.
@@ -239,12 +264,20 @@ const TOGETHER: usize = 8;
 
 impl Ups {
     /// Finds out which projections the adapters have; rows follow with [`Self::push`].
-    pub fn start<'a, I: Iterator<Item = Group<'a>> + Clone>(&mut self, groups: &I) {
-        self.parts.clear();
-        self.entries.clear();
+    pub fn start(&mut self, used: &[Option<Used<'_>>]) {
         self.quads.clear();
         self.scales.clear();
         self.starts.clear();
+        let groups = used.iter().flatten().map(|used| used.group);
+        let shapes = groups.clone().map(|group| group.shape.id);
+        // Layer after layer the same.
+        if shapes.clone().eq(self.shapes.iter().copied()) {
+            return;
+        }
+        self.shapes.clear();
+        self.shapes.extend(shapes);
+        self.parts.clear();
+        self.entries.clear();
         let (mut offset, mut quads) = (0, 0);
         let begin = |offset: usize| {
             let starts = groups.clone().flat_map(|group| group.shape.ups.iter().map(|up| up.offset));
@@ -272,22 +305,18 @@ impl Ups {
     }
 
     /// Quantizes u of the next row, with one scale for each projection. `used` are the adapters that it was started with.
-    pub fn push<'a>(&mut self, used: impl Iterator<Item = Used<'a>>) {
-        let mut adapters = [None; MAX_MIX];
-        for (room, used) in adapters.iter_mut().zip(used) {
-            *room = Some(used);
-        }
+    pub fn push(&mut self, adapters: &[Option<Used<'_>>]) {
         for part in &self.parts {
             self.values.clear();
             for entry in &self.entries[part.entries.0..part.entries.1] {
-                let Some(used) = adapters[entry.adapter] else { continue };
+                let Some(used) = adapters.get(entry.adapter).copied().flatten() else { continue };
                 let up = &used.group.shape.ups[entry.up];
                 let (scales, u) = (used.group.scales(up), &used.u[up.first..]);
                 self.values.extend(scales.iter().zip(u).map(|(scale, u)| used.gate * scale * u));
                 // Codes behind the last rank meet zeros.
                 self.values.resize(self.values.len().next_multiple_of(LINE), 0.0);
             }
-            let (scale, inverse) = scale(self.values.iter().copied());
+            let (scale, inverse) = TileMut::scale(largest(&self.values));
             let mut sum = 0;
             for values in self.values.as_chunks::<LINE>().0 {
                 let mut quad = [0; LINE];
@@ -303,9 +332,9 @@ impl Ups {
     }
 
     /// y += Σ B·(gate · u) over the group's outputs `first..first + length` of every row, of which there are at most
-    /// [`ROWS`]. `groups` are the adapters that it was started with; `ys` has the rows. `first` is the beginning of a
+    /// [`ROWS`]. `adapters` are those that it was started with; `ys` has the rows. `first` is the beginning of a
     /// panel, and the outputs end with one or with the group.
-    pub fn add(&self, cpu: Cpu, groups: &[Option<Group<'_>>], first: usize, ys: &mut [&mut [f32]]) {
+    pub fn add(&self, cpu: Cpu, adapters: &[Option<Used<'_>>], first: usize, ys: &mut [&mut [f32]]) {
         let length = ys.first().map_or(0, |y| y.len());
         for (index, part) in self.parts.iter().enumerate() {
             let (start, end) = part.outputs;
@@ -318,8 +347,8 @@ impl Ups {
             let own = &self.entries[part.entries.0..part.entries.1];
             for (room, entry) in lines.iter_mut().zip(own) {
                 // They are the adapters that it was started with.
-                let group = groups.get(entry.adapter).copied().flatten();
-                let up = group.and_then(|group| Some((group, group.shape.ups.get(entry.up)?)));
+                let used = adapters.get(entry.adapter).copied().flatten();
+                let up = used.and_then(|used| Some((used.group, used.group.shape.ups.get(entry.up)?)));
                 let Some((group, up)) = up else { continue };
                 *room = &group.codes(up)[panels.start * up.quads()..panels.end * up.quads()];
             }

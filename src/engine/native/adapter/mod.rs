@@ -67,7 +67,8 @@ impl PackedAdapter {
                 AdapterPrecision::Int8 => match int8::Shape::new(factors) {
                     Some(shape) => {
                         ranks = ranks.max(shape.ranks());
-                        let (first, index) = (lines, shapes.iter().position(|known| *known == shape));
+                        let (first, index) =
+                            (lines, shapes.iter().position(|known: &int8::Shape| known.is_like(&shape)));
                         lines += shape.lines;
                         let index = index.unwrap_or_else(|| {
                             shapes.push(shape);
@@ -211,9 +212,10 @@ mod tests {
                 Group::Float(group) => gates.iter().for_each(|gate| group.up(cpu, *gate, &u, start, y)),
                 Group::Int8(group) => {
                     let mut ups = Ups::default();
-                    ups.start(&[group; 2].into_iter());
-                    ups.push(gates.iter().map(|gate| Used { group, gate: *gate, u: &u }));
-                    ups.add(cpu, &[Some(group); 2], start, &mut [y]);
+                    let used = gates.map(|gate| Some(Used { group, gate, u: &u }));
+                    ups.start(&used);
+                    ups.push(&used);
+                    ups.add(cpu, &used, start, &mut [y]);
                 }
             }
         }

@@ -89,21 +89,27 @@ impl<'a> Adapters<'a> {
     /// there: first those in 8 bits, then those in floats in the order of the mix.
     pub fn up(&self, index: usize, out: &Disjoint<'_, f32>) {
         let rows = self.plan.neighbours[index].clone();
-        let mut int8 = [None; MAX_MIX];
-        for (room, used) in int8.iter_mut().zip(self.int8(rows.start)) {
-            *room = Some(used.group);
-        }
         // SAFETY: every index has its own.
         let [ups] = (unsafe { self.ups.part(index, 1) }) else { return };
-        // Neighbours are of one sequence, and so of one mix.
-        ups.start(&self.int8(rows.start).map(|used| used.group));
-        rows.clone().for_each(|row| ups.push(self.int8(row)));
+        let mut first = [None; MAX_MIX];
+        let mut floats = false;
         let mut ys: [&mut [f32]; NEIGHBOURS] = Default::default();
-        for (y, row) in ys.iter_mut().zip(rows.clone()) {
+        for (i, (y, row)) in ys.iter_mut().zip(rows.clone()).enumerate() {
+            let mut own = [None; MAX_MIX];
+            floats |= self.mix(row, &mut own);
+            // Neighbours are of one sequence, and so of one mix.
+            if i == 0 {
+                first = own;
+                ups.start(&first);
+            }
+            ups.push(&own);
             // SAFETY: every row is of one index; the base product is done.
             *y = unsafe { out.part(row * self.row, self.outputs) };
         }
-        ups.add(self.cpu, &int8, 0, &mut ys[..rows.len()]);
+        ups.add(self.cpu, &first, 0, &mut ys[..rows.len()]);
+        if !floats {
+            return;
+        }
         for (row, y) in rows.zip(&mut ys) {
             for (group, gate, entry) in self.plan.used(row, self.layer, self.group) {
                 if let Group::Float(group) = group {
@@ -118,9 +124,19 @@ impl<'a> Adapters<'a> {
         unsafe { self.down.read(entry * self.stride, self.stride) }
     }
 
-    fn int8(&self, row: usize) -> impl Iterator<Item = Used<'_>> + Clone {
-        self.plan
-            .used(row, self.layer, self.group)
-            .filter_map(|(group, gate, entry)| Some(Used { group: group.int8()?, gate, u: self.u(entry) }))
+    /// A row's adapters in 8 bits; returns whether it has others.
+    fn mix<'b>(&'b self, row: usize, int8: &mut [Option<Used<'b>>; MAX_MIX]) -> bool {
+        let (mut room, mut floats) = (int8.iter_mut(), false);
+        for (group, gate, entry) in self.plan.used(row, self.layer, self.group) {
+            match group.int8() {
+                Some(group) => {
+                    if let Some(room) = room.next() {
+                        *room = Some(Used { group, gate, u: self.u(entry) });
+                    }
+                }
+                None => floats = true,
+            }
+        }
+        floats
     }
 }

@@ -124,11 +124,12 @@ impl Kernel for LinearKernel {
         let mut state = self.shared.lock();
         let State { cpu, threads, plan, picked, scratch, .. } = &mut *state;
         let plan = if self.picked { &*picked } else { &*plan };
-        let Scratch { first: Room { acts, prepared, down, ups }, tops, .. } = scratch;
+        let Scratch { first: Room { acts, prepared, down }, ups, tops, .. } = scratch;
         let prepared = Prepared::new(*cpu, prepare, Source::Given(x), (rows, self.inputs), prepared, acts);
         let place = self.place.filter(|_| !plan.adapters.is_empty() && rows == plan.tokens.len());
         let adapters = place.and_then(|place| {
-            Adapters::new(*cpu, plan, place, &prepared, (self.outputs, self.outputs), down, ups)
+            let outputs = (self.outputs, self.outputs);
+            Adapters::new(*cpu, plan, place, &prepared, outputs, down, ups.get_mut(place.1)?)
         });
         if self.place.is_none() {
             tops.clear();

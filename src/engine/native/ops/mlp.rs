@@ -6,10 +6,9 @@ use npc_onnx::packed::Bits;
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::super::adapter::Ups;
 use super::super::disjoint::{Disjoint, Late};
 use super::super::kernel::{BAND, Cpu, Weights, grow};
-use super::super::state::{Ahead, Plan, Room, Scratch, Shared, State};
+use super::super::state::{Ahead, GROUPS, Plan, Room, Scratch, Shared, State};
 use super::adapters::{Adapters, Both};
 use super::gated::Gated;
 use super::prepare::{Filling, Prepare, Prepared, Source};
@@ -20,6 +19,8 @@ use super::{bits, epsilon, floats, input, size, size_below, size_of_model};
 /// The adapter groups of the two linear layers.
 const GATE_UP: usize = 2;
 const DOWN: usize = 3;
+
+const _: () = assert!(GATE_UP + 2 == GROUPS && DOWN + 1 == GROUPS, "they are the last two");
 
 /// Numbers between the gates and ups of two rows, a cache line: rows that are a multiple of 4,096 bytes long would share a
 /// few places of the nearest cache.
@@ -154,10 +155,10 @@ impl<'a> Mlp<'a> {
     }
 
     /// What goes into gates and ups.
-    fn input(&self, first: &'a mut Room) -> (Prepared<'a>, &'a mut Vec<f32>, &'a mut Vec<Ups>) {
-        let Room { acts, prepared, down, ups } = first;
+    fn input(&self, first: &'a mut Room) -> (Prepared<'a>, &'a mut Vec<f32>) {
+        let Room { acts, prepared, down } = first;
         let sizes = (self.rows, self.sizes().0);
-        (Prepared::new(self.cpu, self.norm, Source::Given(self.x), sizes, prepared, acts), down, ups)
+        (Prepared::new(self.cpu, self.norm, Source::Given(self.x), sizes, prepared, acts), down)
     }
 
     fn product(
@@ -184,7 +185,7 @@ impl<'a> Mlp<'a> {
         out: &Disjoint<'_, f32>,
     ) -> ort::Result<()> {
         let (rows, threads, (hidden, intermediate)) = (self.rows, self.threads, self.sizes());
-        let (before, ..) = self.input(&mut scratch.first);
+        let (before, _) = self.input(&mut scratch.first);
         let between = Filling::new(self.cpu, (rows, intermediate), &mut scratch.second.acts);
         let (weights, bias) = self.gate_up;
         let gated = Gated { cpu: self.cpu, weights, outputs: intermediate, bias, rows, to: &between };
@@ -212,15 +213,16 @@ impl<'a> Mlp<'a> {
     ) -> ort::Result<()> {
         let (cpu, plan, rows, threads) = (self.cpu, self.plan, self.rows, self.threads);
         let (hidden, intermediate) = self.sizes();
-        let Scratch { first, second, gate_up: room, .. } = scratch;
-        let (before, first_down, first_ups) = self.input(first);
+        let Scratch { first, second, ups, gate_up: room, .. } = scratch;
+        let (before, first_down) = self.input(first);
+        let [.., first_ups, second_ups] = ups;
         let stride = 2 * intermediate + APART;
         grow(room, rows * stride);
         let room = Late::new(&mut room[..rows * stride]);
         // SAFETY: the only call; it is read in the stage after those that write it.
         let middle = Disjoint::new(unsafe { room.fill() });
         let source = Source::Late(&room, stride);
-        let Room { acts, prepared, down: second_down, ups: second_ups } = second;
+        let Room { acts, prepared, down: second_down } = second;
         let between = Prepared::new(cpu, Prepare::SwiGlu, source, (rows, intermediate), prepared, acts);
         let gate_up = self.product(self.gate_up, stride, None, self.ahead(GATE_UP, &self.gate_up.0));
         let down = self.product(self.down, hidden, Some(self.x), self.ahead(DOWN, &self.down.0));

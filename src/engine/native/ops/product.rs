@@ -7,7 +7,7 @@ use npc_onnx::packed::PANEL;
 
 use super::super::disjoint::Disjoint;
 use super::super::kernel::{Activations, BAND, Cpu, LINE, Line, Pair, Products, Soon, Weights};
-use super::super::state::Ahead;
+use super::super::state::{Ahead, PARTS};
 use crate::engine::sampler::largest;
 
 /// Panels are computed in twos, of which the last may be one.
@@ -85,7 +85,9 @@ impl Product<'_> {
             let rows = BAND.min(self.rows - index * BAND);
             // The next panels, and adapters, come while these are multiplied.
             let next = self.weights.part(pair.end..pair.end + 2, index, bands);
-            let soon = Soon::new([next, &[]], self.ahead.piece(pair.start / 2 * bands + index));
+            let mut parts = [&[][..]; PARTS];
+            let ahead = self.ahead.piece(pair.start / 2 * bands + index, &mut parts);
+            let soon = Soon::new([next, &[]], ahead);
             self.fetch(pair.start * PANEL, index * BAND..index * BAND + rows, out);
             products.band(&panels, (acts, index), rows, soon, product);
             for (panel, product) in pair.clone().zip(&*product) {

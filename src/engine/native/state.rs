@@ -81,7 +81,7 @@ pub struct Scratch {
     pub second: Room,
     /// u in 8 bits, by adapter group and by [`Plan::neighbours`].
     pub ups: [Vec<Ups>; GROUPS],
-    /// Gates and ups of rows with adapters, `[tokens][2 · intermediate]`.
+    /// Gates and ups of a step with adapters, `[tokens]` rows of `2 · intermediate` and a little apart.
     pub gate_up: Vec<f32>,
     /// The largest of every [`TOP`](crate::engine::logits::TOP) logits, by row.
     pub tops: Vec<f32>,

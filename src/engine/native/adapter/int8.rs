@@ -116,6 +116,7 @@ fn lines_of(floats: usize) -> usize {
 impl Shape {
     /// `None` if a projection's outputs are no whole panels, which these kernels need.
     pub fn new(factors: &[Factors]) -> Option<Self> {
+        static IDS: AtomicU64 = AtomicU64::new(0);
         let inputs = factors.first().map(|f| f.a.len() / f.rank.max(1))?;
         let whole = |f: &Factors| f.offset.is_multiple_of(PANEL) && f.outputs.is_multiple_of(PANEL);
         // A pair of A's lines is a line.
@@ -131,7 +132,6 @@ impl Shape {
             (first, lines) = (first + f.rank, lines + up.lines());
             ups.push(up);
         }
-        static IDS: AtomicU64 = AtomicU64::new(0);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         Some(Self { id, ranks, inputs, ups, downs, lines })
     }

@@ -30,7 +30,7 @@ pub fn sum_lanes(lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
-/// The largest of the lanes, as a tree; what is no number is passed over, unless it is the first one.
+/// The largest of the lanes, as a tree. All of them are numbers.
 #[inline(always)]
 pub fn max_lanes(lanes: [f32; LANES]) -> f32 {
     let mut lanes = lanes;

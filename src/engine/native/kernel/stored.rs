@@ -88,7 +88,9 @@ impl Stored for i8 {
         }
         let (scale, inverse) = TileMut::scale(largest);
         for (out, value) in out.iter_mut().zip(values) {
-            *out = value.mul_add(inverse, ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as Self;
+            let code = value.mul_add(inverse, ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as Self;
+            // Of what is no number too: not every CPU can change the sign of -128.
+            *out = if code > -127 { code } else { -127 };
         }
         scale
     }

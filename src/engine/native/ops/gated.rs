@@ -67,19 +67,13 @@ impl Gated<'_> {
 
     /// Computes one of them, with the input in 8 bits.
     pub fn piece(&self, piece: usize, threads: usize, acts: &Activations) {
-        let (columns, rows) = self.blocks(threads);
+        let (_, rows) = self.blocks(threads);
         let (block, part) = (piece / rows, piece % rows);
         let bands = self.rows.div_ceil(BAND);
         ROOM.with_borrow_mut(|room| {
             // SAFETY: nothing that is called meanwhile makes others.
             let mut products = unsafe { Products::new(self.cpu) };
-            self.block(
-                &mut products,
-                room,
-                block.min(columns),
-                bands * part / rows..bands * (part + 1) / rows,
-                acts,
-            );
+            self.block(&mut products, room, block, bands * part / rows..bands * (part + 1) / rows, acts);
         });
     }
 

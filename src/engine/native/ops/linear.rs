@@ -87,8 +87,7 @@ impl Operator for LinearOp {
             before,
             epsilon: epsilon(kernel)?,
             place,
-            // Graphs that were written before compute every row to the end.
-            picked: kernel.get::<i64>("picked").is_some_and(|picked| picked != 0),
+            picked: size(kernel, "picked")? != 0,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Attention over keys and values in 8 bits, in whole numbers but for the softmax.
 //!
 //! A query is rounded to 8 bits too, with a scale of its own. What the softmax gives is multiplied with the values' scales
-//! and rounded to 15 bits of the largest that it could be.
+//! and rounded to 15 bits of the largest.
 
 use super::{Fetch, Head, PAGE, Plain, Query, fetch, pages};
 use crate::engine::native::kernel::acts::ROUND;
@@ -187,8 +187,9 @@ pub unsafe fn attend<I: Inner, const N: usize, const P: usize, const C: usize>(
 }
 
 /// Turns a query's scores into weights: what the softmax gives before it is divided by its sum, times the value's scale,
-/// in [`LARGEST`]s of the largest scale. Returns what their sums are to be multiplied with. The scores begin at position
-/// `start`.
+/// rounded to [`LARGEST`]s of the largest of them. (Not of what they could be: the token that most weight goes to often has
+/// values near zero, and the others would be rounded away.) Returns what their sums are to be multiplied with. The scores
+/// begin at position `start`.
 #[inline(always)]
 fn softmax<const N: usize>(
     head: &Head<'_>,
@@ -198,39 +199,44 @@ fn softmax<const N: usize>(
     query: Query<'_>,
     start: usize,
 ) -> f32 {
-    let (mut highest, mut largest) = ([f32::NEG_INFINITY; PAGE], [0.0_f32; PAGE]);
-    for (page, (scores, number)) in scores.iter_mut().zip(table).enumerate() {
+    let mut highest = [f32::NEG_INFINITY; PAGE];
+    for (page, scores) in scores.iter_mut().enumerate() {
         let scores = &mut scores[n];
-        let mut scales = *head.values::<i8>(*number).scales;
         let begin = start + page * PAGE;
         if !query.sees_page(begin) {
             for lane in 0..PAGE {
                 // What lies outside is another token's, or none's.
-                let inside = query.sees(begin + lane);
-                scores[lane] = if inside { scores[lane] } else { f32::NEG_INFINITY };
-                scales[lane] = if inside { scales[lane] } else { 0.0 };
+                scores[lane] = if query.sees(begin + lane) { scores[lane] } else { f32::NEG_INFINITY };
             }
         }
         for lane in 0..PAGE {
             highest[lane] = if scores[lane] > highest[lane] { scores[lane] } else { highest[lane] };
-            largest[lane] = if scales[lane] > largest[lane] { scales[lane] } else { largest[lane] };
         }
     }
-    let (highest, largest) = (max_lanes(highest), max_lanes(largest));
+    let highest = max_lanes(highest);
+    let (mut sums, mut largest) = ([0.0_f32; PAGE], [0.0_f32; PAGE]);
+    for (scores, page) in scores.iter_mut().zip(table) {
+        let (scores, scales) = (&mut scores[n], head.values::<i8>(*page).scales);
+        for lane in 0..PAGE {
+            let weight = exp(scores[lane] - highest);
+            let inside = scores[lane] != f32::NEG_INFINITY;
+            let scaled = weight * scales[lane];
+            sums[lane] += if inside { weight } else { 0.0 };
+            // Also the scale of what lies outside may be anything.
+            scores[lane] = if inside { scaled } else { 0.0 };
+            largest[lane] = if scores[lane] > largest[lane] { scores[lane] } else { largest[lane] };
+        }
+    }
+    let largest = max_lanes(largest);
     let inverse = LARGEST / largest;
     // Of values that are all zero, or so small that nothing could be multiplied with what they take.
     let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-    let mut sums = [0.0_f32; PAGE];
-    for (scores, page) in scores.iter_mut().zip(table) {
-        let (scores, scales) = (&mut scores[n], head.values::<i8>(*page).scales);
+    for scores in scores.iter_mut() {
+        let scores = &mut scores[n];
         let mut weights = [0; 2 * PAGE];
         for lane in 0..PAGE {
-            let weight = exp(scores[lane] - highest);
-            // Also the scale of what lies outside may be anything.
-            let weight = if scores[lane] == f32::NEG_INFINITY { 0.0 } else { weight };
-            let scale = if weight == 0.0 { 0.0 } else { scales[lane] * inverse };
-            weights[lane] = weight.mul_add(scale, ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i16;
-            sums[lane] += weight;
+            let rounded = scores[lane].mul_add(inverse, ROUND);
+            weights[lane] = rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i16;
         }
         *bytemuck::cast_mut::<[f32; PAGE], Weights>(scores) = weights;
     }

@@ -166,3 +166,117 @@ fn part(memory: &[u8], part: usize, parts: usize) -> &[u8] {
     let size = memory.len().div_ceil(parts);
     &memory[(part * size).min(memory.len())..((part + 1) * size).min(memory.len())]
 }
+
+#[cfg(test)]
+mod tests {
+    use npc_onnx::packed::{Packed, pack};
+
+    use super::super::super::disjoint::{Disjoint, Late};
+    use super::super::super::state::Ahead;
+    use super::super::prepare::{Prepare, Prepared, Source};
+    use super::super::product::Product;
+    use super::*;
+
+    fn wave(count: usize, step: f32) -> Vec<f32> {
+        (0..count).map(|i| (i as f32 * step).sin()).collect()
+    }
+
+    /// Gates and ups; in four bits of 16 levels.
+    fn matrix(is_four: bool, outputs: usize, inputs: usize) -> Packed {
+        let mut numbers = wave(outputs * inputs, 0.37);
+        if is_four {
+            for x in &mut numbers {
+                *x = (*x * 7.5).round() * 0.01;
+            }
+        }
+        pack(&numbers, inputs)
+    }
+
+    fn prepared(cpu: Cpu, x: &[f32], inputs: usize, acts: &mut Activations) {
+        let (rows, mut room) = (x.len() / inputs, Vec::new());
+        let prepared =
+            Prepared::new(cpu, Prepare::Nothing, Source::Given(x), (rows, inputs), &mut room, acts);
+        (0..prepared.tiles()).for_each(|tile| prepared.tile(tile));
+    }
+
+    /// What a step with adapters does, one stage after the other.
+    fn one_by_one(cpu: Cpu, weights: Weights<'_>, bias: Option<&[f32]>, acts: &Activations) -> Activations {
+        let (rows, outputs) = (acts.rows, weights.outputs());
+        let stride = outputs + 16;
+        let mut found = vec![0.0; rows * stride];
+        let found = Late::new(&mut found[..]);
+        // SAFETY: the only call; it is read when all is written.
+        let middle = Disjoint::new(unsafe { found.fill() });
+        let (residual, tops, ahead) = (None, None, Ahead::default());
+        let product = Product { cpu, weights, rows, outputs, stride, bias, residual, tops, ahead };
+        let pieces = product.pieces(3);
+        (0..pieces).for_each(|piece| product.piece(piece, pieces, acts, &middle));
+        let (mut room, mut out) = (Vec::new(), Activations::default());
+        let source = Source::Late(&found, stride);
+        let gated = Prepared::new(cpu, Prepare::SwiGlu, source, (rows, outputs / 2), &mut room, &mut out);
+        (0..gated.tiles()).for_each(|tile| gated.tile(tile));
+        out
+    }
+
+    /// What is gated at once has the bits of what is gated stage by stage: a step takes the one way or the other as others
+    /// in it have adapters.
+    #[test]
+    fn gated_at_once_is_gated_the_same() {
+        let inputs = 96;
+        for (outputs, is_four) in [(32, true), (64, false), (96, true), (160, true), (160, false)] {
+            let packed = matrix(is_four, 2 * outputs, inputs);
+            assert_eq!(packed.bits == npc_onnx::packed::Bits::Four, is_four);
+            let weights = Weights::new(packed.bits, 2 * outputs, inputs, &packed.bytes).unwrap();
+            let bias = wave(2 * outputs, 0.11);
+            for rows in [1, 7, 8, 9, 16, 17, 33, 49, 80] {
+                let x = wave(rows * inputs, 0.7);
+                let mut expected: Option<Activations> = None;
+                // With a bias where there is a whole group.
+                let bias = outputs.is_multiple_of(GROUP).then_some(&bias[..]);
+                for cpu in Cpu::all() {
+                    let mut acts = Activations::default();
+                    prepared(cpu, &x, inputs, &mut acts);
+                    let by_stages = one_by_one(cpu, weights, bias, &acts);
+                    for threads in [1, 2, 16] {
+                        let mut out = Activations::default();
+                        let to = Filling::new(cpu, (rows, outputs), &mut out);
+                        let gated = Gated { cpu, weights, outputs, bias, rows, to: &to };
+                        (0..gated.pieces(threads)).rev().for_each(|piece| gated.piece(piece, threads, &acts));
+                        let what = format!("{cpu:?}, {rows} rows, {outputs} outputs, {threads} threads");
+                        for row in 0..rows {
+                            let (codes, first) = out.place(row);
+                            for quad in 0..outputs / 4 {
+                                let at = codes + quad * TILE * 4;
+                                assert_eq!(out.codes[at..at + 4], by_stages.codes[at..at + 4], "{what}");
+                            }
+                            for group in 0..outputs.div_ceil(GROUP) {
+                                let at = first + group * TILE;
+                                let found = (out.scales[at].to_bits(), out.starts[at]);
+                                assert_eq!(
+                                    found,
+                                    (by_stages.scales[at].to_bits(), by_stages.starts[at]),
+                                    "{what}"
+                                );
+                            }
+                        }
+                    }
+                    // And on every CPU.
+                    if let Some(expected) = &expected {
+                        for row in 0..rows {
+                            let (codes, _) = by_stages.place(row);
+                            for quad in 0..outputs / 4 {
+                                let at = codes + quad * TILE * 4;
+                                assert_eq!(
+                                    by_stages.codes[at..at + 4],
+                                    expected.codes[at..at + 4],
+                                    "{cpu:?}"
+                                );
+                            }
+                        }
+                    }
+                    expected = Some(by_stages);
+                }
+            }
+        }
+    }
+}

@@ -141,14 +141,13 @@ impl Shape {
         (self.ranks, self.inputs, &self.ups) == (other.ranks, other.inputs, &other.ups)
     }
 
-    /// Rounds the numbers into `memory`, of [`Self::lines`] lines.
+    /// Rounds the numbers into `memory`: [`Self::lines`] lines of zeros ([`Line::default`]).
     pub fn pack(&self, factors: &[Factors], memory: &mut [Line]) {
         let (downs, _) = memory.split_at_mut(self.downs);
         let (scales, lines) = downs.split_at_mut(lines_of(self.ranks));
         let scales: &mut [f32] = bytemuck::cast_slice_mut(scales);
         let lines: &mut [RankLine] = bytemuck::cast_slice_mut(lines);
         scales.fill(0.0);
-        lines.fill(RankLine([ZERO; RANKS * LINE]));
         let per_rank = self.inputs / LINE;
         for (f, up) in factors.iter().zip(&self.ups) {
             for (r, a) in f.a.chunks_exact(self.inputs).enumerate() {
@@ -231,7 +230,6 @@ impl Up {
         let (scales, lines) = memory.split_at_mut(lines_of(self.ranks));
         let scales: &mut [f32] = bytemuck::cast_slice_mut(scales);
         scales.fill(0.0);
-        lines.fill(Line::default());
         // A rank is a column of B: all of them at once, since the rows lie one after another in memory.
         let rows = || f.b.chunks_exact(f.rank.max(1));
         let mut largest = vec![0.0_f32; f.rank];

@@ -93,7 +93,7 @@ impl Gated<'_> {
         acts: &Activations,
     ) {
         let own = self.panels(block);
-        let next = self.panels(block + 1).map(|panels| self.weights.part(panels, 0, 1));
+        let next = self.panels(block + 1);
         let halves = own[0].len() / 2;
         let size = 2 * self.weights.inputs() / LINE;
         let is_there = self.weights.lines(own[0].start).is_some();
@@ -121,7 +121,8 @@ impl Gated<'_> {
                     for (band, found) in chunk.clone().zip(room.products.iter_mut()) {
                         // The next block comes while this one is multiplied.
                         let at = (band - bands.start) * 2 * halves + pair;
-                        let soon = Soon::new(next.map(|memory| part(memory, at, parts)), &[]);
+                        let next = next.clone().map(|panels| self.weights.part(panels, at, parts));
+                        let soon = Soon::new(next, &[]);
                         let rows = BAND.min(self.rows - band * BAND);
                         products.band(&both, (acts, band), rows, soon, &mut found[kind]);
                     }
@@ -159,12 +160,6 @@ impl Gated<'_> {
             unsafe { self.to.fill(tile, block..block + 1, quantize) };
         }
     }
-}
-
-/// Part `part` of `parts` of some memory.
-fn part(memory: &[u8], part: usize, parts: usize) -> &[u8] {
-    let size = memory.len().div_ceil(parts);
-    &memory[(part * size).min(memory.len())..((part + 1) * size).min(memory.len())]
 }
 
 #[cfg(test)]
@@ -212,8 +207,9 @@ mod tests {
         let pieces = product.pieces(3);
         (0..pieces).for_each(|piece| product.piece(piece, pieces, acts, &middle));
         let (mut room, mut out) = (Vec::new(), Activations::default());
-        let source = Source::Late(&found, stride);
-        let gated = Prepared::new(cpu, Prepare::SwiGlu, source, (rows, outputs / 2), &mut room, &mut out);
+        let source = Source::Late(&found);
+        let gated =
+            Prepared::new(cpu, Prepare::SwiGlu(stride), source, (rows, outputs / 2), &mut room, &mut out);
         (0..gated.tiles()).for_each(|tile| gated.tile(tile));
         out
     }

@@ -8,7 +8,7 @@ use ort::value::TensorElementType;
 
 use super::super::disjoint::Disjoint;
 use super::super::kernel::{BAND, Weights};
-use super::super::state::{Room, Scratch, Shared, State};
+use super::super::state::{GROUPS, Room, Scratch, Shared, State};
 use super::adapters::{Adapters, Both};
 use super::prepare::{Prepare, Prepared, Source};
 use super::product::{Product, pairs};
@@ -72,7 +72,7 @@ impl Operator for LinearOp {
         let model = &self.0.model;
         let (place, outputs, inputs) = if size(kernel, "layer").is_ok() {
             let layer = size_below(kernel, "layer", model.model.layers)?;
-            let group = size_below(kernel, "group", model.graph.groups.len())?;
+            let group = size_below(kernel, "group", model.graph.groups.len().min(GROUPS))?;
             let sizes = &model.graph.groups[group];
             (Some((layer, group)), sizes.outputs, sizes.inputs)
         } else {
@@ -128,7 +128,7 @@ impl Kernel for LinearKernel {
         let place = self.place.filter(|_| !plan.adapters.is_empty() && rows == plan.tokens.len());
         let adapters = place.and_then(|place| {
             let outputs = (self.outputs, self.outputs);
-            Adapters::new(*cpu, plan, place, &prepared, outputs, down, ups.get_mut(place.1)?)
+            Adapters::new(*cpu, plan, place, &prepared, outputs, down, &mut ups[place.1])
         });
         if self.place.is_none() {
             tops.clear();

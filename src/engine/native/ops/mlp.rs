@@ -221,9 +221,10 @@ impl<'a> Mlp<'a> {
         let room = Late::new(&mut room[..rows * stride]);
         // SAFETY: the only call; it is read in the stage after those that write it.
         let middle = Disjoint::new(unsafe { room.fill() });
-        let source = Source::Late(&room, stride);
+        let source = Source::Late(&room);
         let Room { acts, prepared, down: second_down } = second;
-        let between = Prepared::new(cpu, Prepare::SwiGlu, source, (rows, intermediate), prepared, acts);
+        let between =
+            Prepared::new(cpu, Prepare::SwiGlu(stride), source, (rows, intermediate), prepared, acts);
         let gate_up = self.product(self.gate_up, stride, None, self.ahead(GATE_UP, &self.gate_up.0));
         let down = self.product(self.down, hidden, Some(self.x), self.ahead(DOWN, &self.down.0));
         let (gate_up_pieces, down_pieces) = (gate_up.pieces(threads), down.pieces(threads));

@@ -12,14 +12,15 @@ pub enum Prepare<'a> {
     Nothing,
     /// RMS norm with these weights and epsilon.
     Norm(&'a [f32], f32),
-    SwiGlu,
+    /// Gates, then ups, and so many numbers from those of a row to the next one's.
+    SwiGlu(usize),
 }
 
 /// Where the input comes from.
 pub enum Source<'a> {
     Given(&'a [f32]),
-    /// Out of an earlier stage of the same work, and so many numbers from one row to the next.
-    Late(&'a Late<'a, [f32]>, usize),
+    /// Out of an earlier stage of the same work.
+    Late(&'a Late<'a, [f32]>),
 }
 
 impl Source<'_> {
@@ -29,7 +30,7 @@ impl Source<'_> {
         match self {
             Self::Given(values) => values,
             // SAFETY: as the caller promises.
-            Self::Late(values, _) => unsafe { values.read() },
+            Self::Late(values) => unsafe { values.read() },
         }
     }
 }
@@ -144,10 +145,6 @@ impl<'a> Prepared<'a> {
         let inputs = self.inputs;
         // SAFETY: the caller has the source.
         let x = unsafe { self.x.read() };
-        let stride = match self.x {
-            Source::Given(_) => 2 * inputs,
-            Source::Late(_, stride) => stride,
-        };
         let quantize = |part: &mut TileMut<'_>| {
             for row in tile * TILE..self.rows.min((tile + 1) * TILE) {
                 // SAFETY: each tile takes its own rows.
@@ -159,7 +156,7 @@ impl<'a> Prepared<'a> {
                         self.cpu.rms_norm(&x[row * inputs..][..inputs], weight, epsilon, out);
                         out
                     }
-                    Prepare::SwiGlu => {
+                    Prepare::SwiGlu(stride) => {
                         let out = room();
                         self.cpu.swiglu(&x[row * stride..][..2 * inputs], out);
                         out

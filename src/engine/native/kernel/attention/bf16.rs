@@ -1,6 +1,6 @@
 //! Attention over keys and values in `bf16`, in floats.
 
-use super::{Fetch, Head, PAGE, Plain, Query, fetch, pages};
+use super::{Fetch, Head, PAGE, Plain, Query, fetch, highest, pages};
 use crate::engine::native::kernel::math::{LANES, bf16_to_f32, exp, sum_lanes};
 
 /// The two loops that most of the time goes into, for one instruction set.
@@ -151,21 +151,7 @@ fn softmax<const N: usize>(
     query: Query<'_>,
     start: usize,
 ) -> f32 {
-    let mut highest = [f32::NEG_INFINITY; PAGE];
-    for (page, scores) in scores.iter_mut().enumerate() {
-        let scores = &mut scores[n];
-        let begin = start + page * PAGE;
-        if !query.sees_page(begin) {
-            for lane in 0..PAGE {
-                // What lies outside is another token's, or none's.
-                scores[lane] = if query.sees(begin + lane) { scores[lane] } else { f32::NEG_INFINITY };
-            }
-        }
-        for lane in 0..PAGE {
-            highest[lane] = if scores[lane] > highest[lane] { scores[lane] } else { highest[lane] };
-        }
-    }
-    let highest = highest.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
+    let highest = highest(scores, n, query, start);
     let mut sums = [0.0_f32; PAGE];
     for (scores, page) in scores.iter_mut().zip(table) {
         let (scores, scales) = (&mut scores[n], head.values::<u16>(*page).scales);

@@ -3,7 +3,7 @@
 //! A query is rounded to 8 bits too, with a scale of its own. What the softmax gives is multiplied with the values' scales
 //! and rounded to 15 bits of the largest.
 
-use super::{Fetch, Head, PAGE, Plain, Query, fetch, pages};
+use super::{Fetch, Head, PAGE, Plain, Query, fetch, highest, pages};
 use crate::engine::native::kernel::acts::ROUND;
 use crate::engine::native::kernel::math::{LANES, exp, max_lanes, sum_lanes};
 use crate::engine::native::kernel::stored::{PAIR, QUAD, Stored};
@@ -199,21 +199,7 @@ fn softmax<const N: usize>(
     query: Query<'_>,
     start: usize,
 ) -> f32 {
-    let mut highest = [f32::NEG_INFINITY; PAGE];
-    for (page, scores) in scores.iter_mut().enumerate() {
-        let scores = &mut scores[n];
-        let begin = start + page * PAGE;
-        if !query.sees_page(begin) {
-            for lane in 0..PAGE {
-                // What lies outside is another token's, or none's.
-                scores[lane] = if query.sees(begin + lane) { scores[lane] } else { f32::NEG_INFINITY };
-            }
-        }
-        for lane in 0..PAGE {
-            highest[lane] = if scores[lane] > highest[lane] { scores[lane] } else { highest[lane] };
-        }
-    }
-    let highest = max_lanes(highest);
+    let highest = highest(scores, n, query, start);
     let (mut sums, mut largest) = ([0.0_f32; PAGE], [0.0_f32; PAGE]);
     for (scores, page) in scores.iter_mut().zip(table) {
         let (scores, scales) = (&mut scores[n], head.values::<i8>(*page).scales);

@@ -7,8 +7,7 @@
 pub mod bf16;
 pub mod int8;
 
-use super::acts::BLOCK;
-use super::math::LANES;
+use super::math::{LANES, max_lanes};
 use super::stored::Kept;
 
 /// Tokens of a page.
@@ -100,6 +99,26 @@ fn pages(queries: &[Query<'_>]) -> (usize, usize) {
     (first, last)
 }
 
+/// Hides the scores of what query `n` does not see, and returns the highest of the others. They begin at position `start`.
+#[inline(always)]
+fn highest<const N: usize>(scores: &mut [[[f32; PAGE]; N]], n: usize, query: Query<'_>, start: usize) -> f32 {
+    let mut highest = [f32::NEG_INFINITY; PAGE];
+    for (page, scores) in scores.iter_mut().enumerate() {
+        let scores = &mut scores[n];
+        let begin = start + page * PAGE;
+        if !query.sees_page(begin) {
+            for lane in 0..PAGE {
+                // What lies outside is another token's, or none's.
+                scores[lane] = if query.sees(begin + lane) { scores[lane] } else { f32::NEG_INFINITY };
+            }
+        }
+        for lane in 0..PAGE {
+            highest[lane] = if scores[lane] > highest[lane] { scores[lane] } else { highest[lane] };
+        }
+    }
+    max_lanes(highest)
+}
+
 /// Queries that are computed together at most.
 pub const QUERIES: usize = 12;
 
@@ -109,7 +128,7 @@ const FETCHED: usize = 4;
 
 /// Numbers that one call takes, for positions up to `to`.
 pub fn room(dim: usize, to: usize) -> usize {
-    QUERIES * (dim + (to / PAGE + 1) * PAGE) + BLOCK
+    QUERIES * (dim + (to / PAGE + 1) * PAGE)
 }
 
 /// What memory can be fetched with.

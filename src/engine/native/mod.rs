@@ -22,6 +22,7 @@ mod pool;
 mod state;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
@@ -30,10 +31,10 @@ use ort::session::Session;
 use ort::value::Tensor;
 
 pub use self::adapter::PackedAdapter;
-use self::kernel::{Cpu, Kept, PAGE};
+use self::kernel::{BAND_TILES, Cpu, Kept, PAGE, TILE};
 use self::pages::{Pages, Place, Sizes};
 use self::pool::Pool;
-use self::state::{Entry, InUse, Plan, Shared, Token};
+use self::state::{Entry, Plan, Shared, Token};
 use super::adapter::Adapter;
 use super::decoder::{Decoder, KvUse, Step, StepToken};
 use super::logits::Logits;
@@ -166,7 +167,7 @@ impl Native {
     }
 }
 
-/// Tokens of a sequence whose attention, and whose adapters, are computed together.
+/// Tokens of a sequence whose attention is computed together.
 const NEIGHBOURS: usize = 4;
 
 impl Plan {
@@ -196,27 +197,49 @@ impl Plan {
             let mix = &step.mixes[sequence];
             let used = mix.iter().map(|(adapter, _)| self.in_use(adapter)).collect::<Result<Vec<_>, _>>()?;
             for token in chunk.iter().filter(|token| among(token)) {
-                let index = self.tokens.len();
                 let entries = (self.entries.len(), mix.len());
-                for (adapter, (_, gate)) in used.iter().zip(mix.iter()) {
-                    self.adapters[*adapter].users.push((index, self.entries.len()));
-                    self.entries.push(Entry { adapter: *adapter, gate: *gate });
-                }
+                let own = used.iter().zip(mix.iter());
+                self.entries.extend(own.map(|(adapter, (_, gate))| Entry { adapter: *adapter, gate: *gate }));
                 let page = tables[sequence][token.position / PAGE];
                 let place = Place { page, slot: token.position % PAGE };
                 self.tokens.push(Token { position: token.position, place, table, entries });
             }
         }
+        self.group();
         Ok(())
+    }
+
+    /// Finds the rows that have the same adapters, and what is the same for all layers.
+    pub fn group(&mut self) {
+        static STEPS: AtomicU64 = AtomicU64::new(1);
+        self.step = STEPS.fetch_add(1, Ordering::Relaxed);
+        self.runs.clear();
+        self.bands.clear();
+        let adapters = |token: &Token| {
+            let (start, count) = token.entries;
+            self.entries[start..start + count].iter().map(|entry| entry.adapter)
+        };
+        for (tile, tokens) in self.tokens.chunks(TILE).enumerate() {
+            if tile % BAND_TILES == 0 {
+                self.bands.push(self.runs.len());
+            }
+            let mut first = tile * TILE;
+            for run in tokens.chunk_by(|a, b| adapters(a).eq(adapters(b))) {
+                self.runs.push(first..first + run.len());
+                first += run.len();
+            }
+        }
+        self.is_alike = self.adapters.iter().all(|adapter| adapter.is_alike);
+        self.ranks = self.adapters.iter().map(|adapter| adapter.ranks).max().unwrap_or_default();
     }
 
     /// The number of an adapter among those in use.
     fn in_use(&mut self, adapter: &Arc<Adapter>) -> Result<usize, EngineError> {
         let packed =
             adapter.packed().ok_or_else(|| EngineError::UnknownAdapter(adapter.info.id.to_string()))?;
-        let found = self.adapters.iter().position(|used| Arc::ptr_eq(&used.adapter, packed));
+        let found = self.adapters.iter().position(|used| Arc::ptr_eq(used, packed));
         Ok(found.unwrap_or_else(|| {
-            self.adapters.push(InUse { adapter: Arc::clone(packed), users: Vec::new() });
+            self.adapters.push(Arc::clone(packed));
             self.adapters.len() - 1
         }))
     }

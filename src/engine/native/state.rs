@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use npc_onnx::ModelFile;
 
-use super::adapter::{Group, PackedAdapter, Ups};
+use super::adapter::{Group, Mixes, PackedAdapter};
 use super::kernel::{Activations, Cpu};
 use super::pages::{Pages, Place};
 
@@ -33,13 +33,23 @@ pub struct State {
 /// The step that is being computed.
 #[derive(Default)]
 pub struct Plan {
+    /// No other step has it.
+    pub step: u64,
     pub tokens: Vec<Token>,
     /// The pages of every sequence, those in the step one after another.
     pub tables: Vec<u32>,
     /// Tokens of one sequence that stand side by side, a few together: they see about the same positions.
     pub neighbours: Vec<Range<usize>>,
+    /// Rows of one tile that stand side by side and have the same adapters.
+    pub runs: Vec<Range<usize>>,
+    /// The first run of each band.
+    pub bands: Vec<usize>,
     /// Adapters in use, each once.
-    pub adapters: Vec<InUse>,
+    pub adapters: Vec<Arc<PackedAdapter>>,
+    /// Whether each of them has the same sizes in all layers.
+    pub is_alike: bool,
+    /// The most ranks that one has in a linear layer.
+    pub ranks: usize,
     /// Every token's adapters, in the order of its mix.
     pub entries: Vec<Entry>,
 }
@@ -54,14 +64,6 @@ pub struct Token {
     pub table: (usize, usize),
     /// The part of [`Plan::entries`] that is its own.
     pub entries: (usize, usize),
-}
-
-/// An adapter and the tokens that use it.
-#[derive(Debug)]
-pub struct InUse {
-    pub adapter: Arc<PackedAdapter>,
-    /// Token and entry.
-    pub users: Vec<(usize, usize)>,
 }
 
 /// One adapter of one token.
@@ -79,10 +81,8 @@ pub struct Scratch {
     /// A linear layer's, or the first one's where a node has two.
     pub first: Room,
     pub second: Room,
-    /// u in 8 bits, by adapter group and by [`Plan::neighbours`].
-    pub ups: [Vec<Ups>; GROUPS],
-    /// Gates and ups of a step with adapters, `[tokens]` rows of `2 · intermediate` and a little apart.
-    pub gate_up: Vec<f32>,
+    /// By adapter group.
+    pub mixes: [Mixes; GROUPS],
     /// The largest of every [`TOP`](crate::engine::logits::TOP) logits, by row.
     pub tops: Vec<f32>,
     /// Rotated queries, `[tokens][heads · head_dim]`.
@@ -98,18 +98,16 @@ pub struct Room {
     pub acts: Activations,
     /// Inputs after the norm or SwiGLU, `[tokens][inputs]`.
     pub prepared: Vec<f32>,
-    /// u = A·x, by entry.
-    pub down: Vec<f32>,
 }
 
-/// The memory of adapters that is read after a linear layer's product, in pieces: their B in this layer, then their A in the
-/// one behind it. Whoever fetches a piece finds out where it is: all of it at once would be work for one thread alone.
+/// The adapters' A in the linear layer that follows, in pieces: all of it at once would be work for one thread alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ahead<'a> {
-    adapters: &'a [InUse],
+    adapters: &'a [Arc<PackedAdapter>],
     /// Layer and group.
     place: (usize, usize),
-    pieces: usize,
+    /// Adapters of a piece, in 2⁻³².
+    each: u64,
 }
 
 /// Parts of memory that a piece of [`Ahead`] has at most; where it would have more they are not fetched.
@@ -118,56 +116,52 @@ pub const PARTS: usize = 8;
 impl<'a> Ahead<'a> {
     /// The parts of one of the pieces; nothing behind the last.
     pub fn piece<'b>(&self, index: usize, room: &'b mut [&'a [u8]; PARTS]) -> &'b [&'a [u8]] {
-        let (count, all) = (self.adapters.len(), 2 * self.adapters.len());
-        if index >= self.pieces {
-            return &[];
+        let (from, to) = (index as u64 * self.each, (index as u64 + 1) * self.each);
+        let mut count = 0;
+        for (room, adapter) in room.iter_mut().zip((from >> 32) as usize..) {
+            let start = (adapter as u64) << 32;
+            let Some(own) = self.adapters.get(adapter).filter(|_| start < to) else { break };
+            let memory = own.next(self.place.0, self.place.1).map_or(&[][..], Group::downs);
+            // Whole cache lines, of which an adapter has less than 2³².
+            let lines = (memory.len() / 64) as u64;
+            let at = |place: u64| ((place.saturating_sub(start).min(1 << 32) * lines) >> 32) as usize * 64;
+            *room = &memory[at(from)..at(to)];
+            count += 1;
         }
-        // An adapter's B, and its A, are as many units as there are pieces.
-        let (from, to) = (index * all, (index + 1) * all);
-        let mut found = 0;
-        for segment in from / self.pieces..to.div_ceil(self.pieces) {
-            let start = segment * self.pieces;
-            let (from, to) = (from.max(start) - start, to.min(start + self.pieces) - start);
-            let mut put = |memory: &'a [u8]| {
-                // Whole cache lines.
-                let at = |units: usize| {
-                    (memory.len() * units / self.pieces).next_multiple_of(64).min(memory.len())
-                };
-                if let Some(room) = room.get_mut(found) {
-                    *room = &memory[at(from)..at(to)];
-                    found += 1;
-                }
-            };
-            let (layer, group) = self.place;
-            let adapter = &self.adapters[segment % count].adapter;
-            if segment < count {
-                adapter.group(layer, group).into_iter().for_each(|group| group.ups(&mut put));
-            } else {
-                adapter.next(layer, group).into_iter().for_each(|group| put(group.downs()));
-            }
-        }
-        &room[..found]
+        &room[..count]
     }
 }
 
 impl Plan {
     /// What adapters read after the product of a linear layer.
     pub fn ahead(&self, place: (usize, usize), pieces: usize) -> Ahead<'_> {
-        Ahead { adapters: &self.adapters, place, pieces: if self.adapters.is_empty() { 0 } else { pieces } }
+        // Rounded up: the last piece has the last of them.
+        let each = ((self.adapters.len() as u64) << 32).div_ceil(pieces.max(1) as u64);
+        Ahead { adapters: &self.adapters, place, each }
     }
 
-    /// A token's adapters in a layer's group: each with its gate and its number among the step's entries.
+    /// The runs of a band.
+    pub fn runs_of_band(&self, band: usize) -> Range<usize> {
+        let first = |band: usize| self.bands.get(band).copied().unwrap_or(self.runs.len());
+        first(band)..first(band + 1)
+    }
+
+    /// A token's adapters that have something in a layer's group: each with its place in the mix, and its index.
     pub fn used(
         &self,
         token: usize,
         layer: usize,
         group: usize,
-    ) -> impl Iterator<Item = (Group<'_>, f32, usize)> + Clone {
+    ) -> impl Iterator<Item = (usize, usize, Group<'_>)> + Clone {
         let (start, count) = self.tokens[token].entries;
-        (start..start + count).filter_map(move |index| {
-            let entry = self.entries[index];
-            Some((self.adapters[entry.adapter].adapter.group(layer, group)?, entry.gate, index))
+        self.entries[start..start + count].iter().enumerate().filter_map(move |(place, entry)| {
+            Some((place, entry.adapter, self.adapters[entry.adapter].group(layer, group)?))
         })
+    }
+
+    /// What a token weighs the adapter at a place of its mix with.
+    pub fn gate(&self, token: usize, place: usize) -> f32 {
+        self.entries[self.tokens[token].entries.0 + place].gate
     }
 }
 

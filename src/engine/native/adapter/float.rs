@@ -96,10 +96,6 @@ impl Group {
         self.a.memory()
     }
 
-    pub fn ups(&self) -> impl Iterator<Item = &[u8]> {
-        self.ups.iter().map(|up| up.b.memory())
-    }
-
     /// u = A·x for 1 to 4 rows; `put(row, first rank, values)` takes them.
     pub fn down(&self, cpu: Cpu, rows: &[&[f32]], mut put: impl FnMut(usize, usize, [f32; RANKS])) {
         for first in (0..self.ranks).step_by(RANKS) {

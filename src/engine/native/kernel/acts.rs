@@ -36,12 +36,16 @@ pub struct Activations {
     /// The codes once more, `[bands][groups][BAND][GROUP]`, where the CPU multiplies a band at once; empty elsewhere.
     pub tall: Vec<i8>,
     is_tall: bool,
+    /// The codes once more, `[tiles][groups][TILE][GROUP]`, where adapters multiply single rows; old
+    /// or empty elsewhere.
+    pub flat: Vec<i8>,
 }
 
 impl Activations {
-    /// Makes room for `rows` rows of `inputs` values, a multiple of [`BLOCK`]; `tall`: also for [`Self::tall`]. The
-    /// vectors only grow: layers of different sizes take turns, and what is in them is written before it is read.
-    pub fn resize(&mut self, rows: usize, inputs: usize, tall: bool) {
+    /// Makes room for `rows` rows of `inputs` values, a multiple of [`BLOCK`]; `tall`, `flat`: also for [`Self::tall`] and
+    /// [`Self::flat`]. The vectors only grow: layers of different sizes take turns, and what is in them is written before it
+    /// is read.
+    pub fn resize(&mut self, rows: usize, inputs: usize, (tall, flat): (bool, bool)) {
         debug_assert!(inputs.is_multiple_of(BLOCK));
         let tiles = rows.div_ceil(TILE);
         self.rows = rows;
@@ -52,6 +56,9 @@ impl Activations {
         grow(&mut self.starts, tiles * TILE * groups(inputs));
         if tall {
             grow(&mut self.tall, tiles.div_ceil(BAND_TILES) * BAND * groups(inputs) * GROUP);
+        }
+        if flat {
+            grow(&mut self.flat, tiles * TILE * groups(inputs) * GROUP);
         }
     }
 
@@ -71,6 +78,13 @@ impl Activations {
         }
     }
 
+    /// Where a row's first codes, and its first scale, stand.
+    #[cfg(test)]
+    pub fn place(&self, row: usize) -> (usize, usize) {
+        let (tile, lane) = (row / TILE, row % TILE);
+        (tile * TILE * self.inputs + lane * 4, tile * TILE * groups(self.inputs) + lane)
+    }
+
     /// One tile.
     #[inline]
     pub fn tile(&self, tile: usize) -> TileRef<'_> {
@@ -79,7 +93,16 @@ impl Activations {
             codes: &self.codes[tile * TILE * self.inputs..][..TILE * self.inputs],
             scales: &self.scales[tile * groups..][..groups],
             starts: &self.starts[tile * groups..][..groups],
+            // The products do not read it.
+            flat: &[],
         }
+    }
+
+    /// One tile with [`Self::flat`].
+    #[cfg(test)]
+    pub fn flat_tile(&self, tile: usize) -> TileRef<'_> {
+        let size = TILE * groups(self.inputs) * GROUP;
+        TileRef { flat: &self.flat[tile * size..][..size], ..self.tile(tile) }
     }
 }
 
@@ -101,6 +124,8 @@ pub struct TileRef<'a> {
     pub codes: &'a [i8],
     pub scales: &'a [f32],
     pub starts: &'a [i32],
+    /// Its part of [`Activations::flat`]; empty where there is none.
+    pub flat: &'a [i8],
 }
 
 /// Two neighbouring tiles.
@@ -118,6 +143,7 @@ pub struct TileMut<'a> {
     pub codes: &'a mut [i8],
     pub scales: &'a mut [f32],
     pub starts: &'a mut [i32],
+    pub flat: &'a mut [i8],
 }
 
 impl TileMut<'_> {
@@ -136,6 +162,10 @@ impl TileMut<'_> {
         let room = &mut self.codes[block * BLOCK * TILE..][..BLOCK * TILE];
         for (codes, quad) in room.as_chunks_mut::<{ TILE * 4 }>().0.iter_mut().zip(quads) {
             codes[row * 4..row * 4 + 4].copy_from_slice(quad);
+        }
+        if !self.flat.is_empty() {
+            let at = (block * BLOCK / GROUP * TILE + row) * GROUP + block * BLOCK % GROUP;
+            self.flat[at..at + BLOCK].copy_from_slice(quads.as_flattened());
         }
     }
 
@@ -193,15 +223,6 @@ pub fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     let inverse = (sum_lanes(lanes) / x.len() as f32 + epsilon).sqrt().recip();
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
         *out = x * inverse * weight;
-    }
-}
-
-/// SwiGLU (Shazeer 2020): out = silu(gate) · up, where `gate_up` holds the gates, then the ups.
-#[inline(always)]
-pub fn swiglu(gate_up: &[f32], out: &mut [f32]) {
-    let (gate, up) = gate_up.split_at(out.len());
-    for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-        *out = silu(*gate) * up;
     }
 }
 

@@ -9,6 +9,8 @@
 // Loops over rows and lanes name the registers that a sum lives in; iterators hide which.
 #![allow(clippy::needless_range_loop)]
 
+use std::ops::Range;
+
 pub mod acts;
 mod attention;
 mod lora;
@@ -28,8 +30,10 @@ pub use acts::{Activations, BAND, BAND_TILES, GROUP, TILE, TileMut, TileRef, gro
 pub use attention::{Head, PAGE, QUERIES, Query, SCALES, half_bytes, room};
 pub use lora::{Element, RANKS};
 pub use math::f32_to_bf16;
+#[cfg(test)]
+pub use math::silu;
 pub use products::{Pair, Products};
-pub use ranks::{ROWS, RankLine, UpRow};
+pub use ranks::{INPUTS, Lane, OCTETS, Octet, Piece, Product, ROWS, RankLine, Slot, USUAL, UpLines, Ups};
 pub use soon::Soon;
 pub use stored::{Kept, PAIR, Stored};
 pub use weights::{LINE, Line, PANEL, Weights};
@@ -165,8 +169,7 @@ macro_rules! dispatch {
 impl Cpu {
     /// A panel's product with `rows` rows (1 to [`TILE`]) of a tile: for each row and column
     /// scale of the column · Σ over groups of scale · Σ (weight code - 128) · activation code. `lines` are the panel's
-    /// codes. `soon`: memory that is read next, and how many lines of it come to the cache
-    /// meanwhile.
+    /// codes. `soon`: memory that is read next, and how many products, with this one, are left for it to come.
     #[allow(clippy::too_many_arguments)] // What it reads, and where it writes.
     pub fn product(
         self,
@@ -309,7 +312,7 @@ impl Cpu {
         dispatch!(self, round(values, out), S::round(values, out))
     }
 
-    /// SwiGLU of a band's products with two panels of gates and two of ups, after their bias, if they have one: columns of
+    /// SwiGLU (Shazeer 2020), silu(gate) · up, of a band's products with two panels of gates and two of ups, after their bias, if they have one: columns of
     /// `out` from `first` on, a multiple of [`PANEL`].
     pub fn gate(
         self,
@@ -330,11 +333,6 @@ impl Cpu {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (read, written);
-    }
-
-    /// SwiGLU (Shazeer 2020): out = silu(gate) · up, where `gate_up` holds the gates, then the ups.
-    pub fn swiglu(self, gate_up: &[f32], out: &mut [f32]) {
-        dispatch!(self, swiglu(gate_up, out), acts::swiglu(gate_up, out));
     }
 
     /// softmax(q·K / sqrt(head_dim)) · V for any queries of the sequence whose pages `table` lists; those that see about
@@ -388,55 +386,74 @@ impl Cpu {
         }
     }
 
-    /// u = A·x in 8 bits for 1 to [`ROWS`] rows of `acts` and [`RANKS`] ranks: for each row and rank
-    /// scale of the rank · Σ over groups of scale · Σ (code - 128) · activation code.
-    pub fn ranks_down(
-        self,
-        lines: &[RankLine],
-        scales: &[f32; RANKS],
-        acts: &Activations,
-        rows: &[usize],
-        out: &mut [[f32; RANKS]; ROWS],
-    ) {
+    /// u = A·x in 8 bits for some octets of ranks, 1 to [`OCTETS`], and some rows, 1 to [`ROWS`]: for each row and rank
+    /// scale of the rank · Σ over groups of scale · Σ (code - 128) · activation code. `out` is by octet, then by row. The
+    /// rows have [`Activations::flat`].
+    pub fn ranks_down(self, octets: &[Octet<'_>], rows: &[Lane<'_>], out: &mut ranks::Downs) {
+        let lines = octets.first().map_or(0, |octet| octet.lines.len());
+        let groups = acts::groups(lines * ranks::INPUTS) * TILE;
         assert!(
-            (1..=ROWS).contains(&rows.len())
-                && lines.len() * LINE == acts.inputs
-                && rows.iter().all(|row| *row < acts.rows)
+            (1..=OCTETS).contains(&octets.len())
+                && octets.iter().all(|octet| octet.lines.len() == lines)
+                && (1..=ROWS).contains(&rows.len())
+                && rows.iter().all(|row| row.lane < TILE
+                    && row.acts.flat.len() == groups * GROUP
+                    && row.acts.scales.len() == groups
+                    && row.acts.starts.len() == groups)
         );
         match self.0 {
-            Isa::Plain => ranks::down(lines, scales, acts, rows, out),
+            Isa::Plain => ranks::down(octets, rows, out),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the CPU has these features, or there would be no such `Cpu`; the sizes were checked above.
-            Isa::Avx2 => unsafe { x86::ranks::avx2::down(lines, scales, acts, rows, out) },
+            Isa::Avx2 => unsafe { x86::ranks::avx2::down(octets, rows, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::AvxVnni => unsafe { x86::ranks::avxvnni::down(lines, scales, acts, rows, out) },
+            Isa::AvxVnni => unsafe { x86::ranks::avxvnni::down(octets, rows, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512 | Isa::Amx => unsafe { x86::ranks::avx512::down(lines, scales, acts, rows, out) },
+            Isa::Avx512 | Isa::Amx => unsafe { x86::ranks::avx512::down(octets, rows, out) },
         }
     }
 
-    /// y += scale · Σ over adapters of B·u in 8 bits, for `panels` panels of outputs of 1 to [`ROWS`] rows with the same
-    /// adapters. `lines` are their B, `[panels][quads]`: four ranks of each of a panel's outputs, codes around 128.
-    pub fn ranks_up(self, lines: &[&[Line]], panels: usize, rows: &mut [UpRow<'_>]) {
-        let quads: usize = lines.iter().map(|lines| lines.len() / panels.max(1)).sum();
-        assert!(
-            (1..=ROWS).contains(&rows.len())
-                && rows.iter().all(|row| row.quads.len() == quads && row.y.len() == panels * PANEL)
-        );
+    /// y += scale · Σ over adapters of B·u in 8 bits, for one or two of a layer's panels that `slots` have, and whose
+    /// `products` with a band these are.
+    ///
+    /// # Safety
+    /// The memory of the slots' B is still there, and has these panels; a row of a slot has as many quads as a panel of all
+    /// its adapters has lines, and a slot is usual only if every adapter of it is.
+    pub unsafe fn ranks_up(
+        self,
+        ups: &Ups<'_>,
+        slots: &[Slot],
+        panels: Range<usize>,
+        products: &mut [Product],
+    ) {
+        assert!((1..=2).contains(&panels.len()) && panels.len() <= products.len());
         match self.0 {
-            Isa::Plain => ranks::up(lines, panels, rows),
+            // SAFETY: as the caller promises.
+            Isa::Plain => unsafe { ranks::up(ups, slots, panels, products) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the CPU has these features, or there would be no such `Cpu`; the sizes were checked above.
-            Isa::Avx2 => unsafe { x86::ranks::avx2::up(lines, panels, rows) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Isa::AvxVnni => unsafe { x86::ranks::avxvnni::up(lines, panels, rows) },
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`; as the caller promises.
+            Isa::Avx2 => unsafe { x86::ranks::avx2::up(ups, slots, panels, products) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512 | Isa::Amx => unsafe { x86::ranks::wide_up(lines, panels, rows) },
+            Isa::AvxVnni => unsafe { x86::ranks::avxvnni::up(ups, slots, panels, products) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512 | Isa::Amx => unsafe { x86::ranks::avx512::up(ups, slots, panels, products) },
         }
+    }
+
+    /// Rounds pieces of a row's u, weighed with their gates, to 8 bits with one scale; behind each come zeros up to a whole
+    /// quad. Returns the scale, and -128 · Σ of the codes.
+    pub fn ranks_round(
+        self,
+        u: &[f32],
+        pieces: &[Piece],
+        gates: &[f32],
+        codes: &mut [[i8; LINE]],
+    ) -> (f32, i32) {
+        dispatch!(self, ranks_round(u, pieces, gates, codes), ranks::round(u, pieces, gates, codes))
     }
 
     /// out = A·x for 1 to 4 rows and [`RANKS`] ranks from `first` on; `a` is `[inputs][ranks]`.

@@ -54,9 +54,10 @@ impl Products {
             );
             for (i, out) in out.iter_mut().enumerate().take(pair.count) {
                 assert!(pair.lines[i].len() * LINE == acts.inputs);
-                let share = soon.share(pair.count - i);
                 // SAFETY: a CPU with tiles has AVX-512 too; the sizes were checked just now.
-                unsafe { tiles.product(pair.lines[i], &pair.scales[i], &band, (&mut soon, share), out) };
+                unsafe {
+                    tiles.product(pair.lines[i], &pair.scales[i], &band, (&mut soon, pair.count - i), out);
+                };
             }
             return;
         }
@@ -65,8 +66,7 @@ impl Products {
         let tiles = rows.div_ceil(TILE);
         for (i, (first, second)) in outs.enumerate().take(tiles) {
             let rows = TILE.min(rows - i * TILE);
-            let share = soon.share(tiles - i);
-            let soon = (&mut soon, share);
+            let soon = (&mut soon, tiles - i);
             let tile = acts.tile(band * BAND_TILES + i);
             if pair.count == 2 {
                 self.cpu.products(pair.lines, &pair.scales, &tile, rows, soon, [first, second]);

@@ -23,17 +23,27 @@ fn numbers(seed: u64, count: usize) -> Vec<f32> {
     std::iter::repeat_with(next).take(count).collect()
 }
 
+/// A code around 128 of a number around 0, and the number that it stands for.
+fn byte(x: f32) -> u8 {
+    (x * 127.0 + 128.0).clamp(1.0, 255.0) as u8
+}
+
+fn weight(code: u8) -> f64 {
+    f64::from(code) - 128.0
+}
+
 fn quantized(cpu: Cpu, rows: &[Vec<f32>]) -> Activations {
     let mut acts = Activations::default();
     let inputs = rows[0].len();
     let tall = cpu.is_tall(rows.len(), inputs);
-    acts.resize(rows.len(), inputs, tall);
+    acts.resize(rows.len(), inputs, (tall, true));
     for (tile, rows) in rows.chunks(TILE).enumerate() {
         let groups = groups(inputs) * TILE;
         let mut part = TileMut {
             codes: &mut acts.codes[tile * TILE * inputs..][..TILE * inputs],
             scales: &mut acts.scales[tile * groups..][..groups],
             starts: &mut acts.starts[tile * groups..][..groups],
+            flat: &mut acts.flat[tile * groups * GROUP..][..groups * GROUP],
         };
         for (row, values) in rows.iter().enumerate() {
             cpu.quantize(&mut part, row, values);
@@ -268,26 +278,59 @@ proptest! {
     }
 
     #[test]
-    fn norms_and_swiglu_are_the_same_everywhere_and_right(length in 1_usize..90, seed in any::<u64>()) {
-        let (x, weight) = (numbers(seed, length * 2), numbers(seed ^ 1, length));
-        let gate_up: Vec<f32> = x.iter().map(|x| x * 20.0).collect();
+    fn norms_are_the_same_everywhere_and_right(length in 1_usize..90, seed in any::<u64>()) {
+        let (x, weight) = (numbers(seed, length), numbers(seed ^ 1, length));
         let run = |cpu: Cpu| {
-            let (mut normed, mut gated) = (vec![0.0; length], vec![0.0; length]);
-            cpu.rms_norm(&x[..length], &weight, 1e-5, &mut normed);
-            cpu.swiglu(&gate_up, &mut gated);
-            (normed, gated)
+            let mut normed = vec![0.0; length];
+            cpu.rms_norm(&x, &weight, 1e-5, &mut normed);
+            normed
         };
         let expected = run(plain());
         for cpu in Cpu::all() {
             prop_assert!(run(cpu) == expected, "{:?}", cpu);
         }
-        let mean = x[..length].iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / length as f64;
+        let mean = x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / length as f64;
         for i in 0..length {
             let normed = f64::from(x[i]) / (mean + 1e-5).sqrt() * f64::from(weight[i]);
-            prop_assert!((f64::from(expected.0[i]) - normed).abs() < 1e-5);
-            let (gate, up) = (f64::from(gate_up[i]), f64::from(gate_up[length + i]));
-            let gated = gate / (1.0 + (-gate).exp()) * up;
-            prop_assert!((f64::from(expected.1[i]) - gated).abs() < 1e-4);
+            prop_assert!((f64::from(expected[i]) - normed).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn swiglu_is_the_same_everywhere_and_right(
+        rows in 1_usize..=BAND, half in 0_usize..2, with_bias in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let found = |seed: u64| -> [[[f32; PANEL]; BAND]; 2] {
+            let numbers = numbers(seed, 2 * BAND * PANEL);
+            std::array::from_fn(|p| std::array::from_fn(|row| {
+                std::array::from_fn(|i| numbers[(p * BAND + row) * PANEL + i] * 20.0)
+            }))
+        };
+        let bias = |seed: u64| -> [f32; 2 * PANEL] { numbers(seed, 2 * PANEL).try_into().unwrap() };
+        let (gates, ups) = (found(seed), found(seed ^ 1));
+        let (gates_bias, ups_bias) = (bias(seed ^ 2), bias(seed ^ 3));
+        let first = half * 2 * PANEL;
+        let run = |cpu: Cpu| {
+            let mut out = vec![[0.5; GROUP]; rows];
+            cpu.gate([&gates, &ups], with_bias.then_some([&gates_bias, &ups_bias]), first, &mut out);
+            out
+        };
+        let expected = run(plain());
+        for cpu in Cpu::all() {
+            prop_assert!(run(cpu) == expected, "{:?}", cpu);
+        }
+        for (row, out) in expected.iter().enumerate() {
+            for (i, out) in out.iter().enumerate() {
+                if !(first..first + 2 * PANEL).contains(&i) {
+                    prop_assert_eq!(*out, 0.5);
+                    continue;
+                }
+                let (p, column) = ((i - first) / PANEL, i % PANEL);
+                let bias = |bias: &[f32]| if with_bias { f64::from(bias[i - first]) } else { 0.0 };
+                let gate = f64::from(gates[p][row][column]) + bias(&gates_bias);
+                let up = f64::from(ups[p][row][column]) + bias(&ups_bias);
+                prop_assert!((f64::from(*out) - gate / (1.0 + (-gate).exp()) * up).abs() < 1e-3);
+            }
         }
     }
 
@@ -324,69 +367,152 @@ proptest! {
     }
 
     #[test]
-    fn adapters_in_8_bits_are_the_same_everywhere_and_right(
-        blocks in 1_usize..6, panels in 1_usize..4, rows in 1_usize..=ROWS, seed in any::<u64>(), quads in prop::collection::vec(1_usize..4, 1..5),
+    fn a_of_adapters_in_8_bits_is_the_same_everywhere_and_right(
+        blocks in 1_usize..6, octets in 1_usize..=OCTETS, rows in prop::collection::vec(0_usize..2 * TILE, 1..=ROWS), seed in any::<u64>(),
     ) {
         let inputs = blocks * BLOCK;
-        let byte = |x: f32| (x * 127.0 + 128.0).clamp(1.0, 255.0) as u8;
-        let x: Vec<Vec<f32>> = (0..11).map(|row| numbers(seed ^ row, inputs)).collect();
+        let x: Vec<Vec<f32>> = (0..2 * TILE as u64).map(|row| numbers(seed ^ row, inputs)).collect();
         let acts = quantized(plain(), &x);
-        let rows = &[9, 0, 4, 10][..rows];
-        let lines: Vec<RankLine> = numbers(seed ^ 0x20, inputs * RANKS)
-            .chunks_exact(RANKS * LINE)
+        let lanes: Vec<Lane<'_>> =
+            rows.iter().map(|row| Lane { acts: acts.flat_tile(row / TILE), lane: row % TILE }).collect();
+        let lines: Vec<RankLine> = numbers(seed ^ 0x20, octets * inputs * RANKS)
+            .chunks_exact(RANKS * INPUTS)
             .map(|values| RankLine(std::array::from_fn(|i| byte(values[i]))))
             .collect();
-        let scales: [f32; RANKS] = std::array::from_fn(|i| 0.01 * (i + 1) as f32);
-        let ups: Vec<Vec<Line>> = quads
-            .iter()
-            .map(|quads| {
-                let b = numbers(seed ^ 0x21, panels * quads * PANEL * LINE);
-                b.chunks_exact(PANEL * LINE).map(|v| Line(std::array::from_fn(|i| byte(v[i])))).collect()
-            })
-            .collect();
-        let ups: Vec<&[Line]> = ups.iter().map(Vec::as_slice).collect();
-        let total: usize = quads.iter().sum();
-        let u: Vec<Vec<[i8; LINE]>> = (0..rows.len() as u64)
-            .map(|row| numbers(seed ^ row ^ 0x22, total * LINE).as_chunks::<LINE>().0.iter().map(|u| u.map(|u| (u * 127.0) as i8)).collect())
-            .collect();
+        let scales: [[f32; RANKS]; OCTETS] =
+            std::array::from_fn(|m| std::array::from_fn(|i| 0.01 * (m * RANKS + i + 1) as f32));
+        let octets: Vec<Octet<'_>> =
+            lines.chunks_exact(inputs / INPUTS).zip(&scales).map(|(lines, scales)| Octet { lines, scales }).collect();
         let run = |cpu: Cpu| {
-            let mut down = [[0.0; RANKS]; ROWS];
-            cpu.ranks_down(&lines, &scales, &acts, rows, &mut down);
-            let mut y = vec![vec![0.25; panels * PANEL]; rows.len()];
-            let mut up: Vec<UpRow<'_>> = u
-                .iter()
-                .zip(&mut y)
-                .map(|(quads, y)| {
-                    let sum: i32 = quads.as_flattened().iter().map(|u| i32::from(*u)).sum();
-                    UpRow { quads, start: -128 * sum, scale: 0.5, y }
-                })
-                .collect();
-            cpu.ranks_up(&ups, panels, &mut up);
-            (down, y)
+            let mut out = [[[0.0; RANKS]; ROWS]; OCTETS];
+            cpu.ranks_down(&octets, &lanes, &mut out);
+            out
         };
         let expected = run(plain());
         for cpu in Cpu::all() {
             prop_assert_eq!(&run(cpu), &expected, "{:?}", cpu);
         }
-        let weight = |code: u8| f64::from(code) - 128.0;
-        for (row, down) in rows.iter().zip(&expected.0) {
-            for (rank, found) in down.iter().enumerate() {
-                let exact: f64 = (0..inputs)
-                    .map(|k| weight(lines[k / LINE].0[rank * LINE + k % LINE]) * f64::from(x[*row][k]))
-                    .sum::<f64>() * f64::from(scales[rank]);
-                prop_assert!((f64::from(*found) - exact).abs() < 0.01 * f64::from(scales[rank]) * 128.0 * inputs as f64);
+        for (octet, found) in octets.iter().zip(&expected) {
+            for (row, found) in rows.iter().zip(found) {
+                for (rank, found) in found.iter().enumerate() {
+                    let scale = f64::from(octet.scales[rank]);
+                    let exact: f64 = (0..inputs)
+                        .map(|k| weight(octet.lines[k / INPUTS].0[rank * INPUTS + k % INPUTS]) * f64::from(x[*row][k]))
+                        .sum::<f64>() * scale;
+                    prop_assert!((f64::from(*found) - exact).abs() < 0.01 * scale * 128.0 * inputs as f64);
+                }
             }
         }
-        for (u, y) in u.iter().zip(&expected.1) {
-            for (output, found) in y.iter().enumerate() {
-                let own = ups.iter().zip(&quads).flat_map(|(lines, quads)| &lines[output / PANEL * quads..][..*quads]);
-                let exact: f64 = own
-                    .zip(u)
-                    .flat_map(|(line, u)| (0..LINE).map(move |i| weight(line.0[output % PANEL * LINE + i]) * f64::from(u[i])))
-                    .sum();
-                prop_assert!((f64::from(*found) - 0.25 - 0.5 * exact).abs() < 1e-2);
+    }
+
+    #[test]
+    fn b_of_adapters_in_8_bits_is_the_same_everywhere_and_right(
+        (panels, first_panel, from, count) in (2_usize..5, 0_usize..9, 0_usize..3, 1_usize..=2), seed in any::<u64>(),
+        slots in prop::collection::vec((1_usize..=TILE, any::<bool>(), prop::collection::vec(1_usize..4, 1..5)), 1..4),
+    ) {
+        let from = from.min(panels - count);
+        let (mut ups, mut memory, mut u, mut own) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut first, mut at) = (0, 0);
+        for (rows, is_usual, quads) in &slots {
+            if first + rows > BAND {
+                break;
+            }
+            let quads: Vec<usize> = quads.iter().map(|quads| if *is_usual { 2 } else { *quads }).collect();
+            let width: usize = quads.iter().sum();
+            own.push(Slot {
+                panels: (first_panel, first_panel + panels),
+                first,
+                rows: *rows,
+                quads: u.len(),
+                width,
+                at,
+                entries: memory.len(),
+                adapters: quads.len(),
+                is_usual: *is_usual,
+            });
+            for quads in quads {
+                let b = numbers(seed ^ memory.len() as u64, panels * quads * PANEL * LINE);
+                let lines: Vec<Line> =
+                    b.chunks_exact(PANEL * LINE).map(|v| Line(std::array::from_fn(|i| byte(v[i])))).collect();
+                memory.push((lines, quads));
+            }
+            let codes = numbers(seed ^ (100 + at as u64), rows * width * LINE);
+            u.extend(codes.as_chunks::<LINE>().0.iter().map(|u| u.map(|u| (u * 127.0) as i8)));
+            first += rows;
+            at += rows;
+        }
+        ups.extend(memory.iter().map(|(lines, quads)| UpLines::new(lines, *quads)));
+        let row = |slot: &Slot, row: usize| &u[slot.quads + row * slot.width..][..slot.width];
+        let sum = |quads: &[[i8; LINE]]| -128 * quads.as_flattened().iter().map(|u| i32::from(*u)).sum::<i32>();
+        let starts: Vec<i32> =
+            own.iter().flat_map(|slot| (0..slot.rows).map(move |r| sum(row(slot, r)))).collect();
+        let scales: Vec<f32> = (0..at).map(|row| 0.5 + row as f32).collect();
+        // In another order.
+        let entries: Vec<u32> = (0..ups.len() as u32).rev().collect();
+        ups.reverse();
+        let all = Ups { lines: &ups, entries: &entries, quads: &u, starts: &starts, scales: &scales };
+        let run = |cpu: Cpu| {
+            let mut y = [[[0.25; PANEL]; BAND]; 2];
+            let panels = first_panel + from..first_panel + from + count;
+            // SAFETY: the lines are there, and have the panels.
+            unsafe { cpu.ranks_up(&all, &own, panels, &mut y) };
+            y
+        };
+        let expected = run(plain());
+        for cpu in Cpu::all() {
+            prop_assert_eq!(&run(cpu), &expected, "{:?}", cpu);
+        }
+        for (p, y) in expected.iter().enumerate() {
+            for (r, y) in y.iter().enumerate() {
+                let slot = own.iter().find(|slot| p < count && (slot.first..slot.first + slot.rows).contains(&r));
+                for (column, found) in y.iter().enumerate() {
+                    let Some(slot) = slot else {
+                        prop_assert_eq!(*found, 0.25);
+                        continue;
+                    };
+                    let row_in = r - slot.first;
+                    let lines = memory[slot.entries..][..slot.adapters]
+                        .iter()
+                        .flat_map(|(lines, quads)| &lines[(from + p) * quads..][..*quads]);
+                    let exact: f64 = lines
+                        .zip(row(slot, row_in))
+                        .flat_map(|(line, u)| (0..LINE).map(move |i| weight(line.0[column * LINE + i]) * f64::from(u[i])))
+                        .sum();
+                    let scale = f64::from(scales[slot.at + row_in]);
+                    prop_assert!((f64::from(*found) - 0.25 - scale * exact).abs() < 1e-1 * scale);
+                }
             }
         }
+    }
+
+    #[test]
+    fn u_is_rounded_the_same_everywhere_and_to_the_nearest(
+        seed in any::<u64>(), ranks in prop::collection::vec(1_usize..20, 1..6),
+    ) {
+        let u = numbers(seed, 100);
+        let pieces: Vec<Piece> = ranks.iter().enumerate().map(|(i, ranks)| Piece { first: i * 7, ranks: *ranks }).collect();
+        let gates = numbers(seed ^ 1, pieces.len());
+        let quads: usize = ranks.iter().map(|ranks| ranks.div_ceil(LINE)).sum();
+        let run = |cpu: Cpu| {
+            let mut codes = vec![[55_i8; LINE]; quads];
+            let (scale, start) = cpu.ranks_round(&u, &pieces, &gates, &mut codes);
+            (scale.to_bits(), start, codes)
+        };
+        let (scale, start, codes) = run(plain());
+        for cpu in Cpu::all() {
+            prop_assert_eq!(&run(cpu), &(scale, start, codes.clone()), "{:?}", cpu);
+        }
+        let mut codes = codes.as_flattened().iter();
+        let mut sum = 0;
+        for (piece, gate) in pieces.iter().zip(&gates) {
+            for i in 0..piece.ranks.next_multiple_of(LINE) {
+                let (code, scale) = (*codes.next().unwrap(), f32::from_bits(scale));
+                let value = if i < piece.ranks { gate * u[piece.first + i] } else { 0.0 };
+                prop_assert!((f32::from(code) * scale - value).abs() <= scale * 0.501);
+                sum += i32::from(code);
+            }
+        }
+        prop_assert_eq!(start, -128 * sum);
     }
 
     #[test]

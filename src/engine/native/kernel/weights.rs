@@ -70,6 +70,7 @@ impl<'a> Weights<'a> {
     }
 
     /// Part `part` of `parts` of some panels' memory; nothing past the last panel.
+    #[inline]
     pub fn part(&self, panels: Range<usize>, part: usize, parts: usize) -> &'a [u8] {
         let (length, last) = (self.bits.panel(self.inputs), self.panels());
         let memory = &self.bytes[panels.start.min(last) * length..panels.end.min(last) * length];

@@ -1,31 +1,19 @@
-//! A step's adapters in one linear layer: every row has its own, and each adapter in use is read once.
+//! A step's adapters in one linear layer: every row has its own.
+//!
+//! u = A·x of a band's rows follows on their preparation, B·u is added to the products of two panels while they are in the
+//! nearest cache: nothing but u is kept between the two.
 
-use super::super::NEIGHBOURS;
-use super::super::adapter::{Group, Ups, Used};
-use super::super::disjoint::Disjoint;
-use super::super::kernel::{Cpu, RANKS, ROWS};
+use std::ops::Range;
+
+use npc_onnx::packed::PANEL;
+
+use super::super::adapter::{Found, Group, Input, Int8, LONG, Layout, Mixes, TOGETHER};
+use super::super::disjoint::{Disjoint, Late};
+use super::super::kernel::{
+    BAND, BAND_TILES, Cpu, LINE, Lane, OCTETS, Octet, Product, RANKS, ROWS, Soon, TILE, Ups,
+};
 use super::super::state::Plan;
 use super::prepare::Prepared;
-use crate::engine::MAX_MIX;
-
-/// The adapters' A between the pieces of the base's product: one waits for memory, the other computes.
-#[derive(Debug, Clone, Copy)]
-pub struct Both {
-    pub pieces: usize,
-    pub adapters: usize,
-}
-
-impl Both {
-    pub fn count(self) -> usize {
-        self.pieces + self.adapters
-    }
-
-    /// Runs the `i`th of both.
-    pub fn run(self, i: usize, piece: impl Fn(usize), adapter: impl Fn(usize)) {
-        let (before, after) = (self.pieces * i / self.count(), self.pieces * (i + 1) / self.count());
-        if after > before { piece(before) } else { adapter(i - before) }
-    }
-}
 
 /// What the threads share.
 pub struct Adapters<'a> {
@@ -33,16 +21,19 @@ pub struct Adapters<'a> {
     plan: &'a Plan,
     layer: usize,
     group: usize,
-    input: &'a Prepared<'a>,
     outputs: usize,
-    /// Numbers from a row's outputs to the next one's.
-    row: usize,
-    /// Numbers of each entry in `down`.
-    stride: usize,
-    /// u = A·x, by entry.
-    down: Disjoint<'a, f32>,
-    /// u in 8 bits, by neighbours.
-    ups: Disjoint<'a, Ups>,
+    layout: &'a Layout,
+    found: Late<'a, Found>,
+    parts: Parts<'a>,
+}
+
+/// [`Found`], to be filled in.
+struct Parts<'a> {
+    u: Disjoint<'a, f32>,
+    quads: Disjoint<'a, [i8; LINE]>,
+    scales: Disjoint<'a, f32>,
+    starts: Disjoint<'a, i32>,
+    floats: Disjoint<'a, f32>,
 }
 
 impl<'a> Adapters<'a> {
@@ -51,92 +42,447 @@ impl<'a> Adapters<'a> {
         cpu: Cpu,
         plan: &'a Plan,
         (layer, group): (usize, usize),
-        input: &'a Prepared<'a>,
-        (outputs, row): (usize, usize),
-        down: &'a mut Vec<f32>,
-        ups: &'a mut Vec<Ups>,
+        outputs: usize,
+        mixes: &'a mut Mixes,
     ) -> Option<Self> {
-        if !plan.adapters.iter().any(|used| used.adapter.group(layer, group).is_some()) {
-            return None;
-        }
-        let stride = plan.adapters.iter().map(|used| used.adapter.ranks).max()?;
-        down.resize(down.len().max(plan.entries.len() * stride), 0.0);
-        ups.resize_with(ups.len().max(plan.neighbours.len()), Ups::default);
-        let (down, ups) = (Disjoint::new(down), Disjoint::new(ups));
-        Some(Self { cpu, plan, layer, group, input, outputs, row, stride, down, ups })
+        plan.adapters.iter().find_map(|adapter| adapter.group(layer, group))?;
+        mixes.prepare(plan, layer, group);
+        let Mixes { layout, found } = mixes;
+        let found = Late::new(found);
+        // SAFETY: the only call; it is read in later stages alone.
+        let Found { u, quads, scales, starts, floats } = unsafe { found.fill() };
+        let parts = Parts {
+            u: Disjoint::new(u),
+            quads: Disjoint::new(quads),
+            scales: Disjoint::new(scales),
+            starts: Disjoint::new(starts),
+            floats: Disjoint::new(floats),
+        };
+        Some(Self { cpu, plan, layer, group, outputs, layout, found, parts })
     }
 
-    /// u = A·x of adapter `index` of the step, for all rows that use it, once the input is prepared.
-    pub fn down(&self, index: usize) {
-        let used = &self.plan.adapters[index];
-        let Some(group) = used.adapter.group(self.layer, self.group) else { return };
-        // SAFETY: the stage that prepares the input is over.
-        let input = unsafe { self.input.input() };
-        for users in used.users.chunks(ROWS) {
-            let mut rows = [0; ROWS];
-            for (row, (token, _)) in rows.iter_mut().zip(users) {
-                *row = *token;
+    /// Whether u is computed by bands, and not by runs: with fewer bands some threads would have nothing to do.
+    pub fn is_by_bands(&self, threads: usize) -> bool {
+        self.layout.bands.len() >= threads
+    }
+
+    /// How often [`Self::band`] is to be called, or [`Self::run`].
+    pub fn pieces(&self, threads: usize) -> usize {
+        if self.is_by_bands(threads) { self.layout.bands.len() } else { self.plan.runs.len() }
+    }
+
+    /// The tile that a run's rows are of.
+    pub fn tile_of(&self, run: usize) -> usize {
+        self.plan.runs[run].start / TILE
+    }
+
+    /// u = A·x of all runs of a band, whose tiles are prepared.
+    pub fn band(&self, band: usize, tiles: [Input<'_>; BAND_TILES]) {
+        let own = &self.layout.bands[band];
+        let users = &self.layout.users[own.users.clone()];
+        // What an adapter has is read once for all rows: there are many adapters, and each has a few rows.
+        for users in users.chunk_by(|a, b| a.adapter == b.adapter) {
+            let Some(group) = self.int8(users[0].adapter) else { continue };
+            for users in users.chunks(ROWS) {
+                let lane = |row: usize| Lane { acts: tiles[row / TILE % BAND_TILES].acts, lane: row % TILE };
+                let mut rows = [lane(users[0].row); ROWS];
+                for (room, user) in rows.iter_mut().zip(users) {
+                    *room = lane(user.row);
+                }
+                self.octets(group.octets(), &rows[..users.len()], |row| users[row].u);
             }
-            group.down(self.cpu, input, &rows[..users.len()], |row, first, values| {
-                let at = users[row].1 * self.stride + first;
-                // SAFETY: each entry belongs to one adapter, and so to one call; nobody reads it before all are there.
-                unsafe { self.down.part(at, RANKS) }.copy_from_slice(&values);
-            });
+        }
+        for run in self.plan.runs_of_band(band) {
+            let rows = &self.plan.runs[run];
+            let input = tiles[rows.start / TILE % BAND_TILES];
+            if rows.len() >= LONG {
+                self.together(run, input);
+            }
+            self.floats(run, input);
+        }
+        for slot in own.slots.clone() {
+            self.round(slot);
         }
     }
 
-    /// y += Σᵢ gᵢ·sᵢ·Bᵢ(Aᵢx) for the rows of `neighbours[index]`, once all of [`Self::down`] and the base product are
-    /// there: first those in 8 bits, then those in floats in the order of the mix.
-    pub fn up(&self, index: usize, out: &Disjoint<'_, f32>) {
-        let rows = self.plan.neighbours[index].clone();
-        // SAFETY: every index has its own.
-        let [ups] = (unsafe { self.ups.part(index, 1) }) else { return };
-        let mut first = [None; MAX_MIX];
-        let mut floats = false;
-        let mut ys: [&mut [f32]; NEIGHBOURS] = Default::default();
-        for (i, (y, row)) in ys.iter_mut().zip(rows.clone()).enumerate() {
-            let mut own = [None; MAX_MIX];
-            floats |= self.mix(row, &mut own);
-            // Neighbours are of one sequence, and so of one mix.
-            if i == 0 {
-                first = own;
-                ups.start(&first);
+    /// u = A·x of one run, whose tile is prepared.
+    pub fn run(&self, run: usize, input: Input<'_>) {
+        self.together(run, input);
+        self.floats(run, input);
+        let band = &self.layout.bands[self.plan.runs[run].start / BAND];
+        band.slots.clone().filter(|slot| self.layout.owners[*slot] == run).for_each(|slot| self.round(slot));
+    }
+
+    /// u of all adapters of a run together: what its rows have is read once.
+    fn together(&self, run: usize, input: Input<'_>) {
+        let (rows, own) = (self.plan.runs[run].clone(), &self.layout.runs[run]);
+        let members = &self.layout.members[own.members.clone()];
+        for first in rows.clone().step_by(ROWS) {
+            let some = first..rows.end.min(first + ROWS);
+            let lanes: [_; ROWS] =
+                std::array::from_fn(|i| Lane { acts: input.acts, lane: (first + i) % TILE });
+            let octets = members.iter().filter_map(|own| self.int8(own.adapter)).flat_map(Int8::octets);
+            let at = |row: usize| own.u + (first - rows.start + row) * own.ranks;
+            self.octets(octets, &lanes[..some.len()], at);
+        }
+    }
+
+    /// u of some octets, the first of which goes to where `at` says for a row, the next ones behind it.
+    fn octets<'b>(
+        &self,
+        mut octets: impl Iterator<Item = Octet<'b>>,
+        rows: &[Lane<'_>],
+        at: impl Fn(usize) -> usize,
+    ) {
+        let mut out = [[[0.0; RANKS]; ROWS]; OCTETS];
+        let mut rank = 0;
+        while let Some(first) = octets.next() {
+            let (mut some, mut count) = ([first; OCTETS], 1);
+            for (room, octet) in some[1..].iter_mut().zip(&mut octets) {
+                *room = octet;
+                count += 1;
             }
-            ups.push(&own);
-            // SAFETY: every row is of one index; the base product is done.
-            *y = unsafe { out.part(row * self.row, self.outputs) };
-        }
-        ups.add(self.cpu, &first, 0, &mut ys[..rows.len()]);
-        if !floats {
-            return;
-        }
-        for (row, y) in rows.zip(&mut ys) {
-            for (group, gate, entry) in self.plan.used(row, self.layer, self.group) {
-                if let Group::Float(group) = group {
-                    group.up(self.cpu, gate, self.u(entry), 0, y);
+            self.cpu.ranks_down(&some[..count], rows, &mut out);
+            for (octet, out) in out[..count].iter().enumerate() {
+                for (row, values) in out[..rows.len()].iter().enumerate() {
+                    // SAFETY: every rank of a row is of one octet; it is read when all are there.
+                    *unsafe { self.parts.u.array(at(row) + rank + octet * RANKS) } = *values;
                 }
             }
+            rank += count * RANKS;
         }
     }
 
-    fn u(&self, entry: usize) -> &[f32] {
-        // SAFETY: all of it is there, and nobody writes it any more.
-        unsafe { self.down.read(entry * self.stride, self.stride) }
+    /// u in 8 bits of a slot's rows.
+    fn round(&self, slot: usize) {
+        let (run, slot) = (self.layout.owners[slot], &self.layout.slots[slot]);
+        let own = &self.layout.runs[run];
+        let places = &self.layout.places[slot.entries..][..slot.adapters];
+        let pieces = &self.layout.pieces[slot.entries..][..slot.adapters];
+        let mut gates = [0.0; TOGETHER];
+        for row in 0..slot.rows {
+            for (gate, place) in gates.iter_mut().zip(places) {
+                *gate = self.plan.gate(self.plan.runs[run].start + row, *place);
+            }
+            // SAFETY: this call alone fills in the slot, and u of its rows is there: the same thread has computed it.
+            unsafe {
+                let u = self.parts.u.read(own.u + row * own.ranks, own.ranks);
+                let codes = self.parts.quads.part(slot.quads + row * slot.width, slot.width);
+                let (scale, start) = self.cpu.ranks_round(u, pieces, &gates[..places.len()], codes);
+                self.parts.scales.set(slot.at + row, scale);
+                self.parts.starts.set(slot.at + row, start);
+            }
+        }
     }
 
-    /// A row's adapters in 8 bits; returns whether it has others.
-    fn mix<'b>(&'b self, row: usize, int8: &mut [Option<Used<'b>>; MAX_MIX]) -> bool {
-        let (mut room, mut floats) = (int8.iter_mut(), false);
-        for (group, gate, entry) in self.plan.used(row, self.layer, self.group) {
-            match group.int8() {
-                Some(group) => {
-                    if let Some(room) = room.next() {
-                        *room = Some(Used { group, gate, u: self.u(entry) });
+    /// u of a run's adapters in floats.
+    fn floats(&self, run: usize, input: Input<'_>) {
+        let Some(start) = self.layout.runs[run].floats else { return };
+        let rows = self.plan.runs[run].clone();
+        for (place, _, group) in self.plan.used(rows.start, self.layer, self.group) {
+            for first in rows.clone().step_by(ROWS) {
+                let some = first..rows.end.min(first + ROWS);
+                group.float_down(self.cpu, input, some, |row, rank, values| {
+                    let at = self.float(start, rows.start, first + row, place) + rank;
+                    // SAFETY: every rank of a row and place is computed once; it is read when all are there.
+                    *unsafe { self.parts.floats.array(at) } = values;
+                });
+            }
+        }
+    }
+
+    /// Where u of an adapter in floats begins.
+    fn float(&self, start: usize, first: usize, row: usize, place: usize) -> usize {
+        start + ((row - first) * self.plan.tokens[row].entries.1 + place) * self.plan.ranks
+    }
+
+    fn int8(&self, adapter: usize) -> Option<Int8<'a>> {
+        self.plan.adapters[adapter].group(self.layer, self.group).and_then(Group::int8)
+    }
+
+    /// Adds Σᵢ gᵢ·sᵢ·Bᵢ(Aᵢx) to a band's products with two panels, or one: first what is held in 8 bits, then what is held
+    /// in floats in the order of the mix.
+    ///
+    /// # Safety
+    /// All of [`Self::band`], or of [`Self::run`], is done.
+    pub unsafe fn add(&self, panels: Range<usize>, band: usize, products: &mut [Product; 2]) {
+        // SAFETY: nobody writes it any more, as the caller promises.
+        let found = unsafe { self.found.read() };
+        for section in &self.layout.sections[self.layout.bands[band].sections.clone()] {
+            let start = panels.start.max(section.panels.start);
+            let own = start..panels.end.min(section.panels.end);
+            if own.is_empty() {
+                continue;
+            }
+            let slots = &self.layout.slots[section.slots.clone()];
+            let ups = Ups {
+                lines: &self.layout.lists[section.list].lines,
+                entries: &self.layout.entries,
+                quads: &found.quads,
+                starts: &found.starts,
+                scales: &found.scales,
+            };
+            let products = &mut products[start - panels.start..];
+            // SAFETY: the adapters are the plan's, which is borrowed; all is laid out as they are.
+            unsafe { self.cpu.ranks_up(&ups, slots, own, products) };
+        }
+        if !found.floats.is_empty() {
+            self.add_floats(panels, band, &found.floats, products);
+        }
+    }
+
+    fn add_floats(&self, panels: Range<usize>, band: usize, floats: &[f32], products: &mut [Product; 2]) {
+        for run in self.plan.runs_of_band(band) {
+            let Some(start) = self.layout.runs[run].floats else { continue };
+            let rows = self.plan.runs[run].clone();
+            for row in rows.clone() {
+                for (place, _, group) in self.plan.used(row, self.layer, self.group) {
+                    let Group::Float(group) = group else { continue };
+                    let u = &floats[self.float(start, rows.start, row, place)..][..self.plan.ranks];
+                    let gate = self.plan.gate(row, place);
+                    for (panel, product) in panels.clone().zip(&mut *products) {
+                        let columns = PANEL.min(self.outputs - panel * PANEL);
+                        let y = &mut product[row - band * BAND][..columns];
+                        group.up(self.cpu, gate, u, panel * PANEL, y);
                     }
                 }
-                None => floats = true,
             }
         }
-        floats
+    }
+
+    /// What of B two panels need is fetched before all else.
+    pub fn fetched(&'a self, panels: &Range<usize>, soon: Soon<'a>) -> Soon<'a> {
+        // Of a pair that two projections share the first one's alone.
+        let own = self.layout.lists.iter().find(|list| list.panels.contains(&panels.start));
+        let Some(own) = own else { return soon };
+        let (first, end) = (own.panels.start, panels.end.min(own.panels.end));
+        soon.with(&own.lines, panels.start - first..end - first)
+    }
+}
+
+/// What comes before a linear layer's product: its input, and u = A·x.
+pub struct First<'a> {
+    input: &'a Prepared<'a>,
+    adapters: Option<&'a Adapters<'a>>,
+    /// Whether u follows on the preparation of its band, and not in a stage of its own, for which all would wait.
+    is_one: bool,
+}
+
+impl<'a> First<'a> {
+    pub fn new(input: &'a Prepared<'a>, adapters: Option<&'a Adapters<'a>>, threads: usize) -> Self {
+        let is_one = adapters.is_some_and(|adapters| adapters.is_by_bands(threads));
+        Self { input, adapters, is_one }
+    }
+
+    /// How often [`Self::prepare`] is to be called.
+    pub fn pieces(&self) -> usize {
+        if self.is_one { self.input.tiles().div_ceil(BAND_TILES) } else { self.input.tiles() }
+    }
+
+    /// Prepares a tile, or a band.
+    pub fn prepare(&self, piece: usize) {
+        let Some(adapters) = self.adapters.filter(|_| self.is_one) else {
+            return self.input.tile(piece);
+        };
+        let last = self.input.tiles() - 1;
+        let tiles: [_; BAND_TILES] = std::array::from_fn(|i| piece * BAND_TILES + i);
+        tiles.iter().filter(|tile| **tile <= last).for_each(|tile| self.input.tile(*tile));
+        // SAFETY: they are prepared.
+        adapters.band(piece, tiles.map(|tile| unsafe { self.input.input(tile.min(last)) }));
+    }
+
+    /// Runs that are left for a stage of their own.
+    pub fn runs(&self) -> usize {
+        self.adapters.filter(|_| !self.is_one).map_or(0, |adapters| adapters.plan.runs.len())
+    }
+
+    /// Computes one of them, when all is prepared.
+    pub fn run(&self, run: usize) {
+        if let Some(adapters) = self.adapters {
+            // SAFETY: all is prepared.
+            adapters.run(run, unsafe { self.input.input(adapters.tile_of(run)) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use npc_onnx::packed::pack;
+
+    use super::super::super::adapter::PackedAdapter;
+    use super::super::super::kernel::{Activations, Weights};
+    use super::super::super::pages::Place;
+    use super::super::super::state::{Ahead, Entry, Token};
+    use super::super::prepare::Prepare;
+    use super::super::product::Product;
+    use super::*;
+    use crate::config::AdapterPrecision;
+    use crate::engine::adapter::Factors;
+
+    const INPUTS: usize = 96;
+    const OUTPUTS: usize = 112;
+
+    fn wave(count: usize, step: f32) -> Vec<f32> {
+        (0..count).map(|i| (i as f32 * step).sin()).collect()
+    }
+
+    /// Three projections, of which an adapter may lack the middle one; a pair of panels belongs to two of them.
+    fn factors(seed: usize, rank: usize) -> Vec<Factors> {
+        [(0, 48), (48, 16), (64, 48)]
+            .into_iter()
+            .enumerate()
+            .filter(|(i, _)| seed.is_multiple_of(2) || *i != 1)
+            .map(|(i, (offset, outputs))| {
+                let step = 0.31 + 0.07 * (seed * 3 + i) as f32;
+                let (a, b) = (wave(rank * INPUTS, step), wave(outputs * rank, step * 1.7));
+                Factors { offset, outputs, rank, a, b }
+            })
+            .collect()
+    }
+
+    /// A plan of rows with these adapters and gates each.
+    fn plan(adapters: &[Arc<PackedAdapter>], mixes: &[Vec<(usize, f32)>]) -> Plan {
+        let mut plan = Plan { adapters: adapters.to_vec(), ..Plan::default() };
+        for mix in mixes {
+            let entries = (plan.entries.len(), mix.len());
+            plan.entries.extend(mix.iter().map(|(adapter, gate)| Entry { adapter: *adapter, gate: *gate }));
+            let place = Place { page: 0, slot: 0 };
+            plan.tokens.push(Token { position: 0, place, table: (0, 0), entries });
+        }
+        plan.group();
+        plan
+    }
+
+    /// The linear layer's outputs.
+    fn computed(cpu: Cpu, threads: usize, plan: &Plan, x: &[f32]) -> Vec<f32> {
+        computed_in(cpu, threads, plan, 0, &mut Mixes::default(), x)
+    }
+
+    /// The same in a layer, with what other layers and steps have left.
+    fn computed_in(
+        cpu: Cpu,
+        threads: usize,
+        plan: &Plan,
+        layer: usize,
+        mixes: &mut Mixes,
+        x: &[f32],
+    ) -> Vec<f32> {
+        let packed = pack(&wave(OUTPUTS * INPUTS, 0.37), INPUTS);
+        let weights = Weights::new(packed.bits, OUTPUTS, INPUTS, &packed.bytes).unwrap();
+        let rows = plan.tokens.len();
+        let (mut room, mut acts) = (Vec::new(), Activations::default());
+        let adapters = Adapters::new(cpu, plan, (layer, 0), OUTPUTS, mixes);
+        let is_flat = adapters.is_some();
+        let input = Prepared::new(cpu, Prepare::Nothing, x, (rows, INPUTS), is_flat, &mut room, &mut acts);
+        let first = First::new(&input, adapters.as_ref(), threads);
+        (0..first.pieces()).for_each(|piece| first.prepare(piece));
+        (0..first.runs()).for_each(|run| first.run(run));
+        let mut out = vec![0.0; rows * OUTPUTS];
+        let product = Product {
+            cpu,
+            weights,
+            rows,
+            outputs: OUTPUTS,
+            bias: None,
+            residual: None,
+            tops: None,
+            adapters: adapters.as_ref(),
+            ahead: Ahead::default(),
+        };
+        let (pieces, to) = (product.pieces(threads), Disjoint::new(&mut out));
+        // SAFETY: all is prepared.
+        (0..pieces).for_each(|piece| product.piece(piece, pieces, unsafe { input.acts() }, &to));
+        out
+    }
+
+    #[test]
+    fn every_row_gets_its_own_mix_whoever_is_beside_it() {
+        let precisions = [
+            AdapterPrecision::Int8,
+            AdapterPrecision::Int8,
+            AdapterPrecision::Int8,
+            AdapterPrecision::Bf16,
+            AdapterPrecision::F32,
+        ];
+        let ranks = [8, 8, 3, 8, 5];
+        let all: Vec<Vec<Factors>> = (0..5).map(|i| factors(i, ranks[i])).collect();
+        let adapters: Vec<_> = all
+            .iter()
+            .zip(precisions)
+            .map(|(factors, precision)| Arc::new(PackedAdapter::new(&[vec![factors.clone()]], precision)))
+            .collect();
+        // Rows without, runs longer than four rows and across a tile, gates that differ within a run, more than are summed
+        // together.
+        let mut mixes: Vec<Vec<(usize, f32)>> = vec![vec![], vec![(0, 1.0)], vec![(0, -0.5)]];
+        mixes.extend((0..12).map(|i| vec![(0, 1.0), (1, i as f32 * 0.25), (2, -1.0)]));
+        mixes.extend([vec![(3, 1.0)], vec![(4, 0.5), (1, 2.0)], vec![], vec![(1, 1.0)]]);
+        mixes.push((0..10).map(|i| (i % 3, 0.1 * i as f32)).collect());
+        let rows = mixes.len();
+        let x = wave(rows * INPUTS, 0.7);
+        let base = computed(Cpu::detect(), 2, &plan(&adapters, &vec![Vec::new(); rows]), &x);
+        let mut expected: Option<Vec<f32>> = None;
+        for cpu in Cpu::all() {
+            for threads in [1, 2, 16] {
+                let found = computed(cpu, threads, &plan(&adapters, &mixes), &x);
+                assert_eq!(&found, expected.get_or_insert_with(|| found.clone()), "{cpu:?}, {threads}");
+            }
+        }
+        let found = expected.unwrap();
+        for (row, mix) in mixes.iter().enumerate() {
+            let x = &x[row * INPUTS..][..INPUTS];
+            let own = &found[row * OUTPUTS..][..OUTPUTS];
+            let alone = computed(Cpu::detect(), 2, &plan(&adapters, std::slice::from_ref(mix)), x);
+            assert_eq!(alone, own, "row {row} alone");
+            let mut exact = vec![0.0_f64; OUTPUTS];
+            for (adapter, gate) in mix {
+                for f in &all[*adapter] {
+                    for rank in 0..f.rank {
+                        let a = &f.a[rank * INPUTS..][..INPUTS];
+                        let u: f64 = a.iter().zip(x).map(|(a, x)| f64::from(*a) * f64::from(*x)).sum();
+                        for output in 0..f.outputs {
+                            let b = f64::from(f.b[output * f.rank + rank]);
+                            exact[f.offset + output] += f64::from(*gate) * b * u;
+                        }
+                    }
+                }
+            }
+            let largest = exact.iter().fold(1.0_f64, |largest, y| largest.max(y.abs()));
+            for (output, exact) in exact.iter().enumerate() {
+                let added = f64::from(own[output]) - f64::from(base[row * OUTPUTS + output]);
+                let error = (added - exact).abs() / largest;
+                assert!(error < 0.05, "row {row}, output {output}: {added} for {exact}, of up to {largest}");
+            }
+        }
+    }
+
+    #[test]
+    fn layers_and_steps_share_what_is_laid_out() {
+        // Of the last one the layers are not alike.
+        let layers = |seed: usize, other: usize| [vec![factors(seed, 8)], vec![factors(other, 8)]];
+        let adapters: Vec<_> = [layers(0, 2), layers(1, 3), layers(4, 6), layers(8, 5)]
+            .iter()
+            .map(|layers| Arc::new(PackedAdapter::new(layers, AdapterPrecision::Int8)))
+            .collect();
+        assert!(adapters[..3].iter().all(|adapter| adapter.is_alike) && !adapters[3].is_alike);
+        let mix = |row: usize| vec![(row % 3, 1.0), ((row + 1) % 3, 0.5)];
+        let mixes: Vec<Vec<_>> = (0..21).map(mix).chain([vec![], vec![(2, -1.0)]]).collect();
+        let step = plan(&adapters[..3], &mixes);
+        let picked = plan(&adapters[1..3], &[vec![(1, 2.0), (0, 1.0)]]);
+        let reversed: Vec<_> = adapters.iter().rev().cloned().collect();
+        let other = plan(&reversed, &mixes[..17]);
+        let x = wave(mixes.len() * INPUTS, 0.7);
+        let (cpu, mut shared) = (Cpu::detect(), Mixes::default());
+        let steps = [(&step, 0), (&step, 1), (&picked, 1), (&other, 0), (&other, 1), (&step, 0), (&step, 1)];
+        for (index, (plan, layer)) in steps.into_iter().enumerate() {
+            let x = &x[..plan.tokens.len() * INPUTS];
+            let found = computed_in(cpu, 2, plan, layer, &mut shared, x);
+            let fresh = computed_in(cpu, 2, plan, layer, &mut Mixes::default(), x);
+            assert!(found == fresh, "{index}");
+        }
+        // And layers are not the same.
+        let of = |layer| computed_in(cpu, 2, &step, layer, &mut Mixes::default(), &x);
+        assert!(of(0) != of(1));
     }
 }

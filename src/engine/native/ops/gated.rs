@@ -6,9 +6,12 @@ use std::ops::Range;
 
 use npc_onnx::packed::PANEL;
 
+use super::super::disjoint::Disjoint;
 use super::super::kernel::{
     Activations, BAND, BAND_TILES, Cpu, GROUP, LINE, Line, Pair, Products, Soon, TILE, TileMut, Weights,
 };
+use super::super::state::{Ahead, PARTS};
+use super::adapters::Adapters;
 use super::prepare::Filling;
 
 /// Columns of a half of a block: of its gates, and as many of its ups.
@@ -46,9 +49,15 @@ pub struct Gated<'a> {
     /// Of each.
     pub outputs: usize,
     pub bias: Option<&'a [f32]>,
+    /// What is added before the bias.
+    pub adapters: Option<&'a Adapters<'a>>,
+    /// What adapters read next, a piece for every two panels and band.
+    pub ahead: Ahead<'a>,
     pub rows: usize,
     /// Of the outputs.
     pub to: &'a Filling<'a>,
+    /// The outputs in floats, `[rows][outputs]`, if anyone wants them.
+    pub values: Option<&'a Disjoint<'a, f32>>,
 }
 
 impl Gated<'_> {
@@ -65,7 +74,7 @@ impl Gated<'_> {
         columns * rows
     }
 
-    /// Computes one of them, with the input in 8 bits.
+    /// Computes one of them, with the input in 8 bits. The adapters' u is there.
     pub fn piece(&self, piece: usize, threads: usize, acts: &Activations) {
         let (_, rows) = self.blocks(threads);
         let (block, part) = (piece / rows, piece % rows);
@@ -102,7 +111,7 @@ impl Gated<'_> {
         if !is_there && room.lines.len() < kept * size {
             room.lines.resize(kept * size, Line::default());
         }
-        let parts = (bands.len() * 2 * halves).max(1);
+        let (parts, all) = ((bands.len() * 2 * halves).max(1), self.rows.div_ceil(BAND));
         for first in bands.clone().step_by(BANDS) {
             let chunk = first..(first + BANDS).min(bands.end);
             for half in 0..halves {
@@ -122,9 +131,18 @@ impl Gated<'_> {
                         // The next block comes while this one is multiplied.
                         let at = (band - bands.start) * 2 * halves + pair;
                         let next = next.clone().map(|panels| self.weights.part(panels, at, parts));
-                        let soon = Soon::new(next, &[]);
+                        let (pair, mut far) = (start..start + 2, [&[][..]; PARTS]);
+                        let far = self.ahead.piece(start / 2 * all + band, &mut far);
+                        let mut soon = Soon::new(next, far);
+                        if let Some(adapters) = self.adapters.filter(|_| band == bands.start) {
+                            soon = adapters.fetched(&pair, soon);
+                        }
                         let rows = BAND.min(self.rows - band * BAND);
                         products.band(&both, (acts, band), rows, soon, &mut found[kind]);
+                        if let Some(adapters) = self.adapters {
+                            // SAFETY: the stage before this one is over.
+                            unsafe { adapters.add(pair, band, &mut found[kind]) };
+                        }
                     }
                 }
                 for (band, (found, gated)) in
@@ -150,6 +168,13 @@ impl Gated<'_> {
     /// Quantizes a band's rows of a block, of so many columns.
     fn quantize(&self, block: usize, band: usize, gated: &[[f32; GROUP]; BAND], columns: usize) {
         let end = self.rows.min((band + 1) * BAND);
+        if let Some(values) = self.values {
+            for (row, gated) in (band * BAND..end).zip(gated) {
+                let first = row * self.outputs + block * GROUP;
+                // SAFETY: every block has its own columns, and every band its own rows.
+                unsafe { values.part(first, columns) }.copy_from_slice(&gated[..columns]);
+            }
+        }
         for tile in (band * BAND_TILES..(band + 1) * BAND_TILES).take_while(|tile| tile * TILE < end) {
             let quantize = |part: &mut TileMut<'_>| {
                 for row in tile * TILE..end.min((tile + 1) * TILE) {
@@ -166,9 +191,10 @@ impl Gated<'_> {
 mod tests {
     use npc_onnx::packed::{Packed, pack};
 
-    use super::super::super::disjoint::{Disjoint, Late};
+    use super::super::super::disjoint::Disjoint;
+    use super::super::super::kernel::silu;
     use super::super::super::state::Ahead;
-    use super::super::prepare::{Prepare, Prepared, Source};
+    use super::super::prepare::{Prepare, Prepared};
     use super::super::product::Product;
     use super::*;
 
@@ -189,33 +215,37 @@ mod tests {
 
     fn prepared(cpu: Cpu, x: &[f32], inputs: usize, acts: &mut Activations) {
         let (rows, mut room) = (x.len() / inputs, Vec::new());
-        let prepared =
-            Prepared::new(cpu, Prepare::Nothing, Source::Given(x), (rows, inputs), &mut room, acts);
+        let prepared = Prepared::new(cpu, Prepare::Nothing, x, (rows, inputs), false, &mut room, acts);
         (0..prepared.tiles()).for_each(|tile| prepared.tile(tile));
     }
 
-    /// What a step with adapters does, one stage after the other.
-    fn one_by_one(cpu: Cpu, weights: Weights<'_>, bias: Option<&[f32]>, acts: &Activations) -> Activations {
+    /// The products in floats, then SwiGLU row by row, then 8 bits.
+    fn one_by_one(
+        cpu: Cpu,
+        weights: Weights<'_>,
+        bias: Option<&[f32]>,
+        acts: &Activations,
+    ) -> (Vec<f32>, Activations) {
         let (rows, outputs) = (acts.rows, weights.outputs());
-        let stride = outputs + 16;
-        let mut found = vec![0.0; rows * stride];
-        let found = Late::new(&mut found[..]);
-        // SAFETY: the only call; it is read when all is written.
-        let middle = Disjoint::new(unsafe { found.fill() });
-        let (residual, tops, ahead) = (None, None, Ahead::default());
-        let product = Product { cpu, weights, rows, outputs, stride, bias, residual, tops, ahead };
+        let mut found = vec![0.0; rows * outputs];
+        let (residual, tops, adapters, ahead) = (None, None, None, Ahead::default());
+        let product = Product { cpu, weights, rows, outputs, bias, residual, tops, adapters, ahead };
         let pieces = product.pieces(3);
-        (0..pieces).for_each(|piece| product.piece(piece, pieces, acts, &middle));
-        let (mut room, mut out) = (Vec::new(), Activations::default());
-        let source = Source::Late(&found);
-        let gated =
-            Prepared::new(cpu, Prepare::SwiGlu(stride), source, (rows, outputs / 2), &mut room, &mut out);
-        (0..gated.tiles()).for_each(|tile| gated.tile(tile));
-        out
+        let to = Disjoint::new(&mut found);
+        (0..pieces).for_each(|piece| product.piece(piece, pieces, acts, &to));
+        let gated: Vec<f32> = found
+            .chunks_exact(outputs)
+            .flat_map(|row| {
+                let (gates, ups) = row.split_at(outputs / 2);
+                gates.iter().zip(ups).map(|(gate, up)| silu(*gate) * up)
+            })
+            .collect();
+        let mut out = Activations::default();
+        prepared(cpu, &gated, outputs / 2, &mut out);
+        (gated, out)
     }
 
-    /// What is gated at once has the bits of what is gated stage by stage: a step takes the one way or the other as others
-    /// in it have adapters.
+    /// What is gated at once has the bits of what is gated one by one.
     #[test]
     fn gated_at_once_is_gated_the_same() {
         let inputs = 96;
@@ -232,13 +262,26 @@ mod tests {
                 for cpu in Cpu::all() {
                     let mut acts = Activations::default();
                     prepared(cpu, &x, inputs, &mut acts);
-                    let by_stages = one_by_one(cpu, weights, bias, &acts);
+                    let (values, by_stages) = one_by_one(cpu, weights, bias, &acts);
                     for threads in [1, 2, 16] {
                         let mut out = Activations::default();
-                        let to = Filling::new(cpu, (rows, outputs), &mut out);
-                        let gated = Gated { cpu, weights, outputs, bias, rows, to: &to };
+                        let to = Filling::new(cpu, (rows, outputs), false, &mut out);
+                        let mut floats = vec![0.0; rows * outputs];
+                        let room = Disjoint::new(&mut floats);
+                        let gated = Gated {
+                            cpu,
+                            weights,
+                            outputs,
+                            bias,
+                            adapters: None,
+                            ahead: Ahead::default(),
+                            rows,
+                            to: &to,
+                            values: Some(&room),
+                        };
                         (0..gated.pieces(threads)).rev().for_each(|piece| gated.piece(piece, threads, &acts));
                         let what = format!("{cpu:?}, {rows} rows, {outputs} outputs, {threads} threads");
+                        assert_eq!(floats, values, "{what}");
                         for row in 0..rows {
                             let (codes, first) = out.place(row);
                             for quad in 0..outputs / 4 {

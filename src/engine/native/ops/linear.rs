@@ -9,8 +9,8 @@ use ort::value::TensorElementType;
 use super::super::disjoint::Disjoint;
 use super::super::kernel::{BAND, Weights};
 use super::super::state::{GROUPS, Room, Scratch, Shared, State};
-use super::adapters::{Adapters, Both};
-use super::prepare::{Prepare, Prepared, Source};
+use super::adapters::{Adapters, First};
+use super::prepare::{Prepare, Prepared};
 use super::product::{Product, pairs};
 use super::stages::{self, Stage};
 use super::{bits, epsilon, floats, input, size, size_below, size_of_model};
@@ -123,13 +123,12 @@ impl Kernel for LinearKernel {
         let mut state = self.shared.lock();
         let State { cpu, threads, plan, picked, scratch, .. } = &mut *state;
         let plan = if self.picked { &*picked } else { &*plan };
-        let Scratch { first: Room { acts, prepared, down }, ups, tops, .. } = scratch;
-        let prepared = Prepared::new(*cpu, prepare, Source::Given(x), (rows, self.inputs), prepared, acts);
+        let Scratch { first: Room { acts, prepared }, mixes, tops, .. } = scratch;
         let place = self.place.filter(|_| !plan.adapters.is_empty() && rows == plan.tokens.len());
-        let adapters = place.and_then(|place| {
-            let outputs = (self.outputs, self.outputs);
-            Adapters::new(*cpu, plan, place, &prepared, outputs, down, &mut ups[place.1])
-        });
+        let adapters =
+            place.and_then(|place| Adapters::new(*cpu, plan, place, self.outputs, &mut mixes[place.1]));
+        let sizes = (rows, self.inputs);
+        let prepared = Prepared::new(*cpu, prepare, x, sizes, adapters.is_some(), prepared, acts);
         if self.place.is_none() {
             tops.clear();
             // With a bias they would be others.
@@ -143,24 +142,22 @@ impl Kernel for LinearKernel {
             weights,
             rows,
             outputs: self.outputs,
-            stride: self.outputs,
             bias,
             residual,
             tops: is_head.then(|| Disjoint::new(&mut tops[..])),
+            adapters: adapters.as_ref(),
             ahead: ahead.unwrap_or_default(),
         };
         let (pieces, out) = (product.pieces(*threads), Disjoint::new(out));
-        let prepare = |tile| prepared.tile(tile);
-        let first = Stage::new(prepared.tiles(), &prepare);
-        // SAFETY: the first stage is over.
+        let first = First::new(&prepared, adapters.as_ref(), *threads);
+        let (prepare, down) = (|piece| first.prepare(piece), |run| first.run(run));
+        // SAFETY: the first stages are over.
         let piece = |i: usize| product.piece(i, pieces, unsafe { prepared.acts() }, &out);
-        let Some(adapters) = adapters else {
-            return stages::run(context, *threads, &[first, Stage::new(pieces, &piece)]);
-        };
-        let both = Both { pieces, adapters: plan.adapters.len() };
-        let second = |i: usize| both.run(i, piece, |adapter| adapters.down(adapter));
-        let third = |index| adapters.up(index, &out);
-        let stages = [first, Stage::new(both.count(), &second), Stage::new(plan.neighbours.len(), &third)];
+        let stages = [
+            Stage::new(first.pieces(), &prepare),
+            Stage::new(first.runs(), &down),
+            Stage::new(pieces, &piece),
+        ];
         stages::run(context, *threads, &stages)
     }
 }

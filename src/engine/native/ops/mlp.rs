@@ -6,12 +6,13 @@ use npc_onnx::packed::Bits;
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::super::disjoint::{Disjoint, Late};
-use super::super::kernel::{BAND, Cpu, Weights, grow};
-use super::super::state::{Ahead, GROUPS, Plan, Room, Scratch, Shared, State};
-use super::adapters::{Adapters, Both};
+use super::super::adapter::{Input, Mixes};
+use super::super::disjoint::Disjoint;
+use super::super::kernel::{BAND, BAND_TILES, Cpu, TILE, Weights, grow};
+use super::super::state::{Ahead, GROUPS, Plan, Scratch, Shared, State};
+use super::adapters::{Adapters, First};
 use super::gated::Gated;
-use super::prepare::{Filling, Prepare, Prepared, Source};
+use super::prepare::{Filling, Prepare, Prepared};
 use super::product::{Product, pairs};
 use super::stages::{self, Stage};
 use super::{bits, epsilon, floats, input, size, size_below, size_of_model};
@@ -21,10 +22,6 @@ const GATE_UP: usize = 2;
 const DOWN: usize = 3;
 
 const _: () = assert!(GATE_UP + 2 == GROUPS && DOWN + 1 == GROUPS, "they are the last two");
-
-/// Numbers between the gates and ups of two rows, a cache line: rows that are a multiple of 4,096 bytes long would share a
-/// few places of the nearest cache.
-const APART: usize = 16;
 
 /// `Mlp(x [tokens, hidden], norm, gate_up, down, gate_up_bias?, down_bias?) -> [tokens, hidden]`
 pub struct MlpOp(pub Arc<Shared>);
@@ -125,12 +122,7 @@ impl Kernel for MlpKernel {
             gate_up: (gate_up, gate_up_bias),
             down: (down, down_bias),
         };
-        let out = Disjoint::new(out);
-        if plan.adapters.is_empty() || rows != plan.tokens.len() {
-            mlp.alone(context, scratch, &out)
-        } else {
-            mlp.adapted(context, scratch, &out)
-        }
+        mlp.run(context, scratch, &Disjoint::new(out))
     }
 }
 
@@ -149,115 +141,95 @@ struct Mlp<'a> {
 }
 
 impl<'a> Mlp<'a> {
-    /// Its outputs, and the inputs of `down`.
-    fn sizes(&self) -> (usize, usize) {
-        (self.down.0.outputs(), self.down.0.inputs())
-    }
-
-    /// What goes into gates and ups.
-    fn input(&self, first: &'a mut Room) -> (Prepared<'a>, &'a mut Vec<f32>) {
-        let Room { acts, prepared, down } = first;
-        let sizes = (self.rows, self.sizes().0);
-        (Prepared::new(self.cpu, self.norm, Source::Given(self.x), sizes, prepared, acts), down)
-    }
-
-    fn product(
+    /// The adapters of one of the two layers, and what they read next.
+    fn adapters(
         &self,
-        (weights, bias): (Weights<'a>, Option<&'a [f32]>),
-        stride: usize,
-        residual: Option<&'a [f32]>,
-        ahead: Ahead<'a>,
-    ) -> Product<'a> {
-        let (cpu, rows, outputs) = (self.cpu, self.rows, weights.outputs());
-        Product { cpu, weights, rows, outputs, stride, bias, residual, tops: None, ahead }
+        group: usize,
+        weights: &Weights<'_>,
+        mixes: &'a mut Mixes,
+    ) -> (Option<Adapters<'a>>, Ahead<'a>) {
+        if self.plan.adapters.is_empty() || self.rows != self.plan.tokens.len() {
+            return (None, Ahead::default());
+        }
+        let place = (self.layer, group);
+        (
+            Adapters::new(self.cpu, self.plan, place, weights.outputs(), mixes),
+            self.plan.ahead(place, pairs(weights) * self.rows.div_ceil(BAND)),
+        )
     }
 
-    /// What the adapters read after the product of one of the two layers.
-    fn ahead(&self, group: usize, weights: &Weights<'_>) -> Ahead<'a> {
-        self.plan.ahead((self.layer, group), pairs(weights) * self.rows.div_ceil(BAND))
-    }
-
-    /// Without adapters.
-    fn alone(
+    fn run(
         &self,
         context: &ComputeContext,
         scratch: &'a mut Scratch,
         out: &Disjoint<'_, f32>,
     ) -> ort::Result<()> {
-        let (rows, threads, (hidden, intermediate)) = (self.rows, self.threads, self.sizes());
-        let (before, _) = self.input(&mut scratch.first);
-        let between = Filling::new(self.cpu, (rows, intermediate), &mut scratch.second.acts);
-        let (weights, bias) = self.gate_up;
-        let gated = Gated { cpu: self.cpu, weights, outputs: intermediate, bias, rows, to: &between };
-        let down = self.product(self.down, hidden, Some(self.x), Ahead::default());
-        let pieces = down.pieces(threads);
-        let prepare = |tile| before.tile(tile);
-        // SAFETY: the first stage is over.
+        let (cpu, rows, threads) = (self.cpu, self.rows, self.threads);
+        let (hidden, intermediate) = (self.down.0.outputs(), self.down.0.inputs());
+        let Scratch { first, second, mixes: [.., gate_up_mixes, down_mixes], .. } = scratch;
+        let (gate_up, ahead) = self.adapters(GATE_UP, &self.gate_up.0, gate_up_mixes);
+        let (down, ahead_of_down) = self.adapters(DOWN, &self.down.0, down_mixes);
+        let (sizes, first) = ((rows, hidden), &mut *first);
+        let (prepared, acts) = (&mut first.prepared, &mut first.acts);
+        let before = Prepared::new(cpu, self.norm, self.x, sizes, gate_up.is_some(), prepared, acts);
+        let between = Filling::new(cpu, (rows, intermediate), down.is_some(), &mut second.acts);
+        // Adapters in floats multiply floats.
+        let wanted = down.is_some() && self.plan.adapters.iter().any(|adapter| adapter.has_floats);
+        grow(&mut second.prepared, if wanted { rows * intermediate } else { 0 });
+        let values = Disjoint::new(&mut second.prepared);
+        let values = wanted.then_some(&values);
+        let gated = Gated {
+            cpu,
+            weights: self.gate_up.0,
+            outputs: intermediate,
+            bias: self.gate_up.1,
+            adapters: gate_up.as_ref(),
+            ahead,
+            rows,
+            to: &between,
+            values,
+        };
+        let product = Product {
+            cpu,
+            weights: self.down.0,
+            rows,
+            outputs: hidden,
+            bias: self.down.1,
+            residual: Some(self.x),
+            tops: None,
+            adapters: down.as_ref(),
+            ahead: ahead_of_down,
+        };
+        let pieces = product.pieces(threads);
+        let start = First::new(&before, gate_up.as_ref(), threads);
+        let (prepare, ranks) = (|piece| start.prepare(piece), |run| start.run(run));
+        // SAFETY: the first stages are over.
         let gate = |i: usize| gated.piece(i, threads, unsafe { before.acts() });
-        // SAFETY: the second stage is over.
-        let down = |i: usize| down.piece(i, pieces, unsafe { between.acts() }, out);
-        let stages = [
-            Stage::new(before.tiles(), &prepare),
-            Stage::new(gated.pieces(threads), &gate),
-            Stage::new(pieces, &down),
-        ];
-        stages::run(context, threads, &stages)
-    }
-
-    /// With adapters, of which one of the two layers may have none.
-    fn adapted(
-        &self,
-        context: &ComputeContext,
-        scratch: &'a mut Scratch,
-        out: &Disjoint<'_, f32>,
-    ) -> ort::Result<()> {
-        let (cpu, plan, rows, threads) = (self.cpu, self.plan, self.rows, self.threads);
-        let (hidden, intermediate) = self.sizes();
-        let Scratch { first, second, ups, gate_up: room, .. } = scratch;
-        let (before, first_down) = self.input(first);
-        let [.., first_ups, second_ups] = ups;
-        let stride = 2 * intermediate + APART;
-        grow(room, rows * stride);
-        let room = Late::new(&mut room[..rows * stride]);
-        // SAFETY: the only call; it is read in the stage after those that write it.
-        let middle = Disjoint::new(unsafe { room.fill() });
-        let source = Source::Late(&room);
-        let Room { acts, prepared, down: second_down } = second;
-        let between =
-            Prepared::new(cpu, Prepare::SwiGlu(stride), source, (rows, intermediate), prepared, acts);
-        let gate_up = self.product(self.gate_up, stride, None, self.ahead(GATE_UP, &self.gate_up.0));
-        let down = self.product(self.down, hidden, Some(self.x), self.ahead(DOWN, &self.down.0));
-        let (gate_up_pieces, down_pieces) = (gate_up.pieces(threads), down.pieces(threads));
-        let adapters = |group, input, outputs, down, ups| {
-            Adapters::new(cpu, plan, (self.layer, group), input, outputs, down, ups)
-        };
-        let first = adapters(GATE_UP, &before, (2 * intermediate, stride), first_down, first_ups);
-        let second = adapters(DOWN, &between, (hidden, hidden), second_down, second_ups);
-        let count = |adapters: &Option<Adapters<'_>>| adapters.as_ref().map_or(0, |_| plan.adapters.len());
-        let both = Both { pieces: gate_up_pieces, adapters: count(&first) };
-        let both_down = Both { pieces: down_pieces, adapters: count(&second) };
-        let prepare = |tile| before.tile(tile);
-        let multiply = |i: usize| {
-            // SAFETY: the first stage is over.
-            let piece = |i| gate_up.piece(i, gate_up_pieces, unsafe { before.acts() }, &middle);
-            both.run(i, piece, |i| first.iter().for_each(|adapters| adapters.down(i)));
-        };
-        let add = |i| first.iter().for_each(|adapters| adapters.up(i, &middle));
-        let gate = |tile| between.tile(tile);
-        let multiply_down = |i: usize| {
+        let input = |tile: usize| {
+            let tile = tile.min(between.tiles() - 1);
+            let at = tile * TILE..rows.min((tile + 1) * TILE);
             // SAFETY: the stage that gates is over.
-            let piece = |i| down.piece(i, down_pieces, unsafe { between.acts() }, out);
-            both_down.run(i, piece, |i| second.iter().for_each(|adapters| adapters.down(i)));
+            let acts = unsafe { between.tile(tile) };
+            // SAFETY: as above.
+            let x = values.map(|x| unsafe { x.read(at.start * intermediate, at.len() * intermediate) });
+            Input { x: x.unwrap_or_default(), acts }
         };
-        let add_down = |i| second.iter().for_each(|adapters| adapters.up(i, out));
-        let neighbours = |adapters| if adapters > 0 { plan.neighbours.len() } else { 0 };
+        let ranks_of_down = |i: usize| {
+            let Some(adapters) = &down else { return };
+            if adapters.is_by_bands(threads) {
+                adapters.band(i, std::array::from_fn(|tile| input(i * BAND_TILES + tile)));
+            } else {
+                adapters.run(i, input(adapters.tile_of(i)));
+            }
+        };
+        // SAFETY: the stages before are over.
+        let multiply = |i: usize| product.piece(i, pieces, unsafe { between.acts() }, out);
         let stages = [
-            Stage::new(before.tiles(), &prepare),
-            Stage::new(both.count(), &multiply),
-            Stage::new(neighbours(both.adapters), &add),
-            Stage::new(between.tiles(), &gate),
-            Stage::new(both_down.count(), &multiply_down),
-            Stage::new(neighbours(both_down.adapters), &add_down),
+            Stage::new(start.pieces(), &prepare),
+            Stage::new(start.runs(), &ranks),
+            Stage::new(gated.pieces(threads), &gate),
+            Stage::new(down.as_ref().map_or(0, |adapters| adapters.pieces(threads)), &ranks_of_down),
+            Stage::new(pieces, &multiply),
         ];
         stages::run(context, threads, &stages)
     }

@@ -1,10 +1,10 @@
-//! What is done to a linear layer's input before it is multiplied: norm or SwiGLU, then 8 bits.
+//! What is done to a linear layer's input before it is multiplied: norm, then 8 bits.
 
 use std::ops::Range;
 
 use super::super::adapter::Input;
 use super::super::disjoint::{Disjoint, Late};
-use super::super::kernel::{Activations, BAND, BAND_TILES, Cpu, GROUP, TILE, TileMut, groups, grow};
+use super::super::kernel::{Activations, BAND, BAND_TILES, Cpu, GROUP, TILE, TileMut, TileRef, groups, grow};
 
 /// What is done to the input first.
 #[derive(Debug, Clone, Copy)]
@@ -12,27 +12,6 @@ pub enum Prepare<'a> {
     Nothing,
     /// RMS norm with these weights and epsilon.
     Norm(&'a [f32], f32),
-    /// Gates, then ups, and so many numbers from those of a row to the next one's.
-    SwiGlu(usize),
-}
-
-/// Where the input comes from.
-pub enum Source<'a> {
-    Given(&'a [f32]),
-    /// Out of an earlier stage of the same work.
-    Late(&'a Late<'a, [f32]>),
-}
-
-impl Source<'_> {
-    /// # Safety
-    /// Whoever fills it has done so.
-    unsafe fn read(&self) -> &[f32] {
-        match self {
-            Self::Given(values) => values,
-            // SAFETY: as the caller promises.
-            Self::Late(values) => unsafe { values.read() },
-        }
-    }
 }
 
 /// Activations that threads fill in, each its own part, for a later stage to read.
@@ -45,19 +24,22 @@ pub struct Filling<'a> {
     scales: Disjoint<'a, f32>,
     starts: Disjoint<'a, i32>,
     tall: Disjoint<'a, i8>,
+    flat: Disjoint<'a, i8>,
+    /// Whether there are adapters, which read `flat`.
+    is_flat: bool,
 }
 
 impl<'a> Filling<'a> {
-    /// Makes room for `rows` rows of `inputs` values.
-    pub fn new(cpu: Cpu, (rows, inputs): (usize, usize), acts: &'a mut Activations) -> Self {
+    /// Makes room for `rows` rows of `inputs` values; `is_flat`: adapters read them too.
+    pub fn new(cpu: Cpu, (rows, inputs): (usize, usize), is_flat: bool, acts: &'a mut Activations) -> Self {
         let is_tall = cpu.is_tall(rows, inputs);
-        acts.resize(rows, inputs, is_tall);
+        acts.resize(rows, inputs, (is_tall, is_flat));
         let acts = Late::new(acts);
         // SAFETY: the only call; it is read in later stages alone.
-        let Activations { codes, scales, starts, tall, .. } = unsafe { acts.fill() };
+        let Activations { codes, scales, starts, tall, flat, .. } = unsafe { acts.fill() };
         let (codes, scales) = (Disjoint::new(codes), Disjoint::new(scales));
-        let (starts, tall) = (Disjoint::new(starts), Disjoint::new(tall));
-        Self { rows, inputs, is_tall, acts, codes, scales, starts, tall }
+        let (starts, tall, flat) = (Disjoint::new(starts), Disjoint::new(tall), Disjoint::new(flat));
+        Self { rows, inputs, is_tall, acts, codes, scales, starts, tall, flat, is_flat }
     }
 
     /// Tiles of rows.
@@ -79,6 +61,7 @@ impl<'a> Filling<'a> {
                 codes: self.codes.part(tile * TILE * inputs + codes.start * TILE, codes.len() * TILE),
                 scales: self.scales.part(from, count),
                 starts: self.starts.part(from, count),
+                flat: if self.is_flat { self.flat.part(from * GROUP, count * GROUP) } else { &mut [] },
             }
         };
         quantize(&mut part);
@@ -90,6 +73,23 @@ impl<'a> Filling<'a> {
             let at = ((band * groups + group) * BAND + tile * TILE) * GROUP;
             // SAFETY: as above; each tile has its own rows of its band.
             part.write_tall(group - own.start, unsafe { self.tall.part(at, TILE * GROUP) });
+        }
+    }
+
+    /// One tile.
+    ///
+    /// # Safety
+    /// Every group of it is filled in, and the caller has seen that.
+    pub unsafe fn tile(&self, tile: usize) -> TileRef<'_> {
+        let (codes, scales) = (TILE * self.inputs, TILE * groups(self.inputs));
+        // SAFETY: as the caller promises.
+        unsafe {
+            TileRef {
+                codes: self.codes.read(tile * codes, codes),
+                scales: self.scales.read(tile * scales, scales),
+                starts: self.starts.read(tile * scales, scales),
+                flat: if self.is_flat { self.flat.read(tile * scales * GROUP, scales * GROUP) } else { &[] },
+            }
         }
     }
 
@@ -107,32 +107,30 @@ impl<'a> Filling<'a> {
 pub struct Prepared<'a> {
     cpu: Cpu,
     prepare: Prepare<'a>,
-    x: Source<'a>,
+    x: &'a [f32],
     rows: usize,
     inputs: usize,
-    /// Inputs after the norm or SwiGLU, `[rows][inputs]`; not used if there is neither.
-    values: Late<'a, Vec<f32>>,
-    filled: Disjoint<'a, f32>,
+    /// Inputs after the norm, `[rows][inputs]`; not used if there is none.
+    values: Disjoint<'a, f32>,
     acts: Filling<'a>,
 }
 
 impl<'a> Prepared<'a> {
-    /// Makes room for `rows` rows of `inputs` values.
+    /// Makes room for `rows` rows of `inputs` values; `is_flat`: adapters read them too.
     pub fn new(
         cpu: Cpu,
         prepare: Prepare<'a>,
-        x: Source<'a>,
+        x: &'a [f32],
         (rows, inputs): (usize, usize),
+        is_flat: bool,
         values: &'a mut Vec<f32>,
         acts: &'a mut Activations,
     ) -> Self {
         if !matches!(prepare, Prepare::Nothing) {
             grow(values, rows * inputs);
         }
-        let values = Late::new(values);
-        // SAFETY: the only call; they are read in later stages alone.
-        let filled = Disjoint::new(unsafe { values.fill() });
-        Self { cpu, prepare, x, rows, inputs, values, filled, acts: Filling::new(cpu, (rows, inputs), acts) }
+        let (values, acts) = (Disjoint::new(values), Filling::new(cpu, (rows, inputs), is_flat, acts));
+        Self { cpu, prepare, x, rows, inputs, values, acts }
     }
 
     /// How often [`Self::tile`] is to be called.
@@ -140,25 +138,18 @@ impl<'a> Prepared<'a> {
         self.acts.tiles()
     }
 
-    /// Prepares one tile; every one once, when the source is there.
+    /// Prepares one tile; every one once.
     pub fn tile(&self, tile: usize) {
         let inputs = self.inputs;
-        // SAFETY: the caller has the source.
-        let x = unsafe { self.x.read() };
         let quantize = |part: &mut TileMut<'_>| {
             for row in tile * TILE..self.rows.min((tile + 1) * TILE) {
-                // SAFETY: each tile takes its own rows.
-                let room = || unsafe { self.filled.part(row * inputs, inputs) };
+                let x = &self.x[row * inputs..][..inputs];
                 let values = match self.prepare {
-                    Prepare::Nothing => &x[row * inputs..][..inputs],
+                    Prepare::Nothing => x,
                     Prepare::Norm(weight, epsilon) => {
-                        let out = room();
-                        self.cpu.rms_norm(&x[row * inputs..][..inputs], weight, epsilon, out);
-                        out
-                    }
-                    Prepare::SwiGlu(stride) => {
-                        let out = room();
-                        self.cpu.swiglu(&x[row * stride..][..2 * inputs], out);
+                        // SAFETY: each tile takes its own rows.
+                        let out = unsafe { self.values.part(row * inputs, inputs) };
+                        self.cpu.rms_norm(x, weight, epsilon, out);
                         out
                     }
                 };
@@ -169,22 +160,27 @@ impl<'a> Prepared<'a> {
         unsafe { self.acts.fill(tile, 0..groups(inputs), quantize) };
     }
 
-    /// All of it, for the adapters.
+    /// A tile of it, for the adapters.
     ///
     /// # Safety
-    /// Every tile is prepared, and the caller has seen that.
-    pub unsafe fn input(&self) -> Input<'_> {
+    /// The tile is prepared, and the caller has seen that.
+    pub unsafe fn input(&self, tile: usize) -> Input<'_> {
+        let rows = tile * TILE..self.rows.min((tile + 1) * TILE);
+        let (first, length) = (rows.start * self.inputs, rows.len() * self.inputs);
         // SAFETY: as the caller promises.
         unsafe {
-            let x = if matches!(self.prepare, Prepare::Nothing) { self.x.read() } else { self.values.read() };
-            Input { x, acts: self.acts.acts() }
+            let x = match self.prepare {
+                Prepare::Nothing => &self.x[first..][..length],
+                Prepare::Norm(..) => self.values.read(first, length),
+            };
+            Input { x, acts: self.acts.tile(tile) }
         }
     }
 
     /// All of it, for the products.
     ///
     /// # Safety
-    /// As [`Self::input`].
+    /// Every tile is prepared, and the caller has seen that.
     pub unsafe fn acts(&self) -> &'a Activations {
         // SAFETY: as the caller promises.
         unsafe { self.acts.acts() }

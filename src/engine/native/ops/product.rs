@@ -8,6 +8,7 @@ use npc_onnx::packed::PANEL;
 use super::super::disjoint::Disjoint;
 use super::super::kernel::{Activations, BAND, Cpu, LINE, Line, Pair, Products, Soon, Weights};
 use super::super::state::{Ahead, PARTS};
+use super::adapters::Adapters;
 use crate::engine::sampler::largest;
 
 /// Panels are computed in twos, of which the last may be one.
@@ -26,13 +27,13 @@ pub struct Product<'a> {
     pub weights: Weights<'a>,
     pub rows: usize,
     pub outputs: usize,
-    /// Numbers from a row's outputs to the next one's.
-    pub stride: usize,
     pub bias: Option<&'a [f32]>,
     pub residual: Option<&'a [f32]>,
     /// Of the head: the largest of every panel's outputs, by row.
     pub tops: Option<Disjoint<'a, f32>>,
-    /// The memory of adapters that are read next, a piece for every two panels and band.
+    /// What is added before bias and residual.
+    pub adapters: Option<&'a Adapters<'a>>,
+    /// What adapters read next, a piece for every two panels and band.
     pub ahead: Ahead<'a>,
 }
 
@@ -43,7 +44,8 @@ impl Product<'_> {
         (threads * 16).min(pairs(&self.weights))
     }
 
-    /// Computes piece `piece` of `pieces`: some panels' outputs of all rows, whose inputs are `acts`.
+    /// Computes piece `piece` of `pieces`: some panels' outputs of all rows, whose inputs are `acts`. The adapters' u is
+    /// there.
     pub fn piece(&self, piece: usize, pieces: usize, acts: &Activations, out: &Disjoint<'_, f32>) {
         let pairs = pairs(&self.weights);
         let (first, end) = (pairs * piece / pieces * 2, pairs * (piece + 1) / pieces * 2);
@@ -85,11 +87,18 @@ impl Product<'_> {
             let rows = BAND.min(self.rows - index * BAND);
             // The next panels, and adapters, come while these are multiplied.
             let next = self.weights.part(pair.end..pair.end + 2, index, bands);
-            let mut parts = [&[][..]; PARTS];
-            let ahead = self.ahead.piece(pair.start / 2 * bands + index, &mut parts);
-            let soon = Soon::new([next, &[]], ahead);
+            let mut far = [&[][..]; PARTS];
+            let far = self.ahead.piece(pair.start / 2 * bands + index, &mut far);
+            let mut soon = Soon::new([next, &[]], far);
+            if let (0, Some(adapters)) = (index, self.adapters) {
+                soon = adapters.fetched(&pair, soon);
+            }
             self.fetch(pair.start * PANEL, index * BAND..index * BAND + rows, out);
             products.band(&panels, (acts, index), rows, soon, product);
+            if let Some(adapters) = self.adapters {
+                // SAFETY: the stage before this one is over.
+                unsafe { adapters.add(pair.clone(), index, product) };
+            }
             for (panel, product) in pair.clone().zip(&*product) {
                 self.settle(&product[..rows], panel, index * BAND, out);
             }
@@ -106,7 +115,7 @@ impl Product<'_> {
             let residual =
                 self.residual.and_then(|residual| residual[row * self.outputs + first..].first_chunk());
             // SAFETY: this call alone computes these columns.
-            let written = unsafe { out.array(row * self.stride + first) };
+            let written = unsafe { out.array(row * self.outputs + first) };
             self.cpu.fetch(residual, Some(written));
         }
     }
@@ -114,8 +123,7 @@ impl Product<'_> {
     /// Writes a panel's product for the rows from `first` on, with bias and residual.
     fn settle(&self, product: &[[f32; PANEL]], panel: usize, first: usize, out: &Disjoint<'_, f32>) {
         let start = panel * PANEL;
-        let at = |row| (first + row) * self.stride + start;
-        let residual_at = |row| (first + row) * self.outputs + start;
+        let at = |row| (first + row) * self.outputs + start;
         let columns = PANEL.min(self.outputs - start);
         if let Some(tops) = &self.tops {
             for (row, product) in product.iter().enumerate() {
@@ -126,8 +134,7 @@ impl Product<'_> {
         }
         if columns == PANEL {
             let bias = self.bias.and_then(|bias| bias[start..].first_chunk());
-            let residual =
-                |row| self.residual.and_then(|residual| residual[residual_at(row)..].first_chunk());
+            let residual = |row| self.residual.and_then(|residual| residual[at(row)..].first_chunk());
             // SAFETY: this call alone computes these columns.
             let out = |row| unsafe { out.array(at(row)) };
             return self.cpu.settle(product, bias, residual, out);
@@ -137,7 +144,7 @@ impl Product<'_> {
             let out = unsafe { out.part(at(row), columns) };
             for (i, (out, product)) in out.iter_mut().zip(product).enumerate() {
                 let bias = self.bias.map_or(0.0, |bias| bias[start + i]);
-                let residual = self.residual.map_or(0.0, |residual| residual[residual_at(row) + i]);
+                let residual = self.residual.map_or(0.0, |residual| residual[at(row) + i]);
                 *out = product + bias + residual;
             }
         }

@@ -97,11 +97,11 @@ impl Tiles {
         lines: &[Line],
         scales: &[f32; PANEL],
         band: &BandRef<'_>,
-        (soon, lines_soon): (&mut Soon<'_>, usize),
+        (soon, parts): (&mut Soon<'_>, usize),
         out: &mut [[f32; PANEL]; BAND],
     ) {
         let groups = lines.len() / (GROUP / LINE);
-        let share = lines_soon.div_ceil(groups.max(1));
+        let pace = soon.pace(parts, groups);
         let mut total = [_mm512_setzero_ps(); BAND];
         let (codes, weights) = (band.tall.as_ptr(), lines.as_ptr().cast::<u8>());
         let room = &mut self.room.0;
@@ -125,14 +125,7 @@ impl Tiles {
             ($slot:literal, $next:literal) => {
                 if group < groups {
                     dot!($next, group + 3);
-                    for _ in 0..share {
-                        let Some((line, is_near)) = soon.line() else { break };
-                        if is_near {
-                            _mm_prefetch::<_MM_HINT_T0>(line.cast());
-                        } else {
-                            _mm_prefetch::<_MM_HINT_T1>(line.cast());
-                        }
-                    }
+                    super::fetch_soon(soon, pace);
                     // SAFETY: the group is one of the band's.
                     unsafe { add(&room[$slot], group, band, &mut total) };
                     group += 1;

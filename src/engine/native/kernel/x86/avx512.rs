@@ -8,6 +8,7 @@ use crate::engine::native::kernel::acts::{self, GROUP, TILE, TileRef};
 use crate::engine::native::kernel::attention::{self, Head, Query};
 use crate::engine::native::kernel::lora::{self, Element, RANKS};
 use crate::engine::native::kernel::math;
+use crate::engine::native::kernel::ranks;
 use crate::engine::native::kernel::soon::Soon;
 use crate::engine::native::kernel::stored::Stored;
 use crate::engine::native::kernel::weights::{LINE, Line, PANEL};
@@ -46,27 +47,28 @@ unsafe fn tile<const P: usize, const R: usize, const C: usize>(
     lines: [&[Line]; P],
     scales: &[[f32; PANEL]; P],
     acts: &TileRef<'_>,
-    (soon, fetched): (&mut Soon<'_>, usize),
+    (soon, parts): (&mut Soon<'_>, usize),
     out: [&mut [[f32; PANEL]; TILE]; P],
 ) {
     let mut total = [[_mm512_setzero_ps(); R]; P];
     let (whole, rest) = (lines[0].len() / GROUP_LINES, lines[0].len() % GROUP_LINES);
-    let share = fetched.div_ceil(whole.max(1));
-    for group in 0..whole {
-        for _ in 0..share {
-            let Some((line, is_near)) = soon.line() else { break };
-            if is_near {
-                _mm_prefetch::<_MM_HINT_T0>(line.cast());
-            } else {
-                _mm_prefetch::<_MM_HINT_T1>(line.cast());
-            }
+    let pace = soon.pace(parts, whole * (GROUP_LINES / FETCHED));
+    let mut is_over = soon.is_over();
+    let mut fetch = || {
+        if !is_over {
+            super::fetch_soon(soon, pace);
+            is_over = soon.is_over();
         }
+    };
+    for group in 0..whole {
         // SAFETY: the group's codes, starts and scales are those of its lines, as the caller promises.
-        unsafe { self::group::<P, R, C>(lines, group, GROUP_LINES, acts, &mut total) };
+        unsafe {
+            self::group::<P, R, C>(lines, group, GROUP_LINES, acts, &mut total, &mut fetch);
+        }
     }
     if rest > 0 {
         // SAFETY: as above.
-        unsafe { self::group::<P, R, C>(lines, whole, rest, acts, &mut total) };
+        unsafe { self::group::<P, R, C>(lines, whole, rest, acts, &mut total, || ()) };
     }
     for (p, out) in out.into_iter().enumerate() {
         // SAFETY: the scales, and a row of `out`, are a register long.
@@ -82,7 +84,10 @@ unsafe fn tile<const P: usize, const R: usize, const C: usize>(
 /// Lines of a group.
 const GROUP_LINES: usize = GROUP / LINE;
 
-/// Adds the products of `count` lines, a group's, to the totals.
+/// Lines of weights after which something is fetched: many lines of memory at once may be too many for the CPU, and not come.
+const FETCHED: usize = 4;
+
+/// Adds the products of `count` lines, a group's, to the totals; `fetch` is called every [`FETCHED`].
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
 unsafe fn group<const P: usize, const R: usize, const C: usize>(
@@ -91,6 +96,7 @@ unsafe fn group<const P: usize, const R: usize, const C: usize>(
     count: usize,
     acts: &TileRef<'_>,
     total: &mut [[__m512; R]; P],
+    mut fetch: impl FnMut(),
 ) {
     // SAFETY: as the caller promises.
     unsafe {
@@ -103,6 +109,9 @@ unsafe fn group<const P: usize, const R: usize, const C: usize>(
             }
         }
         for four in 0..count / C {
+            if (four * C).is_multiple_of(FETCHED) {
+                fetch();
+            }
             for c in 0..C {
                 let line = four * C + c;
                 let mut weights = [_mm512_setzero_si512(); P];

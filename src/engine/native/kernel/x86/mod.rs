@@ -9,11 +9,6 @@ macro_rules! compiled {
         }
 
         #[target_feature(enable = $features)]
-        pub unsafe fn swiglu(gate_up: &[f32], out: &mut [f32]) {
-            acts::swiglu(gate_up, out);
-        }
-
-        #[target_feature(enable = $features)]
         pub unsafe fn gate(
             found: [&[[[f32; PANEL]; acts::BAND]; 2]; 2],
             bias: Option<[&[f32; 2 * PANEL]; 2]>,
@@ -36,6 +31,16 @@ macro_rules! compiled {
         #[target_feature(enable = $features)]
         pub unsafe fn round<S: Stored>(values: &[f32], out: &mut [S]) -> f32 {
             S::round(values, out)
+        }
+
+        #[target_feature(enable = $features)]
+        pub unsafe fn ranks_round(
+            u: &[f32],
+            pieces: &[ranks::Piece],
+            gates: &[f32],
+            codes: &mut [[i8; LINE]],
+        ) -> (f32, i32) {
+            ranks::round(u, pieces, gates, codes)
         }
 
         #[target_feature(enable = $features)]
@@ -97,8 +102,9 @@ macro_rules! compiled {
     };
 }
 
-use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
+use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 
+use super::soon::{Pace, Soon};
 use super::weights::PANEL;
 
 /// Lets the two lines of two panels come to the nearest cache. Every x86-64 has these instructions, which read nothing.
@@ -112,6 +118,18 @@ pub fn fetch(read: Option<&[f32; 2 * PANEL]>, written: Option<&[f32; 2 * PANEL]>
         // SAFETY: as above.
         unsafe { _mm_prefetch::<_MM_HINT_ET0>(panel.as_ptr().cast()) };
     }
+}
+
+/// Lets a little come of what is read soon.
+#[inline(always)] // A call would put the caller's registers into memory.
+pub fn fetch_soon(soon: &mut Soon<'_>, pace: Pace) {
+    soon.fetch(
+        pace,
+        // SAFETY: as above.
+        |line| unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) },
+        // SAFETY: as above.
+        |line| unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) },
+    );
 }
 
 pub mod amx;

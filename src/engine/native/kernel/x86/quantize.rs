@@ -79,6 +79,11 @@ pub unsafe fn avx512(tile: &mut TileMut<'_>, row: usize, values: &[f32]) {
         let inverse = _mm512_set1_ps(inverse);
         let mut sums = _mm512_setzero_si512();
         let mut quads = [[[0_i8; 4]; 4]; ALL];
+        let flat = if tile.flat.is_empty() {
+            &mut []
+        } else {
+            tile.flat[(group * TILE + row) * GROUP..][..GROUP].as_chunks_mut::<16>().0
+        };
         for i in 0..ALL {
             let rounded = _mm512_castps_si512(_mm512_fmadd_ps(x[i], inverse, round));
             let codes = _mm512_sub_epi32(rounded, _mm512_castps_si512(round));
@@ -86,8 +91,13 @@ pub unsafe fn avx512(tile: &mut TileMut<'_>, row: usize, values: &[f32]) {
             let codes =
                 _mm512_max_epi32(_mm512_min_epi32(codes, _mm512_set1_epi32(127)), _mm512_set1_epi32(-128));
             sums = _mm512_add_epi32(sums, codes);
+            let codes = _mm512_cvtepi32_epi8(codes);
             // SAFETY: the quads are the register's 16 bytes.
-            unsafe { _mm_storeu_si128(quads[i].as_mut_ptr().cast(), _mm512_cvtepi32_epi8(codes)) };
+            unsafe { _mm_storeu_si128(quads[i].as_mut_ptr().cast(), codes) };
+            if let Some(flat) = flat.get_mut(i) {
+                // SAFETY: as above.
+                unsafe { _mm_storeu_si128(flat.as_mut_ptr().cast(), codes) };
+            }
         }
         let own = &mut tile.codes[group * GROUP * TILE..][..GROUP * TILE];
         for (codes, quad) in own.as_chunks_mut::<{ TILE * 4 }>().0.iter_mut().zip(quads.as_flattened()) {
@@ -109,6 +119,7 @@ unsafe fn half_group(tile: &mut TileMut<'_>, row: usize, group: usize, values: &
         codes: &mut tile.codes[own.0..],
         scales: &mut tile.scales[own.1..],
         starts: &mut tile.starts[own.1..],
+        flat: tile.flat.get_mut(own.1 * GROUP..).unwrap_or_default(),
     };
     // SAFETY: as the caller promises.
     unsafe { avx2(&mut part, row, values) };

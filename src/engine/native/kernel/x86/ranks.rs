@@ -1,15 +1,27 @@
-//! Adapters in 8 bits, once for each instruction set: they differ in how four products are added.
+//! Adapters in 8 bits, once for each instruction set.
 
 #[allow(clippy::wildcard_imports)] // One name for each instruction.
 use std::arch::x86_64::*;
+use std::ops::Range;
 
-use crate::engine::native::kernel::acts::{Activations, GROUP, TILE};
+use crate::engine::native::kernel::acts::{GROUP, TILE};
 use crate::engine::native::kernel::lora::RANKS;
-use crate::engine::native::kernel::ranks::{ROWS, RankLine, UpRow};
-use crate::engine::native::kernel::weights::{LINE, Line, PANEL};
+use crate::engine::native::kernel::ranks::{
+    Downs, INPUTS, Lane, OCTETS, Octet, Product, ROWS, Slot, USUAL, Up, Ups,
+};
+use crate::engine::native::kernel::weights::PANEL;
 
-macro_rules! kernels {
-    ($module:ident, $features:literal, $dot:ident, starts: $starts:literal, { $($more:tt)* }) => {
+/// # Safety
+/// There are more than `at` values.
+#[inline(always)]
+unsafe fn acts_at<T>(values: &[T], at: usize) -> &T {
+    // SAFETY: as the caller promises.
+    unsafe { values.get_unchecked(at) }
+}
+
+/// With registers of eight numbers: they differ in how four products are added.
+macro_rules! narrow {
+    ($module:ident, $features:literal, $dot:ident, starts: $starts:literal) => {
         pub mod $module {
             #[allow(clippy::wildcard_imports)] // All that the file brings.
             use super::*;
@@ -17,139 +29,130 @@ macro_rules! kernels {
             /// See [`crate::engine::native::kernel::Cpu::ranks_down`].
             ///
             /// # Safety
-            /// The CPU has the features. `acts` has as many inputs as `lines`, and all `rows`, which are 1 to [`ROWS`].
+            /// The CPU has the features. The rows, which are 1 to [`ROWS`], have as many inputs as the octets.
             #[target_feature(enable = $features)]
-            pub unsafe fn down(
-                lines: &[RankLine],
-                scales: &[f32; RANKS],
-                acts: &Activations,
-                rows: &[usize],
-                out: &mut [[f32; RANKS]; ROWS],
-            ) {
-                // SAFETY: as the caller promises.
-                unsafe {
-                    match *rows {
-                        [a] => rows_down::<1, 4>(lines, scales, acts, [a], out),
-                        [a, b] => rows_down::<2, 4>(lines, scales, acts, [a, b], out),
-                        [a, b, c] => rows_down::<3, 2>(lines, scales, acts, [a, b, c], out),
-                        [a, b, c, d] => rows_down::<4, 2>(lines, scales, acts, [a, b, c, d], out),
-                        _ => unreachable!("1 to {ROWS} rows"),
+            pub unsafe fn down(octets: &[Octet<'_>], rows: &[Lane<'_>], out: &mut Downs) {
+                for (octet, out) in octets.iter().zip(out) {
+                    // SAFETY: as the caller promises.
+                    unsafe {
+                        match *rows {
+                            [a] => rows_down(octet, [a], out),
+                            [a, b] => rows_down(octet, [a, b], out),
+                            [a, b, c] => rows_down(octet, [a, b, c], out),
+                            [a, b, c, d] => rows_down(octet, [a, b, c, d], out),
+                            _ => unreachable!("1 to {ROWS} rows"),
+                        }
                     }
                 }
             }
 
-            /// `R` rows, each group's sums in `C` parts: one alone would wait for its own last addition.
             #[target_feature(enable = $features)]
             #[inline]
-            unsafe fn rows_down<const R: usize, const C: usize>(
-                lines: &[RankLine],
-                scales: &[f32; RANKS],
-                acts: &Activations,
-                rows: [usize; R],
+            unsafe fn rows_down<const R: usize>(
+                octet: &Octet<'_>,
+                rows: [Lane<'_>; R],
                 out: &mut [[f32; RANKS]; ROWS],
             ) {
-                let mut places = [(0, 0); R];
-                for r in 0..R {
-                    places[r] = acts.place(rows[r]);
-                }
                 let mut total = [_mm256_setzero_ps(); R];
-                for (group, lines) in lines.chunks(GROUP / LINE).enumerate() {
-                    // SAFETY: the rows are there, with as many groups as the lines have, as the caller promises.
+                for (group, lines) in octet.lines.chunks(GROUP / INPUTS).enumerate() {
+                    // SAFETY: a row has as many groups as the lines have, as the caller promises; a line is two registers.
                     unsafe {
-                        let mut sums = [[_mm256_setzero_si256(); C]; R];
-                        if $starts {
-                            for r in 0..R {
-                                let start = acts.starts.get_unchecked(places[r].1 + group * TILE);
-                                sums[r][0] = _mm256_set1_epi32(*start);
+                        let mut sums = [[_mm256_setzero_si256(); 2]; R];
+                        let mut codes = [std::ptr::null::<i64>(); R];
+                        for r in 0..R {
+                            let at = group * TILE + rows[r].lane;
+                            codes[r] = rows[r].acts.flat.as_ptr().add(at * GROUP).cast();
+                            if $starts {
+                                // Of a line's first four inputs alone.
+                                let start = i64::from(*acts_at(rows[r].acts.starts, at) as u32);
+                                sums[r] = [_mm256_set1_epi64x(start); 2];
                             }
                         }
-                        for (four, lines) in lines.chunks_exact(C).enumerate() {
-                            for c in 0..C {
-                                let weights = _mm256_load_si256(lines[c].0.as_ptr().cast());
-                                let quad = group * (GROUP / LINE) + four * C + c;
-                                for r in 0..R {
-                                    let at = acts.codes.as_ptr().add(places[r].0 + quad * TILE * LINE);
-                                    let codes = _mm256_set1_epi32(at.cast::<i32>().read_unaligned());
-                                    sums[r][c] = $dot(sums[r][c], weights, codes);
+                        for (i, line) in lines.iter().enumerate() {
+                            let line = line.0.as_ptr();
+                            let halves =
+                                [_mm256_load_si256(line.cast()), _mm256_load_si256(line.add(32).cast())];
+                            for r in 0..R {
+                                let codes = _mm256_set1_epi64x(codes[r].add(i).read_unaligned());
+                                for half in 0..2 {
+                                    sums[r][half] = $dot(sums[r][half], halves[half], codes);
                                 }
                             }
                         }
                         for r in 0..R {
-                            for c in 1..C {
-                                sums[r][0] = _mm256_add_epi32(sums[r][0], sums[r][c]);
-                            }
-                            let scale = acts.scales.get_unchecked(places[r].1 + group * TILE);
-                            let dot = _mm256_cvtepi32_ps(sums[r][0]);
-                            total[r] = _mm256_fmadd_ps(dot, _mm256_set1_ps(*scale), total[r]);
+                            let at = group * TILE + rows[r].lane;
+                            let scale = _mm256_set1_ps(*acts_at(rows[r].acts.scales, at));
+                            // Both sums of every rank: of 0 and 1, 4 and 5, 2 and 3, 6 and 7.
+                            let dot = _mm256_cvtepi32_ps(_mm256_hadd_epi32(sums[r][0], sums[r][1]));
+                            total[r] = _mm256_fmadd_ps(dot, scale, total[r]);
                         }
                     }
                 }
                 for r in 0..R {
+                    let order = _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7);
+                    let total = _mm256_permutevar8x32_ps(total[r], order);
                     // SAFETY: the scales, and a row of `out`, are a register long.
                     unsafe {
-                        let scaled = _mm256_mul_ps(total[r], _mm256_loadu_ps(scales.as_ptr()));
+                        let scaled = _mm256_mul_ps(total, _mm256_loadu_ps(octet.scales.as_ptr()));
                         _mm256_storeu_ps(out[r].as_mut_ptr(), scaled);
                     }
                 }
             }
 
-            $($more)*
-        }
-    };
-}
-
-/// B, for the modules that have it in halves of a panel.
-macro_rules! ups {
-    ($features:literal, $dot:ident, starts: $starts:literal) => {
-        /// See [`crate::engine::native::kernel::Cpu::ranks_up`].
-        ///
-        /// # Safety
-        /// The CPU has the features. The rows, which are 1 to [`ROWS`], have a quad for each of a panel's lines.
-        #[target_feature(enable = $features)]
-        pub unsafe fn up(lines: &[&[Line]], panels: usize, rows: &mut [UpRow<'_>]) {
-            // SAFETY: as the caller promises.
-            unsafe {
-                match rows {
-                    [a] => rows_up::<1>(lines, panels, [a]),
-                    [a, b] => rows_up::<2>(lines, panels, [a, b]),
-                    [a, b, c] => rows_up::<3>(lines, panels, [a, b, c]),
-                    [a, b, c, d] => rows_up::<4>(lines, panels, [a, b, c, d]),
-                    _ => unreachable!("1 to {ROWS} rows"),
+            /// See [`crate::engine::native::kernel::Cpu::ranks_up`].
+            ///
+            /// # Safety
+            /// The CPU has the features; all else as there.
+            #[target_feature(enable = $features)]
+            pub unsafe fn up(ups: &Ups<'_>, slots: &[Slot], panels: Range<usize>, products: &mut [Product]) {
+                for slot in slots {
+                    let up = ups.of(slot);
+                    for (panel, product) in panels.clone().zip(&mut *products) {
+                        let (panel, product) = (panel - slot.panels.0, &mut product[slot.first..]);
+                        let mut row = 0;
+                        while row < slot.rows {
+                            // SAFETY: as the caller promises.
+                            unsafe {
+                                row += match slot.rows - row {
+                                    1 => rows_up::<1>(&up, row, panel, product),
+                                    2 => rows_up::<2>(&up, row, panel, product),
+                                    3 => rows_up::<3>(&up, row, panel, product),
+                                    _ => rows_up::<4>(&up, row, panel, product),
+                                };
+                            }
+                        }
+                    }
                 }
             }
-        }
 
-        #[target_feature(enable = $features)]
-        #[inline]
-        unsafe fn rows_up<const R: usize>(lines: &[&[Line]], panels: usize, rows: [&mut UpRow<'_>; R]) {
-            let mut quads: [&[[i8; LINE]]; R] = [&[]; R];
-            for r in 0..R {
-                quads[r] = rows[r].quads;
-            }
-            for panel in 0..panels {
+            /// `R` rows from `first` on; returns how many they are.
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn rows_up<const R: usize>(
+                up: &Up<'_>,
+                first: usize,
+                panel: usize,
+                product: &mut [[f32; PANEL]],
+            ) -> usize {
+                let width = up.quads.len() / up.scales.len();
                 let mut sums = [[_mm256_setzero_si256(); 2]; R];
                 if $starts {
                     for r in 0..R {
-                        sums[r] = [_mm256_set1_epi32(rows[r].start); 2];
+                        sums[r] = [_mm256_set1_epi32(up.starts[first + r]); 2];
                     }
                 }
                 let mut quad = 0;
-                for lines in lines {
-                    let own = lines.len() / panels;
-                    for line in &lines[panel * own..][..own] {
-                        // SAFETY: a line has two registers; there is a quad for it, as the caller promises.
+                for lines in up.lines() {
+                    // SAFETY: the memory is there, as the caller promises.
+                    for line in unsafe { lines.panels(panel..panel + 1) } {
+                        // SAFETY: a line has two registers; every row has a quad for it, as the caller promises.
                         unsafe {
                             let line = line.0.as_ptr();
                             let halves =
                                 [_mm256_load_si256(line.cast()), _mm256_load_si256(line.add(32).cast())];
                             for r in 0..R {
-                                let codes = *quads[r].get_unchecked(quad);
-                                let codes = _mm256_set1_epi32(i32::from_le_bytes([
-                                    codes[0] as u8,
-                                    codes[1] as u8,
-                                    codes[2] as u8,
-                                    codes[3] as u8,
-                                ]));
+                                let codes = up.quads.as_ptr().add((first + r) * width + quad);
+                                let codes = _mm256_set1_epi32(codes.cast::<i32>().read_unaligned());
                                 sums[r][0] = $dot(sums[r][0], halves[0], codes);
                                 sums[r][1] = $dot(sums[r][1], halves[1], codes);
                             }
@@ -158,129 +161,25 @@ macro_rules! ups {
                     }
                 }
                 for r in 0..R {
-                    let scale = _mm256_set1_ps(rows[r].scale);
+                    let scale = _mm256_set1_ps(up.scales[first + r]);
                     for half in 0..2 {
-                        // SAFETY: a panel of `y` has two registers.
+                        let y = &mut product[first + r][half * 8..half * 8 + 8];
+                        // SAFETY: a half of a panel is a register.
                         unsafe {
-                            let y = rows[r].y.as_mut_ptr().add(panel * PANEL + half * 8);
                             let sum = _mm256_cvtepi32_ps(sums[r][half]);
-                            _mm256_storeu_ps(y, _mm256_fmadd_ps(sum, scale, _mm256_loadu_ps(y)));
+                            let total = _mm256_fmadd_ps(sum, scale, _mm256_loadu_ps(y.as_ptr()));
+                            _mm256_storeu_ps(y.as_mut_ptr(), total);
                         }
                     }
                 }
+                R
             }
         }
     };
 }
 
-kernels!(avx512, "avx2,fma,avx512f,avx512vl,avx512vnni", dot_avx512, starts: true, {});
-
-/// See [`crate::engine::native::kernel::Cpu::ranks_up`]: a whole panel at once.
-///
-/// # Safety
-/// The CPU has AVX-512 F and VNNI. The rows, which are 1 to [`ROWS`], have a quad for each of a panel's lines.
-#[target_feature(enable = "avx512f,avx512vnni")]
-pub unsafe fn wide_up(lines: &[&[Line]], panels: usize, rows: &mut [UpRow<'_>]) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        match rows {
-            [a] if a.quads.len() == MIX_QUADS => wide_row(lines, panels, a),
-            [a] => wide_rows(lines, panels, &mut [a]),
-            [a, b] => wide_rows(lines, panels, &mut [a, b]),
-            [a, b, c] => wide_rows(lines, panels, &mut [a, b, c]),
-            [a, b, c, d] => wide_rows(lines, panels, &mut [a, b, c, d]),
-            _ => unreachable!("1 to {ROWS} rows"),
-        }
-    }
-}
-
-/// Quads of four adapters of rank 8, the usual mix.
-const MIX_QUADS: usize = 8;
-
-/// One row with [`MIX_QUADS`] quads, which stay in registers.
-#[target_feature(enable = "avx512f,avx512vnni")]
-#[inline]
-unsafe fn wide_row(lines: &[&[Line]], panels: usize, row: &mut UpRow<'_>) {
-    let mut codes = [_mm512_setzero_si512(); MIX_QUADS];
-    for (codes, quad) in codes.iter_mut().zip(row.quads) {
-        // SAFETY: a quad is four bytes.
-        *codes = unsafe { _mm512_set1_epi32(quad.as_ptr().cast::<i32>().read_unaligned()) };
-    }
-    // The first line of every quad, and how far the next panel's is.
-    let mut firsts = [(std::ptr::null::<Line>(), 0); MIX_QUADS];
-    let own = lines.iter().flat_map(|lines| (0..lines.len() / panels).map(move |quad| (lines, quad)));
-    for (first, (lines, quad)) in firsts.iter_mut().zip(own) {
-        *first = (lines[quad..].as_ptr(), lines.len() / panels);
-    }
-    let (start, scale) = (_mm512_set1_epi32(row.start), _mm512_set1_ps(row.scale));
-    for (panel, y) in row.y.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
-        // Two sums: one alone would wait for its own last addition.
-        let mut sums = [start, _mm512_setzero_si512()];
-        for quad in 0..MIX_QUADS {
-            let (first, step) = firsts[quad];
-            // SAFETY: every panel has a line for the quad, as the caller promises.
-            let line = unsafe { _mm512_load_si512(first.add(panel * step).cast()) };
-            sums[quad % 2] = _mm512_dpbusd_epi32(sums[quad % 2], line, codes[quad]);
-        }
-        let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sums[0], sums[1]));
-        // SAFETY: a panel of `y` is a register.
-        unsafe {
-            let total = _mm512_fmadd_ps(sum, scale, _mm512_loadu_ps(y.as_ptr()));
-            _mm512_storeu_ps(y.as_mut_ptr(), total);
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512vnni")]
-#[inline]
-unsafe fn wide_rows<const R: usize>(lines: &[&[Line]], panels: usize, rows: &mut [&mut UpRow<'_>; R]) {
-    let mut quads = [std::ptr::null::<[i8; LINE]>(); R];
-    for r in 0..R {
-        quads[r] = rows[r].quads.as_ptr();
-    }
-    for panel in 0..panels {
-        let mut sums = [_mm512_setzero_si512(); R];
-        for r in 0..R {
-            sums[r] = _mm512_set1_epi32(rows[r].start);
-        }
-        let mut quad = 0;
-        for lines in lines {
-            let own = lines.len() / panels;
-            for line in &lines[panel * own..][..own] {
-                // SAFETY: a line is a register; there is a quad for it, as the caller promises.
-                unsafe {
-                    let line = _mm512_load_si512(line.0.as_ptr().cast());
-                    for r in 0..R {
-                        let codes = _mm512_set1_epi32(quads[r].add(quad).cast::<i32>().read_unaligned());
-                        sums[r] = _mm512_dpbusd_epi32(sums[r], line, codes);
-                    }
-                }
-                quad += 1;
-            }
-        }
-        for r in 0..R {
-            // SAFETY: a panel of `y` is a register.
-            unsafe {
-                let y = rows[r].y.as_mut_ptr().add(panel * PANEL);
-                let sum = _mm512_cvtepi32_ps(sums[r]);
-                _mm512_storeu_ps(y, _mm512_fmadd_ps(sum, _mm512_set1_ps(rows[r].scale), _mm512_loadu_ps(y)));
-            }
-        }
-    }
-}
-
-kernels!(avxvnni, "avx2,fma,avxvnni", dot_avxvnni, starts: true, {
-    ups!("avx2,fma,avxvnni", dot_avxvnni, starts: true);
-});
-kernels!(avx2, "avx2,fma", dot_avx2, starts: false, {
-    ups!("avx2,fma", dot_avx2, starts: false);
-});
-
-#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
-#[inline]
-fn dot_avx512(sum: __m256i, weights: __m256i, codes: __m256i) -> __m256i {
-    _mm256_dpbusd_epi32(sum, weights, codes)
-}
+narrow!(avxvnni, "avx2,fma,avxvnni", dot_avxvnni, starts: true);
+narrow!(avx2, "avx2,fma", dot_avx2, starts: false);
 
 #[target_feature(enable = "avx2,fma,avxvnni")]
 #[inline]
@@ -295,4 +194,181 @@ pub fn dot_avx2(sum: __m256i, weights: __m256i, codes: __m256i) -> __m256i {
     let signed = _mm256_xor_si256(weights, _mm256_set1_epi8(i8::MIN));
     let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(codes, signed));
     _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+}
+
+/// With registers of sixteen numbers.
+pub mod avx512 {
+    #[allow(clippy::wildcard_imports)] // All that the file brings.
+    use super::*;
+
+    /// See [`crate::engine::native::kernel::Cpu::ranks_down`].
+    ///
+    /// # Safety
+    /// The CPU has AVX-512 F, VL and VNNI. The 1 to [`OCTETS`] octets have the same inputs, and as many have the
+    /// rows, which are 1 to [`ROWS`].
+    #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
+    pub unsafe fn down(octets: &[Octet<'_>], rows: &[Lane<'_>], out: &mut Downs) {
+        macro_rules! octets {
+            ($($m:literal)*) => { match octets.len() {
+                $($m => {
+                    let octets = std::array::from_fn::<_, $m, _>(|m| octets[m]);
+                    // SAFETY: as the caller promises.
+                    unsafe {
+                        match *rows {
+                            [a] => octets_down(octets, [a], out),
+                            [a, b] => octets_down(octets, [a, b], out),
+                            [a, b, c] => octets_down(octets, [a, b, c], out),
+                            [a, b, c, d] => octets_down(octets, [a, b, c, d], out),
+                            _ => unreachable!("1 to {ROWS} rows"),
+                        }
+                    }
+                })*
+                _ => unreachable!("1 to {OCTETS} octets"),
+            } };
+        }
+        octets!(1 2 3);
+    }
+
+    /// `R` rows and `M` octets.
+    #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
+    #[inline]
+    unsafe fn octets_down<const M: usize, const R: usize>(
+        octets: [Octet<'_>; M],
+        rows: [Lane<'_>; R],
+        out: &mut Downs,
+    ) {
+        /// The numbers of a line's first four inputs.
+        const FIRST: u16 = 0x5555;
+        let lines = octets[0].lines.len();
+        let mut total = [[_mm512_setzero_ps(); R]; M];
+        for group in 0..lines.div_ceil(GROUP / INPUTS) {
+            let from = group * (GROUP / INPUTS);
+            let mut sums = [[_mm512_setzero_si512(); R]; M];
+            let mut codes = [std::ptr::null::<i64>(); R];
+            for r in 0..R {
+                let at = group * TILE + rows[r].lane;
+                // SAFETY: the row has as many groups as the lines have, as the caller promises.
+                let start = unsafe {
+                    codes[r] = rows[r].acts.flat.as_ptr().add(at * GROUP).cast();
+                    _mm512_maskz_set1_epi32(FIRST, *acts_at(rows[r].acts.starts, at))
+                };
+                for m in 0..M {
+                    sums[m][r] = start;
+                }
+            }
+            for i in 0..(lines - from).min(GROUP / INPUTS) {
+                // SAFETY: a line is a register, and eight bytes of the row belong to it.
+                unsafe {
+                    let mut weights = [_mm512_setzero_si512(); M];
+                    for m in 0..M {
+                        weights[m] = _mm512_load_si512(octets[m].lines.as_ptr().add(from + i).cast());
+                    }
+                    for r in 0..R {
+                        let codes = _mm512_set1_epi64(codes[r].add(i).read_unaligned());
+                        for m in 0..M {
+                            sums[m][r] = _mm512_dpbusd_epi32(sums[m][r], weights[m], codes);
+                        }
+                    }
+                }
+            }
+            for r in 0..R {
+                // SAFETY: as above.
+                let scale = unsafe { *acts_at(rows[r].acts.scales, group * TILE + rows[r].lane) };
+                for m in 0..M {
+                    // Both sums of every rank, twice.
+                    let other = _mm512_shuffle_epi32::<0b10_11_00_01>(sums[m][r]);
+                    let dot = _mm512_cvtepi32_ps(_mm512_add_epi32(sums[m][r], other));
+                    total[m][r] = _mm512_fmadd_ps(dot, _mm512_set1_ps(scale), total[m][r]);
+                }
+            }
+        }
+        for m in 0..M {
+            for r in 0..R {
+                let sums = _mm512_castps512_ps256(_mm512_maskz_compress_ps(FIRST, total[m][r]));
+                // SAFETY: the scales, and a row of `out`, are a register long.
+                unsafe {
+                    let scaled = _mm256_mul_ps(sums, _mm256_loadu_ps(octets[m].scales.as_ptr()));
+                    _mm256_storeu_ps(out[m][r].as_mut_ptr(), scaled);
+                }
+            }
+        }
+    }
+
+    /// See [`crate::engine::native::kernel::Cpu::ranks_up`].
+    ///
+    /// # Safety
+    /// The CPU has AVX-512 F and VNNI; all else as there.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub unsafe fn up(ups: &Ups<'_>, slots: &[Slot], panels: Range<usize>, products: &mut [Product]) {
+        for slot in slots {
+            let up = ups.of(slot);
+            let panel = panels.start - slot.panels.0;
+            macro_rules! rows {
+                ($($r:literal)*) => { match slot.rows {
+                    // SAFETY: as the caller promises.
+                    $($r => unsafe {
+                        match (panels.len(), slot.is_usual) {
+                            (2, true) => rows_up::<2, $r, USUAL>(&up, panel, products, slot.first),
+                            (2, false) => rows_up::<2, $r, 0>(&up, panel, products, slot.first),
+                            _ => rows_up::<1, $r, 0>(&up, panel, products, slot.first),
+                        }
+                    },)*
+                    _ => unreachable!("1 to {TILE} rows"),
+                } };
+            }
+            rows!(1 2 3 4 5 6 7 8);
+        }
+    }
+
+    /// `R` rows of `P` panels; `Q`: quads of each adapter, or 0 if they have different numbers of them.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    #[inline]
+    unsafe fn rows_up<const P: usize, const R: usize, const Q: usize>(
+        up: &Up<'_>,
+        panel: usize,
+        products: &mut [Product],
+        first: usize,
+    ) {
+        let width = up.quads.len() / R;
+        let mut sums = [[_mm512_setzero_si512(); R]; P];
+        for r in 0..R {
+            let start = _mm512_set1_epi32(up.starts[r]);
+            for p in 0..P {
+                sums[p][r] = start;
+            }
+        }
+        let mut codes = up.quads.as_ptr();
+        for lines in up.lines() {
+            let quads = if Q > 0 { Q } else { lines.quads };
+            // SAFETY: the memory is there, and every row has a quad for each line, as the caller promises.
+            unsafe {
+                let first = lines.first.add(panel * quads);
+                for quad in 0..quads {
+                    let mut weights = [_mm512_setzero_si512(); P];
+                    for p in 0..P {
+                        weights[p] = _mm512_load_si512(first.add(p * quads + quad).cast());
+                    }
+                    for r in 0..R {
+                        let codes = codes.add(r * width + quad).cast::<i32>().read_unaligned();
+                        let codes = _mm512_set1_epi32(codes);
+                        for p in 0..P {
+                            sums[p][r] = _mm512_dpbusd_epi32(sums[p][r], weights[p], codes);
+                        }
+                    }
+                }
+                codes = codes.add(quads);
+            }
+        }
+        for p in 0..P {
+            for r in 0..R {
+                let (y, scale) = (&mut products[p][first + r], _mm512_set1_ps(up.scales[r]));
+                // SAFETY: a panel is a register.
+                unsafe {
+                    let sum = _mm512_cvtepi32_ps(sums[p][r]);
+                    let total = _mm512_fmadd_ps(sum, scale, _mm512_loadu_ps(y.as_ptr()));
+                    _mm512_storeu_ps(y.as_mut_ptr(), total);
+                }
+            }
+        }
+    }
 }

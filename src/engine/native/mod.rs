@@ -5,6 +5,8 @@
 //! adapter      adapters as the kernels read them
 //! pages        the KV cache
 //! pool         which page belongs to whom
+//! plan         the step: its tokens and their adapters
+//! mixes        how its rows share a layer's adapters
 //! state        what the operators share: the step, the cache, room to compute in
 //! ops          the operators
 //! disjoint     one slice written by several threads
@@ -16,8 +18,10 @@
 mod adapter;
 mod disjoint;
 mod kernel;
+mod mixes;
 mod ops;
 mod pages;
+mod plan;
 mod pool;
 mod state;
 
@@ -33,8 +37,9 @@ use ort::value::Tensor;
 pub use self::adapter::PackedAdapter;
 use self::kernel::{BAND_TILES, Cpu, Kept, PAGE, TILE};
 use self::pages::{Pages, Place, Sizes};
+use self::plan::{Entry, Plan, Token};
 use self::pool::Pool;
-use self::state::{Entry, Plan, Shared, Token};
+use self::state::Shared;
 use super::adapter::Adapter;
 use super::decoder::{Decoder, KvUse, Step, StepToken};
 use super::logits::Logits;

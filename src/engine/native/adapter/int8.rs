@@ -1,6 +1,7 @@
 //! Adapters in 8 bits: A takes the activations that the base product has quantized already, B takes u in 8 bits, for all
 //! adapters of a row in one sum.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::super::kernel::{INPUTS, LINE, Line, Octet, PANEL, RANKS, RankLine, TileMut, UpLines};
@@ -154,6 +155,11 @@ impl<'a> Group<'a> {
 }
 
 impl Projection {
+    /// Its panels among the group's.
+    pub fn panels(&self) -> Range<usize> {
+        self.offset / PANEL..(self.offset + self.outputs) / PANEL
+    }
+
     /// Lines of each panel.
     pub fn quads(&self) -> usize {
         self.ranks.div_ceil(LINE)

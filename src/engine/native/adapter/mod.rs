@@ -2,7 +2,6 @@
 
 mod float;
 mod int8;
-mod mixes;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +13,6 @@ use super::kernel::{Cpu, Line, RANKS, TILE, TileRef};
 use float::Precision;
 
 pub use int8::Group as Int8;
-pub use mixes::{Found, LONG, Layout, Mixes, TOGETHER};
 
 /// An adapter. What a step reads first, where everything is, lies close together: there are many adapters, and what they
 /// have in a layer is read once in a step, from memory that has not been read since.

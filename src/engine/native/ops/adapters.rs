@@ -7,12 +7,13 @@ use std::ops::Range;
 
 use npc_onnx::packed::PANEL;
 
-use super::super::adapter::{Found, Group, Input, Int8, LONG, Layout, Mixes, TOGETHER};
+use super::super::adapter::{Group, Input, Int8};
 use super::super::disjoint::{Disjoint, Late};
 use super::super::kernel::{
     BAND, BAND_TILES, Cpu, LINE, Lane, OCTETS, Octet, Product, RANKS, ROWS, Soon, TILE, Ups,
 };
-use super::super::state::Plan;
+use super::super::mixes::{Found, LONG, Layout, Mixes, TOGETHER};
+use super::super::plan::Plan;
 use super::prepare::Prepared;
 
 /// What the threads share.
@@ -314,7 +315,7 @@ mod tests {
     use super::super::super::adapter::PackedAdapter;
     use super::super::super::kernel::{Activations, Weights};
     use super::super::super::pages::Place;
-    use super::super::super::state::{Ahead, Entry, Token};
+    use super::super::super::plan::{Ahead, Entry, Token};
     use super::super::prepare::Prepare;
     use super::super::product::Product;
     use super::*;

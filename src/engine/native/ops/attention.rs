@@ -10,7 +10,8 @@ use ort::value::TensorElementType;
 use super::super::disjoint::{Disjoint, Late};
 use super::super::kernel::{self, Cpu, Head, Kept, QUERIES, Query, Stored};
 use super::super::pages;
-use super::super::state::{Plan, Shared, State, Token};
+use super::super::plan::{Plan, Token};
+use super::super::state::{Shared, State};
 use super::stages::{self, Stage};
 use super::{epsilon, floats, input, size, size_below, size_of_model};
 

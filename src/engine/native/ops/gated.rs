@@ -10,7 +10,7 @@ use super::super::disjoint::Disjoint;
 use super::super::kernel::{
     Activations, BAND, BAND_TILES, Cpu, GROUP, LINE, Line, Pair, Products, Soon, TILE, TileMut, Weights,
 };
-use super::super::state::{Ahead, PARTS};
+use super::super::plan::{Ahead, PARTS};
 use super::adapters::Adapters;
 use super::prepare::Filling;
 
@@ -193,7 +193,7 @@ mod tests {
 
     use super::super::super::disjoint::Disjoint;
     use super::super::super::kernel::silu;
-    use super::super::super::state::Ahead;
+    use super::super::super::plan::Ahead;
     use super::super::prepare::{Prepare, Prepared};
     use super::super::product::Product;
     use super::*;

@@ -6,10 +6,12 @@ use npc_onnx::packed::Bits;
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::super::adapter::{Input, Mixes};
+use super::super::adapter::Input;
 use super::super::disjoint::Disjoint;
 use super::super::kernel::{BAND, BAND_TILES, Cpu, TILE, Weights, grow};
-use super::super::state::{Ahead, GROUPS, Plan, Scratch, Shared, State};
+use super::super::mixes::Mixes;
+use super::super::plan::{Ahead, Plan};
+use super::super::state::{GROUPS, Scratch, Shared, State};
 use super::adapters::{Adapters, First};
 use super::gated::Gated;
 use super::prepare::{Filling, Prepare, Prepared};

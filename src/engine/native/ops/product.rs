@@ -7,7 +7,7 @@ use npc_onnx::packed::PANEL;
 
 use super::super::disjoint::Disjoint;
 use super::super::kernel::{Activations, BAND, Cpu, LINE, Line, Pair, Products, Soon, Weights};
-use super::super::state::{Ahead, PARTS};
+use super::super::plan::{Ahead, PARTS};
 use super::adapters::Adapters;
 use crate::engine::sampler::largest;
 

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::super::kernel::{BAND, LINE, PANEL, Piece, Slot, USUAL, UpLines};
-use super::super::state::Plan;
-use super::{Group, int8};
+use super::adapter::Group;
+use super::kernel::{BAND, LINE, PANEL, Piece, Slot, USUAL, UpLines};
+use super::plan::Plan;
 
 #[derive(Debug, Default)]
 pub struct Mixes {
@@ -298,11 +298,5 @@ impl Layout {
                 list.push(own.lines(projection));
             }
         }
-    }
-}
-
-impl int8::Projection {
-    fn panels(&self) -> Range<usize> {
-        self.offset / PANEL..(self.offset + self.outputs) / PANEL
     }
 }

@@ -1,0 +1,117 @@
+//! The step that is being computed: its tokens, and which adapters each of them has.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::adapter::{Group, PackedAdapter};
+use super::pages::Place;
+
+/// The step that is being computed.
+#[derive(Default)]
+pub struct Plan {
+    /// No other step has it.
+    pub step: u64,
+    pub tokens: Vec<Token>,
+    /// The pages of every sequence, those in the step one after another.
+    pub tables: Vec<u32>,
+    /// Tokens of one sequence that stand side by side, a few together: they see about the same positions.
+    pub neighbours: Vec<Range<usize>>,
+    /// Rows of one tile that stand side by side and have the same adapters.
+    pub runs: Vec<Range<usize>>,
+    /// The first run of each band.
+    pub bands: Vec<usize>,
+    /// Adapters in use, each once.
+    pub adapters: Vec<Arc<PackedAdapter>>,
+    /// Whether each of them has the same sizes in all layers.
+    pub is_alike: bool,
+    /// The most ranks that one has in a linear layer.
+    pub ranks: usize,
+    /// Every token's adapters, in the order of its mix.
+    pub entries: Vec<Entry>,
+}
+
+/// One token of the step.
+#[derive(Debug, Clone, Copy)]
+pub struct Token {
+    pub position: usize,
+    /// Where its key and value go.
+    pub place: Place,
+    /// The part of [`Plan::tables`] that is its sequence's.
+    pub table: (usize, usize),
+    /// The part of [`Plan::entries`] that is its own.
+    pub entries: (usize, usize),
+}
+
+/// One adapter of one token.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// Index into [`Plan::adapters`].
+    pub adapter: usize,
+    /// gᵢ.
+    pub gate: f32,
+}
+
+/// The adapters' A in the linear layer that follows, in pieces: all of it at once would be work for one thread alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ahead<'a> {
+    adapters: &'a [Arc<PackedAdapter>],
+    /// Layer and group.
+    place: (usize, usize),
+    /// Adapters of a piece, in 2⁻³².
+    each: u64,
+}
+
+/// Parts of memory that a piece of [`Ahead`] has at most; where it would have more they are not fetched.
+pub const PARTS: usize = 8;
+
+impl<'a> Ahead<'a> {
+    /// The parts of one of the pieces; nothing behind the last.
+    pub fn piece<'b>(&self, index: usize, room: &'b mut [&'a [u8]; PARTS]) -> &'b [&'a [u8]] {
+        let (from, to) = (index as u64 * self.each, (index as u64 + 1) * self.each);
+        let mut count = 0;
+        for (room, adapter) in room.iter_mut().zip((from >> 32) as usize..) {
+            let start = (adapter as u64) << 32;
+            let Some(own) = self.adapters.get(adapter).filter(|_| start < to) else { break };
+            let memory = own.next(self.place.0, self.place.1).map_or(&[][..], Group::downs);
+            // Whole cache lines, of which an adapter has less than 2³².
+            let lines = (memory.len() / 64) as u64;
+            let at = |place: u64| ((place.saturating_sub(start).min(1 << 32) * lines) >> 32) as usize * 64;
+            *room = &memory[at(from)..at(to)];
+            count += 1;
+        }
+        &room[..count]
+    }
+}
+
+impl Plan {
+    /// What adapters read after the product of a linear layer.
+    pub fn ahead(&self, place: (usize, usize), pieces: usize) -> Ahead<'_> {
+        // Rounded up: the last piece has the last of them.
+        let each = ((self.adapters.len() as u64) << 32).div_ceil(pieces.max(1) as u64);
+        Ahead { adapters: &self.adapters, place, each }
+    }
+
+    /// The runs of a band.
+    pub fn runs_of_band(&self, band: usize) -> Range<usize> {
+        let first = |band: usize| self.bands.get(band).copied().unwrap_or(self.runs.len());
+        first(band)..first(band + 1)
+    }
+
+    /// A token's adapters that have something in a layer's group: each with its place in the mix, and its index.
+    pub fn used(
+        &self,
+        token: usize,
+        layer: usize,
+        group: usize,
+    ) -> impl Iterator<Item = (usize, usize, Group<'_>)> + Clone {
+        let (start, count) = self.tokens[token].entries;
+        self.entries[start..start + count].iter().enumerate().filter_map(move |(place, entry)| {
+            Some((place, entry.adapter, self.adapters[entry.adapter].group(layer, group)?))
+        })
+    }
+
+    /// What a token weighs the adapter at a place of its mix with.
+    pub fn gate(&self, token: usize, place: usize) -> f32 {
+        self.entries[self.tokens[token].entries.0 + place].gate
+    }
+}

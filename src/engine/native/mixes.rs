@@ -34,8 +34,8 @@ pub struct Layout {
     pub pieces: Vec<Piece>,
     /// Of all adapters of the step: their B, by projection.
     pub lists: Vec<List>,
-    /// Of every adapter its projections' list, and the place there; they begin where `firsts` says.
-    listed: Vec<(usize, usize)>,
+    /// Of every adapter where its projections' B are in their lists; they begin where `firsts` says.
+    listed: Vec<usize>,
     firsts: Vec<usize>,
 }
 
@@ -222,7 +222,7 @@ impl Layout {
                 let (entries, mut width, mut is_usual) = (self.entries.len(), 0, true);
                 for (member, projection, found) in own.by_ref().take(TOGETHER) {
                     // A step has far less than 2³² adapters.
-                    self.entries.push(self.listed[self.firsts[member.adapter] + projection].1 as u32);
+                    self.entries.push(self.listed[self.firsts[member.adapter] + projection] as u32);
                     self.places.push(member.place);
                     self.pieces.push(Piece { first: member.rank + found.first, ranks: found.ranks });
                     width += found.quads();
@@ -294,7 +294,7 @@ impl Layout {
                     self.lists.len() - 1
                 });
                 let list = &mut self.lists[place].lines;
-                self.listed.push((place, list.len()));
+                self.listed.push(list.len());
                 list.push(own.lines(projection));
             }
         }

@@ -21,13 +21,6 @@ impl Element for u16 {
     }
 }
 
-impl Element for i8 {
-    #[inline(always)]
-    fn value(self) -> f32 {
-        f32::from(self)
-    }
-}
-
 /// Ranks that are computed together.
 pub const RANKS: usize = 8;
 

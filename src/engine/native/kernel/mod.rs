@@ -312,8 +312,8 @@ impl Cpu {
         dispatch!(self, round(values, out), S::round(values, out))
     }
 
-    /// SwiGLU (Shazeer 2020), silu(gate) · up, of a band's products with two panels of gates and two of ups, after their bias, if they have one: columns of
-    /// `out` from `first` on, a multiple of [`PANEL`].
+    /// SwiGLU (Shazeer 2020), silu(gate) · up, of a band's products with two panels of gates and two of ups, after their
+    /// bias, if they have one: columns of `out` from `first` on, a multiple of [`PANEL`].
     pub fn gate(
         self,
         found: [&[[[f32; PANEL]; BAND]; 2]; 2],

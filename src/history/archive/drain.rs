@@ -126,8 +126,9 @@ impl Drain {
         self.shared.set_state(ArchiveState::Up);
         self.said = None;
         tracing::info!(waiting = self.journal.waiting(), "the journal drains into Postgres");
-        // What waits since before has nobody to tell of it.
+        // What waits since before has nobody to tell of it, and a server that stops at once has it written too.
         self.sweep(&mut lease).await?;
+        self.amend(true).await?;
         self.npcs().await?;
         while !stop.is_cancelled() {
             tokio::select! {

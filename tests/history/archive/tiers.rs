@@ -1,9 +1,10 @@
 //! The tiers by themselves: what is read comes from where it is, as it was.
 
-use npc_gateway::history::{Exchange, Heard, Memory, Record};
+use npc_gateway::history::{ArchiveState, Exchange, Heard, Memory, Record};
+use npc_stores::Proxy;
 use uuid::Uuid;
 
-use super::{Archive, close, drained, open, record, until};
+use super::{Archive, close, drained, open, record, rows, until};
 
 fn exchange(memory: &Memory) -> Exchange {
     Exchange {
@@ -180,4 +181,32 @@ async fn what_changes_while_it_moves_is_not_lost() {
     })
     .await;
     close(history).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_at_once_has_written_what_was_heard() {
+    let archive = Archive::start().await;
+    let proxy = Proxy::start(archive.postgres.address());
+    let data = tempfile::tempdir().unwrap();
+    let setting = archive.setting_at(proxy.address());
+    let record = record("n", "anna", "t", "So it is.");
+    let history = open(data.path(), &[&setting]);
+    history.journal().put(&record).await.unwrap();
+    drained(&history).await;
+    close(history).await;
+    for chars in 1..=8 {
+        proxy.cut();
+        let history = open(data.path(), &[&setting]);
+        history.amend(record.id, || Heard { chars: Some(chars), ..record.heard.clone() });
+        close(history).await;
+        proxy.restore();
+        let history = open(data.path(), &[&setting]);
+        let start = std::time::Instant::now();
+        while history.archive().unwrap().state() != ArchiveState::Up {
+            assert!(start.elapsed().as_secs() < 60, "not in a minute");
+            std::thread::yield_now();
+        }
+        history.close();
+        assert_eq!(rows(&archive.client).await[0].heard, Some(chars as i64), "try {chars}");
+    }
 }

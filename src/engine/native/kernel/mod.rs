@@ -388,8 +388,8 @@ impl Cpu {
 
     /// u = A·x in 8 bits for some octets of ranks, 1 to [`OCTETS`], and some rows, 1 to [`ROWS`]: for each row and rank
     /// scale of the rank · Σ over groups of scale · Σ (code - 128) · activation code. `out` is by octet, then by row. The
-    /// rows have [`Activations::flat`].
-    pub fn ranks_down(self, octets: &[Octet<'_>], rows: &[Lane<'_>], out: &mut ranks::Downs) {
+    /// rows have [`Activations::flat`]. `next`: what is read behind these octets, which comes to the nearest cache meanwhile.
+    pub fn ranks_down(self, octets: &[Octet<'_>], rows: &[Lane<'_>], next: &[u8], out: &mut ranks::Downs) {
         let lines = octets.first().map_or(0, |octet| octet.lines.len());
         let groups = acts::groups(lines * ranks::INPUTS) * TILE;
         assert!(
@@ -411,7 +411,7 @@ impl Cpu {
             Isa::AvxVnni => unsafe { x86::ranks::avxvnni::down(octets, rows, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512 | Isa::Amx => unsafe { x86::ranks::avx512::down(octets, rows, out) },
+            Isa::Avx512 | Isa::Amx => unsafe { x86::ranks::avx512::down(octets, rows, next, out) },
         }
     }
 

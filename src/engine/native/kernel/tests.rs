@@ -385,7 +385,7 @@ proptest! {
             lines.chunks_exact(inputs / INPUTS).zip(&scales).map(|(lines, scales)| Octet { lines, scales }).collect();
         let run = |cpu: Cpu| {
             let mut out = [[[0.0; RANKS]; ROWS]; OCTETS];
-            cpu.ranks_down(&octets, &lanes, &mut out);
+            cpu.ranks_down(&octets, &lanes, &[], &mut out);
             out
         };
         let expected = run(plain());

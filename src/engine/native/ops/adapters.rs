@@ -82,15 +82,18 @@ impl<'a> Adapters<'a> {
         let own = &self.layout.bands[band];
         let users = &self.layout.users[own.users.clone()];
         // What an adapter has is read once for all rows: there are many adapters, and each has a few rows.
-        for users in users.chunk_by(|a, b| a.adapter == b.adapter) {
+        let mut users = users.chunk_by(|a, b| a.adapter == b.adapter).peekable();
+        while let Some(own) = users.next() {
+            let (users, next) = (own, users.peek());
             let Some(group) = self.int8(users[0].adapter) else { continue };
+            let next = next.and_then(|next| self.int8(next[0].adapter)).map_or(&[][..], Int8::downs);
             for users in users.chunks(ROWS) {
                 let lane = |row: usize| Lane { acts: tiles[row / TILE % BAND_TILES].acts, lane: row % TILE };
                 let mut rows = [lane(users[0].row); ROWS];
                 for (room, user) in rows.iter_mut().zip(users) {
                     *room = lane(user.row);
                 }
-                self.octets(group.octets(), &rows[..users.len()], |row| users[row].u);
+                self.octets(group.octets(), &rows[..users.len()], next, |row| users[row].u);
             }
         }
         for run in self.plan.runs_of_band(band) {
@@ -124,7 +127,7 @@ impl<'a> Adapters<'a> {
                 std::array::from_fn(|i| Lane { acts: input.acts, lane: (first + i) % TILE });
             let octets = members.iter().filter_map(|own| self.int8(own.adapter)).flat_map(Int8::octets);
             let at = |row: usize| own.u + (first - rows.start + row) * own.ranks;
-            self.octets(octets, &lanes[..some.len()], at);
+            self.octets(octets, &lanes[..some.len()], &[], at);
         }
     }
 
@@ -133,6 +136,7 @@ impl<'a> Adapters<'a> {
         &self,
         mut octets: impl Iterator<Item = Octet<'b>>,
         rows: &[Lane<'_>],
+        next: &[u8],
         at: impl Fn(usize) -> usize,
     ) {
         let mut out = [[[0.0; RANKS]; ROWS]; OCTETS];
@@ -143,7 +147,7 @@ impl<'a> Adapters<'a> {
                 *room = octet;
                 count += 1;
             }
-            self.cpu.ranks_down(&some[..count], rows, &mut out);
+            self.cpu.ranks_down(&some[..count], rows, next, &mut out);
             for (octet, out) in out[..count].iter().enumerate() {
                 for (row, values) in out[..rows.len()].iter().enumerate() {
                     // SAFETY: every rank of a row is of one octet; it is read when all are there.

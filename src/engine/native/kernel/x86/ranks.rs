@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::engine::native::kernel::acts::{GROUP, TILE};
 use crate::engine::native::kernel::lora::RANKS;
 use crate::engine::native::kernel::ranks::{
-    Downs, INPUTS, Lane, OCTETS, Octet, Product, ROWS, Slot, USUAL, Up, Ups,
+    Downs, INPUTS, Lane, OCTETS, Octet, Product, ROWS, RankLine, Slot, USUAL, Up, Ups,
 };
 use crate::engine::native::kernel::weights::PANEL;
 
@@ -207,7 +207,9 @@ pub mod avx512 {
     /// The CPU has AVX-512 F, VL and VNNI. The 1 to [`OCTETS`] octets have the same inputs, and as many have the
     /// rows, which are 1 to [`ROWS`].
     #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
-    pub unsafe fn down(octets: &[Octet<'_>], rows: &[Lane<'_>], out: &mut Downs) {
+    pub unsafe fn down(octets: &[Octet<'_>], rows: &[Lane<'_>], next: &[u8], out: &mut Downs) {
+        // A line of it for every line that is read; the CPU has both in its nearest cache.
+        let next = if next.is_empty() { octets[0].lines.as_ptr().cast() } else { next.as_ptr() };
         macro_rules! octets {
             ($($m:literal)*) => { match octets.len() {
                 $($m => {
@@ -215,10 +217,10 @@ pub mod avx512 {
                     // SAFETY: as the caller promises.
                     unsafe {
                         match *rows {
-                            [a] => octets_down(octets, [a], out),
-                            [a, b] => octets_down(octets, [a, b], out),
-                            [a, b, c] => octets_down(octets, [a, b, c], out),
-                            [a, b, c, d] => octets_down(octets, [a, b, c, d], out),
+                            [a] => octets_down(octets, [a], next, out),
+                            [a, b] => octets_down(octets, [a, b], next, out),
+                            [a, b, c] => octets_down(octets, [a, b, c], next, out),
+                            [a, b, c, d] => octets_down(octets, [a, b, c, d], next, out),
                             _ => unreachable!("1 to {ROWS} rows"),
                         }
                     }
@@ -235,6 +237,7 @@ pub mod avx512 {
     unsafe fn octets_down<const M: usize, const R: usize>(
         octets: [Octet<'_>; M],
         rows: [Lane<'_>; R],
+        next: *const u8,
         out: &mut Downs,
     ) {
         /// The numbers of a line's first four inputs.
@@ -262,6 +265,8 @@ pub mod avx512 {
                     let mut weights = [_mm512_setzero_si512(); M];
                     for m in 0..M {
                         weights[m] = _mm512_load_si512(octets[m].lines.as_ptr().add(from + i).cast());
+                        let line = ((from + i) * M + m) * size_of::<RankLine>();
+                        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line).cast());
                     }
                     for r in 0..R {
                         let codes = _mm512_set1_epi64(codes[r].add(i).read_unaligned());

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::adapter::Group;
-use super::kernel::{BAND, LINE, PANEL, Piece, Slot, USUAL, UpLines};
+use super::adapter::{Group, Int8, Kept};
+use super::kernel::{BAND, LINE, Lines, PANEL, Piece, Slot, USUAL, UpLines};
 use super::plan::Plan;
 
 #[derive(Debug, Default)]
@@ -15,8 +15,15 @@ pub struct Mixes {
 /// How the rows of a step share a linear layer's adapters.
 #[derive(Debug, Default)]
 pub struct Layout {
-    /// The step that all this is of.
+    /// The step that all this is of, and the layer that [`Self::owns`] and [`Self::lists`] are of.
     step: u64,
+    layer: usize,
+    /// Whether every adapter's layers are so far apart as [`Own::apart`] says.
+    is_even: bool,
+    /// What every adapter of the step has in the layer.
+    owns: Vec<Own>,
+    /// Of each of them A in the linear layer that follows.
+    next: Vec<Lines>,
     pub bands: Vec<Band>,
     /// By the plan's runs.
     pub runs: Vec<Run>,
@@ -26,11 +33,12 @@ pub struct Layout {
     pub sections: Vec<Section>,
     /// Those of a section side by side, and in the order of rows.
     pub slots: Vec<Slot>,
-    /// Which run each slot is of.
-    pub owners: Vec<usize>,
-    /// Adapters of every slot: where B is in the section's list, the place in the mix, and the ranks in u.
+    /// Which run each slot is of, and where its gates begin.
+    pub owners: Vec<Owner>,
+    /// Of every slot `[rows][adapters]`.
+    pub gates: Vec<f32>,
+    /// Adapters of every slot: where B is in the section's list, and the ranks in u.
     pub entries: Vec<u32>,
-    pub places: Vec<usize>,
     pub pieces: Vec<Piece>,
     /// Of all adapters of the step: their B, by projection.
     pub lists: Vec<List>,
@@ -52,6 +60,21 @@ pub struct Found {
     pub starts: Vec<i32>,
     /// u = A·x of adapters in floats, of every run that has some `[rows][mix][ranks]`.
     pub floats: Vec<f32>,
+}
+
+/// What an adapter has in a layer.
+#[derive(Debug)]
+struct Own {
+    int8: Option<Kept>,
+    /// Lines from one layer's to the next one's.
+    apart: usize,
+}
+
+/// See [`Layout::owners`].
+#[derive(Debug, Clone, Copy)]
+pub struct Owner {
+    pub run: usize,
+    pub gates: usize,
 }
 
 /// A band of rows.
@@ -107,6 +130,37 @@ pub struct Section {
 pub struct List {
     pub panels: Range<usize>,
     pub lines: Vec<UpLines>,
+    /// Which adapter each is of.
+    adapters: Vec<usize>,
+}
+
+/// Adapters' A in the linear layer that follows, in pieces: all of it at once would be work for one thread alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ahead<'a> {
+    adapters: &'a [Lines],
+    /// Adapters of a piece, in 2⁻³².
+    each: u64,
+}
+
+/// Parts of memory that a piece of [`Ahead`] has at most; where it would have more they are not fetched.
+pub const PARTS: usize = 8;
+
+impl Ahead<'_> {
+    /// The parts of one of the pieces; nothing behind the last.
+    pub fn piece<'b>(&self, index: usize, room: &'b mut [Lines; PARTS]) -> &'b [Lines] {
+        let (from, to) = (index as u64 * self.each, (index as u64 + 1) * self.each);
+        let mut count = 0;
+        for (room, adapter) in room.iter_mut().zip((from >> 32) as usize..) {
+            let start = (adapter as u64) << 32;
+            let Some(own) = self.adapters.get(adapter).filter(|_| start < to) else { break };
+            // An adapter has less than 2³² lines.
+            let lines = own.count() as u64;
+            let at = |place: u64| ((place.saturating_sub(start).min(1 << 32) * lines) >> 32) as usize;
+            *room = own.part(at(from)..at(to));
+            count += 1;
+        }
+        &room[..count]
+    }
 }
 
 /// Adapters whose products are summed together; a longer mix is summed in parts.
@@ -116,19 +170,30 @@ pub const TOGETHER: usize = 8;
 pub const LONG: usize = 3;
 
 impl Mixes {
-    /// Makes room for what the plan's adapters do in this layer.
-    pub fn prepare(&mut self, plan: &Plan, layer: usize, group: usize) {
-        self.layout.list(plan, layer, group);
+    /// Makes room for what the plan's adapters do in this layer; false if they do nothing there.
+    pub fn prepare(&mut self, plan: &Plan, layer: usize, group: usize) -> bool {
+        let layout = &mut self.layout;
+        let is_known = layout.step == plan.step && plan.is_alike;
         // Layer after layer the same.
-        if self.layout.step != plan.step || !plan.is_alike {
-            self.layout.fill(plan, layer, group, &mut self.found);
+        if is_known && layout.is_even && layer >= layout.layer {
+            layout.go_on(layer);
+            return true;
         }
+        // Until all is found, it is of no step.
+        layout.step = 0;
+        if !layout.list(plan, layer, group) {
+            return false;
+        }
+        if !is_known {
+            layout.fill(plan, layer, group, &mut self.found);
+        }
+        layout.step = plan.step;
+        true
     }
 }
 
 impl Layout {
     fn fill(&mut self, plan: &Plan, layer: usize, group: usize, found: &mut Found) {
-        self.step = plan.step;
         self.bands.clear();
         self.runs.clear();
         self.members.clear();
@@ -137,7 +202,7 @@ impl Layout {
         self.slots.clear();
         self.owners.clear();
         self.entries.clear();
-        self.places.clear();
+        self.gates.clear();
         self.pieces.clear();
         let (mut u, mut floats, mut quads, mut rows) = (0, 0, 0, 0);
         for band in 0..plan.tokens.len().div_ceil(BAND) {
@@ -202,6 +267,7 @@ impl Layout {
         mut put: impl FnMut(Slot) -> (usize, Slot),
     ) {
         let members = &self.members[members];
+        let mut places = Vec::with_capacity(TOGETHER);
         let projections = |member: &Member| {
             let group = plan.adapters[member.adapter].group(layer, group).and_then(Group::int8);
             group.map_or(&[][..], |group| group.shape.projections())
@@ -220,10 +286,11 @@ impl Layout {
             while let Some((.., first)) = own.peek() {
                 from = start + first.outputs;
                 let (entries, mut width, mut is_usual) = (self.entries.len(), 0, true);
+                places.clear();
                 for (member, projection, found) in own.by_ref().take(TOGETHER) {
                     // A step has far less than 2³² adapters.
                     self.entries.push(self.listed[self.firsts[member.adapter] + projection] as u32);
-                    self.places.push(member.place);
+                    places.push(member.place);
                     self.pieces.push(Piece { first: member.rank + found.first, ranks: found.ranks });
                     width += found.quads();
                     is_usual &= found.quads() == USUAL;
@@ -241,7 +308,10 @@ impl Layout {
                     quads: 0,
                     at: 0,
                 });
-                self.owners.push(run);
+                self.owners.push(Owner { run, gates: self.gates.len() });
+                for row in plan.runs[run].clone() {
+                    self.gates.extend(places.iter().map(|place| plan.gate(row, *place)));
+                }
                 self.slots.push(slot);
             }
         }
@@ -272,31 +342,83 @@ impl Layout {
         }
     }
 
-    /// Finds B of all adapters.
-    fn list(&mut self, plan: &Plan, layer: usize, group: usize) {
-        self.lists.iter_mut().for_each(|list| list.lines.clear());
+    /// Finds what all adapters have in a layer; false if that is nothing.
+    fn list(&mut self, plan: &Plan, layer: usize, group: usize) -> bool {
+        self.layer = layer;
+        self.is_even = true;
+        self.owns.clear();
+        self.next.clear();
+        for list in &mut self.lists {
+            list.lines.clear();
+            list.adapters.clear();
+        }
         self.listed.clear();
         self.firsts.clear();
-        for adapter in &plan.adapters {
+        let mut is_something = false;
+        for (index, adapter) in plan.adapters.iter().enumerate() {
+            let (own, apart) = (adapter.group(layer, group), adapter.apart());
+            is_something |= own.is_some();
+            self.is_even &= apart.is_some();
+            let int8 = own.and_then(Group::int8);
+            self.owns.push(Own { int8: int8.map(Kept::new), apart: apart.unwrap_or_default() });
+            self.next
+                .push(adapter.next(layer, group).map(|next| Lines::of(next.downs())).unwrap_or_default());
             self.firsts.push(self.listed.len());
-            let Some(Group::Int8(own)) = adapter.group(layer, group) else { continue };
-            for (index, projection) in own.shape.projections().iter().enumerate() {
-                let panels = projection.panels();
-                // The same ones in nearly every step.
-                let known = self.lists.get(index).is_some_and(|list| list.panels == panels);
-                let place = if known {
-                    Some(index)
-                } else {
-                    self.lists.iter().position(|list| list.panels == panels)
-                };
-                let place = place.unwrap_or_else(|| {
-                    self.lists.push(List { panels, lines: Vec::new() });
-                    self.lists.len() - 1
-                });
-                let list = &mut self.lists[place].lines;
-                self.listed.push(list.len());
-                list.push(own.lines(projection));
+            if let Some(own) = int8 {
+                self.list_ups(own, index);
             }
         }
+        is_something
+    }
+
+    /// Finds B of an adapter.
+    fn list_ups(&mut self, own: Int8<'_>, adapter: usize) {
+        for (index, projection) in own.shape.projections().iter().enumerate() {
+            let panels = projection.panels();
+            // The same ones in nearly every step.
+            let known = self.lists.get(index).is_some_and(|list| list.panels == panels);
+            let place =
+                if known { Some(index) } else { self.lists.iter().position(|list| list.panels == panels) };
+            let place = place.unwrap_or_else(|| {
+                self.lists.push(List { panels, lines: Vec::new(), adapters: Vec::new() });
+                self.lists.len() - 1
+            });
+            let list = &mut self.lists[place];
+            self.listed.push(list.lines.len());
+            list.lines.push(own.lines(projection));
+            list.adapters.push(adapter);
+        }
+    }
+
+    /// Goes on to a later layer, whose memory is so much behind: to look for it would read what is not in the nearest caches.
+    fn go_on(&mut self, layer: usize) {
+        let layers = layer - self.layer;
+        self.layer = layer;
+        for (own, next) in self.owns.iter_mut().zip(&mut self.next) {
+            let lines = own.apart * layers;
+            own.int8 = own.int8.map(|own| own.behind(lines));
+            *next = next.behind(lines);
+        }
+        for list in &mut self.lists {
+            for (ups, adapter) in list.lines.iter_mut().zip(&list.adapters) {
+                *ups = ups.behind(self.owns[*adapter].apart * layers);
+            }
+        }
+    }
+
+    /// What an adapter has in 8 bits in the layer.
+    ///
+    /// # Safety
+    /// The adapters of the step are still there.
+    pub unsafe fn int8<'a>(&self, adapter: usize) -> Option<Int8<'a>> {
+        // SAFETY: as the caller promises; layers that are not there are never asked for.
+        self.owns[adapter].int8.map(|own| unsafe { own.group() })
+    }
+
+    /// What adapters read after the product of the linear layer, which is computed in so many pieces.
+    pub fn ahead(&self, pieces: usize) -> Ahead<'_> {
+        // Rounded up: the last piece has the last of them.
+        let each = ((self.next.len() as u64) << 32).div_ceil(pieces.max(1) as u64);
+        Ahead { adapters: &self.next, each }
     }
 }

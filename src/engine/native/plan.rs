@@ -51,46 +51,7 @@ pub struct Entry {
     pub gate: f32,
 }
 
-/// The adapters' A in the linear layer that follows, in pieces: all of it at once would be work for one thread alone.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Ahead<'a> {
-    adapters: &'a [Arc<PackedAdapter>],
-    /// Layer and group.
-    place: (usize, usize),
-    /// Adapters of a piece, in 2⁻³².
-    each: u64,
-}
-
-/// Parts of memory that a piece of [`Ahead`] has at most; where it would have more they are not fetched.
-pub const PARTS: usize = 8;
-
-impl<'a> Ahead<'a> {
-    /// The parts of one of the pieces; nothing behind the last.
-    pub fn piece<'b>(&self, index: usize, room: &'b mut [&'a [u8]; PARTS]) -> &'b [&'a [u8]] {
-        let (from, to) = (index as u64 * self.each, (index as u64 + 1) * self.each);
-        let mut count = 0;
-        for (room, adapter) in room.iter_mut().zip((from >> 32) as usize..) {
-            let start = (adapter as u64) << 32;
-            let Some(own) = self.adapters.get(adapter).filter(|_| start < to) else { break };
-            let memory = own.next(self.place.0, self.place.1).map_or(&[][..], Group::downs);
-            // Whole cache lines, of which an adapter has less than 2³².
-            let lines = (memory.len() / 64) as u64;
-            let at = |place: u64| ((place.saturating_sub(start).min(1 << 32) * lines) >> 32) as usize * 64;
-            *room = &memory[at(from)..at(to)];
-            count += 1;
-        }
-        &room[..count]
-    }
-}
-
 impl Plan {
-    /// What adapters read after the product of a linear layer.
-    pub fn ahead(&self, place: (usize, usize), pieces: usize) -> Ahead<'_> {
-        // Rounded up: the last piece has the last of them.
-        let each = ((self.adapters.len() as u64) << 32).div_ceil(pieces.max(1) as u64);
-        Ahead { adapters: &self.adapters, place, each }
-    }
-
     /// The runs of a band.
     pub fn runs_of_band(&self, band: usize) -> Range<usize> {
         let first = |band: usize| self.bands.get(band).copied().unwrap_or(self.runs.len());

@@ -49,6 +49,43 @@ pub struct Group<'a> {
     pub memory: &'a [Line],
 }
 
+/// A [`Group`] that is kept from layer to layer, which no borrow can be: whoever asks for it sees to it that the adapter is
+/// still there.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    shape: *const Shape,
+    memory: *const Line,
+}
+
+// SAFETY: memory that is only read.
+unsafe impl Send for Kept {}
+// SAFETY: as above.
+unsafe impl Sync for Kept {}
+
+impl Kept {
+    pub fn new(group: Group<'_>) -> Self {
+        Self { shape: group.shape, memory: group.memory.as_ptr() }
+    }
+
+    /// The same so many lines behind.
+    #[must_use]
+    pub fn behind(self, lines: usize) -> Self {
+        Self { memory: self.memory.wrapping_add(lines), ..self }
+    }
+
+    /// The group.
+    ///
+    /// # Safety
+    /// The adapter is still there, and has this group.
+    pub unsafe fn group<'a>(self) -> Group<'a> {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let shape = &*self.shape;
+            Group { shape, memory: std::slice::from_raw_parts(self.memory, shape.lines) }
+        }
+    }
+}
+
 /// What a step of codes is worth, and what to multiply with to get them, for numbers up to `largest`.
 fn scale(values: impl Iterator<Item = f32>) -> (f32, f32) {
     TileMut::scale(values.fold(0.0_f32, |largest, value| largest.max(value.abs())))

@@ -12,7 +12,7 @@ use crate::engine::adapter::Factors;
 use super::kernel::{Cpu, Line, RANKS, TILE, TileRef};
 use float::Precision;
 
-pub use int8::Group as Int8;
+pub use int8::{Group as Int8, Kept};
 
 /// An adapter. What a step reads first, where everything is, lies close together: there are many adapters, and what they
 /// have in a layer is read once in a step, from memory that has not been read since.
@@ -135,6 +135,11 @@ impl PackedAdapter {
                 Some(Group::Int8(int8::Group { shape, memory }))
             }
         }
+    }
+
+    /// How many lines behind what it has in a layer the next layer's is, if all layers are alike and in 8 bits.
+    pub fn apart(&self) -> Option<usize> {
+        (self.apart > 0).then_some(self.apart)
     }
 
     /// What the linear layer behind this one needs.

@@ -34,7 +34,7 @@ pub use math::f32_to_bf16;
 pub use math::silu;
 pub use products::{Pair, Products};
 pub use ranks::{INPUTS, Lane, OCTETS, Octet, Piece, Product, ROWS, RankLine, Slot, USUAL, UpLines, Ups};
-pub use soon::Soon;
+pub use soon::{Lines, Soon};
 pub use stored::{Kept, PAIR, Stored};
 pub use weights::{LINE, Line, PANEL, Weights};
 
@@ -453,7 +453,18 @@ impl Cpu {
         gates: &[f32],
         codes: &mut [[i8; LINE]],
     ) -> (f32, i32) {
-        dispatch!(self, ranks_round(u, pieces, gates, codes), ranks::round(u, pieces, gates, codes))
+        match self.0 {
+            Isa::Plain => ranks::round(u, pieces, gates, codes),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`.
+            Isa::Avx2 => unsafe { x86::ranks::avx2::round(u, pieces, gates, codes) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::AvxVnni => unsafe { x86::ranks::avxvnni::round(u, pieces, gates, codes) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512 | Isa::Amx => unsafe { x86::ranks::avx512::round(u, pieces, gates, codes) },
+        }
     }
 
     /// out = A·x for 1 to 4 rows and [`RANKS`] ranks from `first` on; `a` is `[inputs][ranks]`.

@@ -53,6 +53,12 @@ impl UpLines {
         Self { first: lines.as_ptr(), quads }
     }
 
+    /// The same so many lines behind.
+    #[must_use]
+    pub fn behind(self, lines: usize) -> Self {
+        Self { first: self.first.wrapping_add(lines), ..self }
+    }
+
     /// The lines of some panels.
     ///
     /// # Safety

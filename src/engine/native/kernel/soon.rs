@@ -17,19 +17,24 @@ pub struct Soon<'a> {
     /// the one behind it,
     near: Lines,
     /// and those behind that one, which are too many for the nearest cache.
-    far: &'a [&'a [u8]],
+    far: &'a [Lines],
     /// Lines that are left of all but B.
     left: usize,
     /// Whether `now` is a far one.
     is_far: bool,
 }
 
-/// Cache lines that are fetched, and not read.
+/// Cache lines that are fetched, and never read.
 #[derive(Debug, Clone, Copy)]
-struct Lines {
+pub struct Lines {
     first: *const u8,
     count: usize,
 }
+
+// SAFETY: nobody reads or writes there.
+unsafe impl Send for Lines {}
+// SAFETY: as above.
+unsafe impl Sync for Lines {}
 
 impl Default for Lines {
     fn default() -> Self {
@@ -48,15 +53,31 @@ pub struct Pace {
 const LINE: usize = 64;
 
 impl Lines {
-    fn of(memory: &[u8]) -> Self {
+    pub fn of(memory: &[u8]) -> Self {
         Self { first: memory.as_ptr(), count: memory.len().div_ceil(LINE) }
+    }
+
+    /// How many they are.
+    pub fn count(self) -> usize {
+        self.count
+    }
+
+    /// As many so far behind.
+    #[must_use]
+    pub fn behind(self, lines: usize) -> Self {
+        Self { first: self.first.wrapping_add(lines * LINE), ..self }
+    }
+
+    /// Some of them.
+    pub fn part(self, lines: Range<usize>) -> Self {
+        Self { count: lines.len(), ..self.behind(lines.start) }
     }
 }
 
 impl<'a> Soon<'a> {
-    pub fn new(near: [&'a [u8]; 2], far: &'a [&'a [u8]]) -> Self {
+    pub fn new(near: [&'a [u8]; 2], far: &'a [Lines]) -> Self {
         let [now, near] = near.map(Lines::of);
-        let lines = far.iter().fold(0, |lines, memory| lines + Lines::of(memory).count);
+        let lines = far.iter().fold(0, |lines, some| lines + some.count);
         Self { now, near, far, left: now.count + near.count + lines, ..Self::default() }
     }
 
@@ -99,7 +120,7 @@ impl<'a> Soon<'a> {
                     self.now = std::mem::take(&mut self.near);
                 } else {
                     let Some((first, rest)) = self.far.split_first() else { return };
-                    (self.now, self.far, self.is_far) = (Lines::of(first), rest, true);
+                    (self.now, self.far, self.is_far) = (*first, rest, true);
                 }
                 continue;
             }
@@ -125,7 +146,7 @@ mod tests {
     #[test]
     fn every_line_comes_once_in_order() {
         let (a, b, c, d) = ([0_u8; 130], [0_u8; 64], [0_u8; 1], [0_u8; 128]);
-        let (behind, ups) = ([&c[..], &[], &d], [[Line::default(); 6], [Line::default(); 6]]);
+        let (behind, ups) = ([&c[..], &[], &d].map(Lines::of), [[Line::default(); 6], [Line::default(); 6]]);
         let ups = [UpLines::new(&ups[0], 2), UpLines::new(&ups[1], 1)];
         let up = |adapter: usize, line: usize| (ups[adapter].first.wrapping_add(line).cast::<u8>(), true);
         let line = |memory: &[u8], line: usize, is_near| (memory[line * LINE..].as_ptr(), is_near);

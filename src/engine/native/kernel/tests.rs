@@ -232,7 +232,7 @@ proptest! {
                 for (band, pair) in (0..rows.len().div_ceil(BAND)).flat_map(|band| [(band, &both), (band, &alone)]) {
                     let count = BAND.min(rows.len() - band * BAND);
                     let mut found = [[[0.5; PANEL]; BAND]; 2];
-                    bands.band(pair, (&own, band), count, Soon::new([&[7; 300], &[7; 50]], &[&[7; 80]]), &mut found);
+                    bands.band(pair, (&own, band), count, Soon::new([&[7; 300], &[7; 50]], &[Lines::of(&[7; 80])]), &mut found);
                     for (panel, found) in (panel + 1 - pair.count..=panel).zip(&found) {
                         let at = (panel * rows.len().div_ceil(TILE) + band * BAND_TILES) * TILE;
                         prop_assert_eq!(&found[..count], &products[at..][..count], "{:?}", cpu);
@@ -487,7 +487,8 @@ proptest! {
 
     #[test]
     fn u_is_rounded_the_same_everywhere_and_to_the_nearest(
-        seed in any::<u64>(), ranks in prop::collection::vec(1_usize..20, 1..6),
+        seed in any::<u64>(),
+        ranks in prop_oneof![prop::collection::vec(1_usize..20, 1..6), prop::collection::vec(Just(8_usize), 1..10)],
     ) {
         let u = numbers(seed, 100);
         let pieces: Vec<Piece> = ranks.iter().enumerate().map(|(i, ranks)| Piece { first: i * 7, ranks: *ranks }).collect();

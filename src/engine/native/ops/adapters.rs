@@ -12,7 +12,7 @@ use super::super::disjoint::{Disjoint, Late};
 use super::super::kernel::{
     BAND, BAND_TILES, Cpu, LINE, Lane, OCTETS, Octet, Product, RANKS, ROWS, Soon, TILE, Ups,
 };
-use super::super::mixes::{Found, LONG, Layout, Mixes, TOGETHER};
+use super::super::mixes::{Ahead, Found, LONG, Layout, Mixes};
 use super::super::plan::Plan;
 use super::prepare::Prepared;
 
@@ -46,8 +46,9 @@ impl<'a> Adapters<'a> {
         outputs: usize,
         mixes: &'a mut Mixes,
     ) -> Option<Self> {
-        plan.adapters.iter().find_map(|adapter| adapter.group(layer, group))?;
-        mixes.prepare(plan, layer, group);
+        if !mixes.prepare(plan, layer, group) {
+            return None;
+        }
         let Mixes { layout, found } = mixes;
         let found = Late::new(found);
         // SAFETY: the only call; it is read in later stages alone.
@@ -114,7 +115,10 @@ impl<'a> Adapters<'a> {
         self.together(run, input);
         self.floats(run, input);
         let band = &self.layout.bands[self.plan.runs[run].start / BAND];
-        band.slots.clone().filter(|slot| self.layout.owners[*slot] == run).for_each(|slot| self.round(slot));
+        band.slots
+            .clone()
+            .filter(|slot| self.layout.owners[*slot].run == run)
+            .for_each(|slot| self.round(slot));
     }
 
     /// u of all adapters of a run together: what its rows have is read once.
@@ -160,20 +164,16 @@ impl<'a> Adapters<'a> {
 
     /// u in 8 bits of a slot's rows.
     fn round(&self, slot: usize) {
-        let (run, slot) = (self.layout.owners[slot], &self.layout.slots[slot]);
-        let own = &self.layout.runs[run];
-        let places = &self.layout.places[slot.entries..][..slot.adapters];
+        let (owner, slot) = (self.layout.owners[slot], &self.layout.slots[slot]);
+        let own = &self.layout.runs[owner.run];
         let pieces = &self.layout.pieces[slot.entries..][..slot.adapters];
-        let mut gates = [0.0; TOGETHER];
-        for row in 0..slot.rows {
-            for (gate, place) in gates.iter_mut().zip(places) {
-                *gate = self.plan.gate(self.plan.runs[run].start + row, *place);
-            }
+        let gates = &self.layout.gates[owner.gates..][..slot.rows * slot.adapters];
+        for (row, gates) in gates.chunks_exact(slot.adapters).enumerate() {
             // SAFETY: this call alone fills in the slot, and u of its rows is there: the same thread has computed it.
             unsafe {
                 let u = self.parts.u.read(own.u + row * own.ranks, own.ranks);
                 let codes = self.parts.quads.part(slot.quads + row * slot.width, slot.width);
-                let (scale, start) = self.cpu.ranks_round(u, pieces, &gates[..places.len()], codes);
+                let (scale, start) = self.cpu.ranks_round(u, pieces, gates, codes);
                 self.parts.scales.set(slot.at + row, scale);
                 self.parts.starts.set(slot.at + row, start);
             }
@@ -202,7 +202,8 @@ impl<'a> Adapters<'a> {
     }
 
     fn int8(&self, adapter: usize) -> Option<Int8<'a>> {
-        self.plan.adapters[adapter].group(self.layer, self.group).and_then(Group::int8)
+        // SAFETY: the adapters are the plan's, which is borrowed.
+        unsafe { self.layout.int8(adapter) }
     }
 
     /// Adds Σᵢ gᵢ·sᵢ·Bᵢ(Aᵢx) to a band's products with two panels, or one: first what is held in 8 bits, then what is held
@@ -253,6 +254,11 @@ impl<'a> Adapters<'a> {
                 }
             }
         }
+    }
+
+    /// What is read after the product, which is computed in so many pieces.
+    pub fn ahead(&self, pieces: usize) -> Ahead<'a> {
+        self.layout.ahead(pieces)
     }
 
     /// What of B two panels need is fetched before all else.
@@ -319,7 +325,7 @@ mod tests {
     use super::super::super::adapter::PackedAdapter;
     use super::super::super::kernel::{Activations, Weights};
     use super::super::super::pages::Place;
-    use super::super::super::plan::{Ahead, Entry, Token};
+    use super::super::super::plan::{Entry, Token};
     use super::super::prepare::Prepare;
     use super::super::product::Product;
     use super::*;

@@ -8,9 +8,10 @@ use npc_onnx::packed::PANEL;
 
 use super::super::disjoint::Disjoint;
 use super::super::kernel::{
-    Activations, BAND, BAND_TILES, Cpu, GROUP, LINE, Line, Pair, Products, Soon, TILE, TileMut, Weights,
+    Activations, BAND, BAND_TILES, Cpu, GROUP, LINE, Line, Lines, Pair, Products, Soon, TILE, TileMut,
+    Weights,
 };
-use super::super::plan::{Ahead, PARTS};
+use super::super::mixes::{Ahead, PARTS};
 use super::adapters::Adapters;
 use super::prepare::Filling;
 
@@ -131,7 +132,7 @@ impl Gated<'_> {
                         // The next block comes while this one is multiplied.
                         let at = (band - bands.start) * 2 * halves + pair;
                         let next = next.clone().map(|panels| self.weights.part(panels, at, parts));
-                        let (pair, mut far) = (start..start + 2, [&[][..]; PARTS]);
+                        let (pair, mut far) = (start..start + 2, [Lines::default(); PARTS]);
                         let far = self.ahead.piece(start / 2 * all + band, &mut far);
                         let mut soon = Soon::new(next, far);
                         if let Some(adapters) = self.adapters.filter(|_| band == bands.start) {
@@ -193,7 +194,7 @@ mod tests {
 
     use super::super::super::disjoint::Disjoint;
     use super::super::super::kernel::silu;
-    use super::super::super::plan::Ahead;
+    use super::super::super::mixes::Ahead;
     use super::super::prepare::{Prepare, Prepared};
     use super::super::product::Product;
     use super::*;

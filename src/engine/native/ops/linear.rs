@@ -136,7 +136,7 @@ impl Kernel for LinearKernel {
             tops.resize(if known { rows * weights.panels() } else { 0 }, 0.0);
         }
         let is_head = self.place.is_none() && !tops.is_empty();
-        let ahead = place.map(|place| plan.ahead(place, pairs(&weights) * rows.div_ceil(BAND)));
+        let ahead = adapters.as_ref().map(|adapters| adapters.ahead(pairs(&weights) * rows.div_ceil(BAND)));
         let product = Product {
             cpu: *cpu,
             weights,

@@ -9,8 +9,8 @@ use ort::value::TensorElementType;
 use super::super::adapter::Input;
 use super::super::disjoint::Disjoint;
 use super::super::kernel::{BAND, BAND_TILES, Cpu, TILE, Weights, grow};
-use super::super::mixes::Mixes;
-use super::super::plan::{Ahead, Plan};
+use super::super::mixes::{Ahead, Mixes};
+use super::super::plan::Plan;
 use super::super::state::{GROUPS, Scratch, Shared, State};
 use super::adapters::{Adapters, First};
 use super::gated::Gated;
@@ -153,11 +153,10 @@ impl<'a> Mlp<'a> {
         if self.plan.adapters.is_empty() || self.rows != self.plan.tokens.len() {
             return (None, Ahead::default());
         }
-        let place = (self.layer, group);
-        (
-            Adapters::new(self.cpu, self.plan, place, weights.outputs(), mixes),
-            self.plan.ahead(place, pairs(weights) * self.rows.div_ceil(BAND)),
-        )
+        let adapters = Adapters::new(self.cpu, self.plan, (self.layer, group), weights.outputs(), mixes);
+        let pieces = pairs(weights) * self.rows.div_ceil(BAND);
+        let ahead = adapters.as_ref().map(|adapters| adapters.ahead(pieces)).unwrap_or_default();
+        (adapters, ahead)
     }
 
     fn run(

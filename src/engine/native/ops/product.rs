@@ -6,8 +6,8 @@ use std::ops::Range;
 use npc_onnx::packed::PANEL;
 
 use super::super::disjoint::Disjoint;
-use super::super::kernel::{Activations, BAND, Cpu, LINE, Line, Pair, Products, Soon, Weights};
-use super::super::plan::{Ahead, PARTS};
+use super::super::kernel::{Activations, BAND, Cpu, LINE, Line, Lines, Pair, Products, Soon, Weights};
+use super::super::mixes::{Ahead, PARTS};
 use super::adapters::Adapters;
 use crate::engine::sampler::largest;
 
@@ -87,7 +87,7 @@ impl Product<'_> {
             let rows = BAND.min(self.rows - index * BAND);
             // The next panels, and adapters, come while these are multiplied.
             let next = self.weights.part(pair.end..pair.end + 2, index, bands);
-            let mut far = [&[][..]; PARTS];
+            let mut far = [Lines::default(); PARTS];
             let far = self.ahead.piece(pair.start / 2 * bands + index, &mut far);
             let mut soon = Soon::new([next, &[]], far);
             if let (0, Some(adapters)) = (index, self.adapters) {

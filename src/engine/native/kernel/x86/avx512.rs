@@ -8,7 +8,6 @@ use crate::engine::native::kernel::acts::{self, GROUP, TILE, TileRef};
 use crate::engine::native::kernel::attention::{self, Head, Query};
 use crate::engine::native::kernel::lora::{self, Element, RANKS};
 use crate::engine::native::kernel::math;
-use crate::engine::native::kernel::ranks;
 use crate::engine::native::kernel::soon::Soon;
 use crate::engine::native::kernel::stored::Stored;
 use crate::engine::native::kernel::weights::{LINE, Line, PANEL};

@@ -34,16 +34,6 @@ macro_rules! compiled {
         }
 
         #[target_feature(enable = $features)]
-        pub unsafe fn ranks_round(
-            u: &[f32],
-            pieces: &[ranks::Piece],
-            gates: &[f32],
-            codes: &mut [[i8; LINE]],
-        ) -> (f32, i32) {
-            ranks::round(u, pieces, gates, codes)
-        }
-
-        #[target_feature(enable = $features)]
         pub unsafe fn settle<'a>(
             product: &[[f32; PANEL]],
             bias: Option<&[f32; PANEL]>,

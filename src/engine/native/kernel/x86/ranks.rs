@@ -4,12 +4,12 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use crate::engine::native::kernel::acts::{GROUP, TILE};
+use crate::engine::native::kernel::acts::{GROUP, ROUND, TILE, TileMut};
 use crate::engine::native::kernel::lora::RANKS;
 use crate::engine::native::kernel::ranks::{
-    Downs, INPUTS, Lane, OCTETS, Octet, Product, ROWS, RankLine, Slot, USUAL, Up, Ups,
+    self, Downs, INPUTS, Lane, OCTETS, Octet, Piece, Product, ROWS, RankLine, Slot, USUAL, Up, Ups,
 };
-use crate::engine::native::kernel::weights::PANEL;
+use crate::engine::native::kernel::weights::{LINE as QUAD, PANEL};
 
 /// # Safety
 /// There are more than `at` values.
@@ -97,6 +97,20 @@ macro_rules! narrow {
                         _mm256_storeu_ps(out[r].as_mut_ptr(), scaled);
                     }
                 }
+            }
+
+            /// See [`crate::engine::native::kernel::Cpu::ranks_round`].
+            ///
+            /// # Safety
+            /// The CPU has the features.
+            #[target_feature(enable = $features)]
+            pub unsafe fn round(
+                u: &[f32],
+                pieces: &[Piece],
+                gates: &[f32],
+                codes: &mut [[i8; QUAD]],
+            ) -> (f32, i32) {
+                ranks::round(u, pieces, gates, codes)
             }
 
             /// See [`crate::engine::native::kernel::Cpu::ranks_up`].
@@ -323,6 +337,59 @@ pub mod avx512 {
             }
             rows!(1 2 3 4 5 6 7 8);
         }
+    }
+
+    /// See [`crate::engine::native::kernel::Cpu::ranks_round`].
+    ///
+    /// # Safety
+    /// The CPU has AVX2, FMA and AVX-512 F, BW and VL.
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl")]
+    pub unsafe fn round(u: &[f32], pieces: &[Piece], gates: &[f32], codes: &mut [[i8; QUAD]]) -> (f32, i32) {
+        macro_rules! eights {
+            ($($n:literal)*) => { match pieces.len() {
+                $($n if pieces.iter().all(|piece| piece.ranks == RANKS) => round_eights::<$n>(u, pieces, gates, codes),)*
+                _ => ranks::round(u, pieces, gates, codes),
+            } };
+        }
+        eights!(1 2 3 4 5 6 7 8)
+    }
+
+    /// `N` pieces of [`RANKS`] ranks each, which stay in registers.
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl")]
+    #[inline]
+    fn round_eights<const N: usize>(
+        u: &[f32],
+        pieces: &[Piece],
+        gates: &[f32],
+        codes: &mut [[i8; QUAD]],
+    ) -> (f32, i32) {
+        let mut values = [_mm256_setzero_ps(); N];
+        let mut largest = _mm256_setzero_ps();
+        for ((value, piece), gate) in values.iter_mut().zip(pieces).zip(&gates[..N]) {
+            // SAFETY: as many numbers as the register has.
+            let own = unsafe { _mm256_loadu_ps(u[piece.first..][..RANKS].as_ptr()) };
+            *value = _mm256_mul_ps(_mm256_set1_ps(*gate), own);
+            // Of two of which one is no number this takes the second.
+            largest = _mm256_max_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0), *value), largest);
+        }
+        let halves = _mm_max_ps(_mm256_castps256_ps128(largest), _mm256_extractf128_ps::<1>(largest));
+        let pairs = _mm_max_ps(halves, _mm_movehl_ps(halves, halves));
+        let (scale, inverse) = TileMut::scale(_mm_cvtss_f32(_mm_max_ss(pairs, _mm_movehdup_ps(pairs))));
+        let (inverse, magic) = (_mm256_set1_ps(inverse), _mm256_set1_ps(ROUND));
+        let mut sums = _mm_setzero_si128();
+        let eights = codes.as_flattened_mut().as_chunks_mut::<RANKS>().0;
+        for (codes, value) in eights[..N].iter_mut().zip(values) {
+            let code = _mm256_castps_si256(_mm256_fmadd_ps(value, inverse, magic));
+            let code = _mm256_cvtepi32_epi8(_mm256_sub_epi32(code, _mm256_castps_si256(magic)));
+            let code = _mm_max_epi8(code, _mm_set1_epi8(-127));
+            // SAFETY: eight bytes.
+            unsafe { _mm_storel_epi64(codes.as_mut_ptr().cast(), code) };
+            // Of the codes with 128 more, as bytes without sign: the lower half has those of this piece.
+            let high = _mm_xor_si128(code, _mm_set1_epi8(i8::MIN));
+            sums = _mm_add_epi64(sums, _mm_sad_epu8(high, _mm_setzero_si128()));
+        }
+        let sum = _mm_cvtsi128_si32(sums) - 128 * (N * RANKS) as i32;
+        (scale, -128 * sum)
     }
 
     /// `R` rows of `P` panels; `Q`: quads of each adapter, or 0 if they have different numbers of them.

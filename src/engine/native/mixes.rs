@@ -30,6 +30,10 @@ pub struct Layout {
     /// Adapters in 8 bits of every run.
     pub members: Vec<Member>,
     pub users: Vec<User>,
+    /// Users of all bands by adapter, one range for each that has some, if it pays to read every adapter once for all rows;
+    /// else nothing.
+    pub shared: Vec<Range<usize>>,
+    pub sharing: Vec<User>,
     pub sections: Vec<Section>,
     /// Those of a section side by side, and in the order of rows.
     pub slots: Vec<Slot>,
@@ -52,14 +56,33 @@ pub struct Layout {
 pub struct Found {
     /// u = A·x with all scales, of every run `[rows][ranks]`.
     pub u: Vec<f32>,
-    /// u in 8 bits, of every slot `[rows][quads]`.
+    pub rounded: Rounded,
+    /// u = A·x of adapters in floats, of every run that has some `[rows][mix][ranks]`.
+    pub floats: Vec<f32>,
+}
+
+/// u in 8 bits.
+#[derive(Debug, Default)]
+pub struct Rounded {
+    /// Of every slot `[rows][quads]`.
     pub quads: Vec<[i8; LINE]>,
     /// Of every slot `[rows]`.
     pub scales: Vec<f32>,
     /// -128 · Σ codes, laid out as `scales`.
     pub starts: Vec<i32>,
-    /// u = A·x of adapters in floats, of every run that has some `[rows][mix][ranks]`.
-    pub floats: Vec<f32>,
+}
+
+impl Rounded {
+    /// As large as another one; what is in it is written before it is read.
+    pub fn resize_like(&mut self, other: &Self) {
+        self.resize(other.quads.len(), other.scales.len());
+    }
+
+    fn resize(&mut self, quads: usize, rows: usize) {
+        self.quads.resize(quads, [0; LINE]);
+        self.scales.resize(rows, 0.0);
+        self.starts.resize(rows, 0);
+    }
 }
 
 /// What an adapter has in a layer.
@@ -108,7 +131,7 @@ pub struct Member {
 }
 
 /// A row that an adapter in 8 bits is computed for by itself, since few rows beside it have the same mix.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct User {
     pub adapter: usize,
     pub row: usize,
@@ -253,9 +276,29 @@ impl Layout {
         // All of it is written before it is read.
         found.u.resize(u, 0.0);
         found.floats.resize(floats, 0.0);
-        found.quads.resize(quads, [0; LINE]);
-        found.scales.resize(rows, 0.0);
-        found.starts.resize(rows, 0);
+        found.rounded.resize(quads, rows);
+        let is_short = plan.runs.iter().all(|run| run.len() < LONG);
+        self.share(is_short && floats == 0);
+    }
+
+    /// Puts the users of all bands together.
+    fn share(&mut self, is_all: bool) {
+        self.sharing.clear();
+        self.shared.clear();
+        if !is_all {
+            return;
+        }
+        self.sharing.extend_from_slice(&self.users);
+        self.sharing.sort_unstable_by_key(|user| (user.adapter, user.row));
+        let mut end = 0;
+        for own in self.sharing.chunk_by(|a, b| a.adapter == b.adapter) {
+            self.shared.push(end..end + own.len());
+            end += own.len();
+        }
+        // Else a row's adapters together are as quick.
+        if self.sharing.len() < 2 * self.shared.len() {
+            self.shared.clear();
+        }
     }
 
     /// Finds the projections of a run's members; `put` completes a slot, and knows its run.

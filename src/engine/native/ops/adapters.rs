@@ -3,21 +3,46 @@
 //! u = A·x of a band's rows follows on their preparation, B·u is added to the products of two panels while they are in the
 //! nearest cache: nothing but u is kept between the two.
 
+use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use npc_onnx::packed::PANEL;
 
 use super::super::adapter::{Group, Input, Int8};
 use super::super::disjoint::{Disjoint, Late};
 use super::super::kernel::{
-    BAND, BAND_TILES, Cpu, LINE, Lane, OCTETS, Octet, Product, RANKS, ROWS, Soon, TILE, Ups,
+    BAND, BAND_TILES, Cpu, LINE, Lane, OCTETS, Octet, Product, RANKS, ROWS, Slot, Soon, TILE, TileRef, Ups,
 };
-use super::super::mixes::{Ahead, Found, LONG, Layout, Mixes};
+use super::super::mixes::{Ahead, Found, LONG, Layout, Mixes, Rounded, User};
 use super::super::plan::Plan;
 use super::prepare::Prepared;
 
+/// What u = A·x is cut into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// A band's rows, right after their preparation.
+    Bands,
+    /// Rows with the same mix, of one tile: of few rows, so that every thread has some.
+    Runs,
+    /// All rows of an adapter, so that it is read once: where every row has a mix of its own, A is most of what is read. Every
+    /// thread has those that it has fetched, and then rounds all of u for itself: that takes less than to wait once more.
+    Adapters,
+}
+
+/// Adapters for each thread from which on they are what u is cut into: some have more rows than others.
+const ADAPTERS: usize = 4;
+
+thread_local! {
+    /// u in 8 bits, and which [`Adapters`] it is of.
+    static ROUNDED: RefCell<(u64, Rounded)> = RefCell::default();
+}
+
 /// What the threads share.
 pub struct Adapters<'a> {
+    /// No others have it.
+    id: u64,
+    by: By,
     cpu: Cpu,
     plan: &'a Plan,
     layer: usize,
@@ -40,7 +65,7 @@ struct Parts<'a> {
 impl<'a> Adapters<'a> {
     /// `None`: no adapter of the step has anything in this layer.
     pub fn new(
-        cpu: Cpu,
+        (cpu, threads): (Cpu, usize),
         plan: &'a Plan,
         (layer, group): (usize, usize),
         outputs: usize,
@@ -52,7 +77,7 @@ impl<'a> Adapters<'a> {
         let Mixes { layout, found } = mixes;
         let found = Late::new(found);
         // SAFETY: the only call; it is read in later stages alone.
-        let Found { u, quads, scales, starts, floats } = unsafe { found.fill() };
+        let Found { u, rounded: Rounded { quads, scales, starts }, floats } = unsafe { found.fill() };
         let parts = Parts {
             u: Disjoint::new(u),
             quads: Disjoint::new(quads),
@@ -60,42 +85,68 @@ impl<'a> Adapters<'a> {
             starts: Disjoint::new(starts),
             floats: Disjoint::new(floats),
         };
-        Some(Self { cpu, plan, layer, group, outputs, layout, found, parts })
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let by = if threads > 1
+            && layout.shared.len() >= ADAPTERS * threads
+            && layout.bands.len() <= 2 * threads
+        {
+            By::Adapters
+        } else if layout.bands.len() >= threads {
+            By::Bands
+        } else {
+            By::Runs
+        };
+        Some(Self { id, by, cpu, plan, layer, group, outputs, layout, found, parts })
     }
 
-    /// Whether u is computed by bands, and not by runs: with fewer bands some threads would have nothing to do.
-    pub fn is_by_bands(&self, threads: usize) -> bool {
-        self.layout.bands.len() >= threads
+    /// How often [`Self::compute`] is to be called.
+    pub fn pieces(&self) -> usize {
+        match self.by {
+            By::Bands => self.layout.bands.len(),
+            By::Runs => self.plan.runs.len(),
+            By::Adapters => self.layout.shared.len(),
+        }
     }
 
-    /// How often [`Self::band`] is to be called, or [`Self::run`].
-    pub fn pieces(&self, threads: usize) -> usize {
-        if self.is_by_bands(threads) { self.layout.bands.len() } else { self.plan.runs.len() }
+    /// Computes a piece of u = A·x, when all of the input is prepared; `input` is a tile of it.
+    pub fn compute<'b>(&self, piece: usize, input: impl Fn(usize) -> Input<'b>) {
+        match self.by {
+            By::Bands => self.band(piece, std::array::from_fn(|tile| input(piece * BAND_TILES + tile))),
+            By::Runs => self.run(piece, input(self.plan.runs[piece].start / TILE)),
+            By::Adapters => {
+                let users =
+                    |piece: usize| self.layout.shared.get(piece).map(|own| &self.layout.sharing[own.clone()]);
+                if let Some(own) = users(piece) {
+                    self.users(own, users(piece + 1), |tile| input(tile).acts);
+                }
+            }
+        }
     }
 
-    /// The tile that a run's rows are of.
-    pub fn tile_of(&self, run: usize) -> usize {
-        self.plan.runs[run].start / TILE
+    /// u of the rows that have an adapter, which is read once for a few of them; `next`: whose adapter is read behind it.
+    fn users<'b>(&self, users: &[User], next: Option<&[User]>, tile: impl Fn(usize) -> TileRef<'b>) {
+        let int8 = |users: &[User]| users.first().and_then(|user| self.int8(user.adapter));
+        let Some(group) = int8(users) else { return };
+        let next = next.and_then(int8).map_or(&[][..], Int8::downs);
+        for users in users.chunks(ROWS) {
+            let lane = |row: usize| Lane { acts: tile(row / TILE), lane: row % TILE };
+            let mut rows = [lane(users[0].row); ROWS];
+            for (room, user) in rows.iter_mut().zip(users) {
+                *room = lane(user.row);
+            }
+            self.octets(group.octets(), &rows[..users.len()], next, |row| users[row].u);
+        }
     }
 
     /// u = A·x of all runs of a band, whose tiles are prepared.
-    pub fn band(&self, band: usize, tiles: [Input<'_>; BAND_TILES]) {
+    fn band(&self, band: usize, tiles: [Input<'_>; BAND_TILES]) {
         let own = &self.layout.bands[band];
         let users = &self.layout.users[own.users.clone()];
         // What an adapter has is read once for all rows: there are many adapters, and each has a few rows.
         let mut users = users.chunk_by(|a, b| a.adapter == b.adapter).peekable();
         while let Some(own) = users.next() {
-            let (users, next) = (own, users.peek());
-            let Some(group) = self.int8(users[0].adapter) else { continue };
-            let next = next.and_then(|next| self.int8(next[0].adapter)).map_or(&[][..], Int8::downs);
-            for users in users.chunks(ROWS) {
-                let lane = |row: usize| Lane { acts: tiles[row / TILE % BAND_TILES].acts, lane: row % TILE };
-                let mut rows = [lane(users[0].row); ROWS];
-                for (room, user) in rows.iter_mut().zip(users) {
-                    *room = lane(user.row);
-                }
-                self.octets(group.octets(), &rows[..users.len()], next, |row| users[row].u);
-            }
+            self.users(own, users.peek().copied(), |tile| tiles[tile % BAND_TILES].acts);
         }
         for run in self.plan.runs_of_band(band) {
             let rows = &self.plan.runs[run];
@@ -111,7 +162,7 @@ impl<'a> Adapters<'a> {
     }
 
     /// u = A·x of one run, whose tile is prepared.
-    pub fn run(&self, run: usize, input: Input<'_>) {
+    fn run(&self, run: usize, input: Input<'_>) {
         self.together(run, input);
         self.floats(run, input);
         let band = &self.layout.bands[self.plan.runs[run].start / BAND];
@@ -164,19 +215,43 @@ impl<'a> Adapters<'a> {
 
     /// u in 8 bits of a slot's rows.
     fn round(&self, slot: usize) {
+        self.rounded(slot, |row, own, round| {
+            // SAFETY: this call alone fills in the slot.
+            unsafe {
+                let (scale, start) = round(self.parts.quads.part(own.quads + row * own.width, own.width));
+                self.parts.scales.set(own.at + row, scale);
+                self.parts.starts.set(own.at + row, start);
+            }
+        });
+    }
+
+    /// All of u in 8 bits, when all of it is there.
+    fn round_all(&self, rounded: &mut Rounded) {
+        // SAFETY: in this way nobody writes any of it; what is asked for is how long it is.
+        rounded.resize_like(unsafe { &self.found.read().rounded });
+        for slot in 0..self.layout.slots.len() {
+            self.rounded(slot, |row, own, round| {
+                let (scale, start) = round(&mut rounded.quads[own.quads + row * own.width..][..own.width]);
+                rounded.scales[own.at + row] = scale;
+                rounded.starts[own.at + row] = start;
+            });
+        }
+    }
+
+    /// Rounds u of a slot's rows, which is there: `put` has it rounded into the codes that it gives, and gets scale and start.
+    fn rounded(
+        &self,
+        slot: usize,
+        mut put: impl FnMut(usize, &Slot, &mut dyn FnMut(&mut [[i8; LINE]]) -> (f32, i32)),
+    ) {
         let (owner, slot) = (self.layout.owners[slot], &self.layout.slots[slot]);
         let own = &self.layout.runs[owner.run];
         let pieces = &self.layout.pieces[slot.entries..][..slot.adapters];
         let gates = &self.layout.gates[owner.gates..][..slot.rows * slot.adapters];
         for (row, gates) in gates.chunks_exact(slot.adapters).enumerate() {
-            // SAFETY: this call alone fills in the slot, and u of its rows is there: the same thread has computed it.
-            unsafe {
-                let u = self.parts.u.read(own.u + row * own.ranks, own.ranks);
-                let codes = self.parts.quads.part(slot.quads + row * slot.width, slot.width);
-                let (scale, start) = self.cpu.ranks_round(u, pieces, gates, codes);
-                self.parts.scales.set(slot.at + row, scale);
-                self.parts.starts.set(slot.at + row, start);
-            }
+            // SAFETY: it is there, as the caller has seen.
+            let u = unsafe { self.parts.u.read(own.u + row * own.ranks, own.ranks) };
+            put(row, slot, &mut |codes| self.cpu.ranks_round(u, pieces, gates, codes));
         }
     }
 
@@ -210,10 +285,27 @@ impl<'a> Adapters<'a> {
     /// in floats in the order of the mix.
     ///
     /// # Safety
-    /// All of [`Self::band`], or of [`Self::run`], is done.
+    /// All of [`Self::compute`] is done.
     pub unsafe fn add(&self, panels: Range<usize>, band: usize, products: &mut [Product; 2]) {
         // SAFETY: nobody writes it any more, as the caller promises.
         let found = unsafe { self.found.read() };
+        if self.by == By::Adapters {
+            ROUNDED.with_borrow_mut(|(id, rounded)| {
+                if *id != self.id {
+                    self.round_all(rounded);
+                    *id = self.id;
+                }
+                self.add_rounded(panels, band, rounded, products);
+            });
+            return;
+        }
+        self.add_rounded(panels.clone(), band, &found.rounded, products);
+        if !found.floats.is_empty() {
+            self.add_floats(panels, band, &found.floats, products);
+        }
+    }
+
+    fn add_rounded(&self, panels: Range<usize>, band: usize, rounded: &Rounded, products: &mut [Product; 2]) {
         for section in &self.layout.sections[self.layout.bands[band].sections.clone()] {
             let start = panels.start.max(section.panels.start);
             let own = start..panels.end.min(section.panels.end);
@@ -224,16 +316,13 @@ impl<'a> Adapters<'a> {
             let ups = Ups {
                 lines: &self.layout.lists[section.list].lines,
                 entries: &self.layout.entries,
-                quads: &found.quads,
-                starts: &found.starts,
-                scales: &found.scales,
+                quads: &rounded.quads,
+                starts: &rounded.starts,
+                scales: &rounded.scales,
             };
             let products = &mut products[start - panels.start..];
             // SAFETY: the adapters are the plan's, which is borrowed; all is laid out as they are.
             unsafe { self.cpu.ranks_up(&ups, slots, own, products) };
-        }
-        if !found.floats.is_empty() {
-            self.add_floats(panels, band, &found.floats, products);
         }
     }
 
@@ -280,8 +369,8 @@ pub struct First<'a> {
 }
 
 impl<'a> First<'a> {
-    pub fn new(input: &'a Prepared<'a>, adapters: Option<&'a Adapters<'a>>, threads: usize) -> Self {
-        let is_one = adapters.is_some_and(|adapters| adapters.is_by_bands(threads));
+    pub fn new(input: &'a Prepared<'a>, adapters: Option<&'a Adapters<'a>>) -> Self {
+        let is_one = adapters.is_some_and(|adapters| adapters.by == By::Bands);
         Self { input, adapters, is_one }
     }
 
@@ -302,16 +391,17 @@ impl<'a> First<'a> {
         adapters.band(piece, tiles.map(|tile| unsafe { self.input.input(tile.min(last)) }));
     }
 
-    /// Runs that are left for a stage of their own.
-    pub fn runs(&self) -> usize {
-        self.adapters.filter(|_| !self.is_one).map_or(0, |adapters| adapters.plan.runs.len())
+    /// How often [`Self::compute`] is to be called, in a stage of its own.
+    pub fn left(&self) -> usize {
+        self.adapters.filter(|_| !self.is_one).map_or(0, Adapters::pieces)
     }
 
-    /// Computes one of them, when all is prepared.
-    pub fn run(&self, run: usize) {
+    /// Computes a piece of u, when all is prepared.
+    pub fn compute(&self, piece: usize) {
         if let Some(adapters) = self.adapters {
+            let last = self.input.tiles() - 1;
             // SAFETY: all is prepared.
-            adapters.run(run, unsafe { self.input.input(adapters.tile_of(run)) });
+            adapters.compute(piece, |tile| unsafe { self.input.input(tile.min(last)) });
         }
     }
 }
@@ -384,12 +474,12 @@ mod tests {
         let weights = Weights::new(packed.bits, OUTPUTS, INPUTS, &packed.bytes).unwrap();
         let rows = plan.tokens.len();
         let (mut room, mut acts) = (Vec::new(), Activations::default());
-        let adapters = Adapters::new(cpu, plan, (layer, 0), OUTPUTS, mixes);
+        let adapters = Adapters::new((cpu, threads), plan, (layer, 0), OUTPUTS, mixes);
         let is_flat = adapters.is_some();
         let input = Prepared::new(cpu, Prepare::Nothing, x, (rows, INPUTS), is_flat, &mut room, &mut acts);
-        let first = First::new(&input, adapters.as_ref(), threads);
+        let first = First::new(&input, adapters.as_ref());
         (0..first.pieces()).for_each(|piece| first.prepare(piece));
-        (0..first.runs()).for_each(|run| first.run(run));
+        (0..first.left()).for_each(|piece| first.compute(piece));
         let mut out = vec![0.0; rows * OUTPUTS];
         let product = Product {
             cpu,

@@ -125,8 +125,9 @@ impl Kernel for LinearKernel {
         let plan = if self.picked { &*picked } else { &*plan };
         let Scratch { first: Room { acts, prepared }, mixes, tops, .. } = scratch;
         let place = self.place.filter(|_| !plan.adapters.is_empty() && rows == plan.tokens.len());
-        let adapters =
-            place.and_then(|place| Adapters::new(*cpu, plan, place, self.outputs, &mut mixes[place.1]));
+        let adapters = place.and_then(|place| {
+            Adapters::new((*cpu, *threads), plan, place, self.outputs, &mut mixes[place.1])
+        });
         let sizes = (rows, self.inputs);
         let prepared = Prepared::new(*cpu, prepare, x, sizes, adapters.is_some(), prepared, acts);
         if self.place.is_none() {
@@ -149,13 +150,13 @@ impl Kernel for LinearKernel {
             ahead: ahead.unwrap_or_default(),
         };
         let (pieces, out) = (product.pieces(*threads), Disjoint::new(out));
-        let first = First::new(&prepared, adapters.as_ref(), *threads);
-        let (prepare, down) = (|piece| first.prepare(piece), |run| first.run(run));
+        let first = First::new(&prepared, adapters.as_ref());
+        let (prepare, down) = (|piece| first.prepare(piece), |piece| first.compute(piece));
         // SAFETY: the first stages are over.
         let piece = |i: usize| product.piece(i, pieces, unsafe { prepared.acts() }, &out);
         let stages = [
             Stage::new(first.pieces(), &prepare),
-            Stage::new(first.runs(), &down),
+            Stage::new(first.left(), &down),
             Stage::new(pieces, &piece),
         ];
         stages::run(context, *threads, &stages)

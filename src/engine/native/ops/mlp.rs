@@ -8,7 +8,7 @@ use ort::value::TensorElementType;
 
 use super::super::adapter::Input;
 use super::super::disjoint::Disjoint;
-use super::super::kernel::{BAND, BAND_TILES, Cpu, TILE, Weights, grow};
+use super::super::kernel::{BAND, Cpu, TILE, Weights, grow};
 use super::super::mixes::{Ahead, Mixes};
 use super::super::plan::Plan;
 use super::super::state::{GROUPS, Scratch, Shared, State};
@@ -153,7 +153,8 @@ impl<'a> Mlp<'a> {
         if self.plan.adapters.is_empty() || self.rows != self.plan.tokens.len() {
             return (None, Ahead::default());
         }
-        let adapters = Adapters::new(self.cpu, self.plan, (self.layer, group), weights.outputs(), mixes);
+        let adapters =
+            Adapters::new((self.cpu, self.threads), self.plan, (self.layer, group), weights.outputs(), mixes);
         let pieces = pairs(weights) * self.rows.div_ceil(BAND);
         let ahead = adapters.as_ref().map(|adapters| adapters.ahead(pieces)).unwrap_or_default();
         (adapters, ahead)
@@ -202,8 +203,8 @@ impl<'a> Mlp<'a> {
             ahead: ahead_of_down,
         };
         let pieces = product.pieces(threads);
-        let start = First::new(&before, gate_up.as_ref(), threads);
-        let (prepare, ranks) = (|piece| start.prepare(piece), |run| start.run(run));
+        let start = First::new(&before, gate_up.as_ref());
+        let (prepare, ranks) = (|piece| start.prepare(piece), |piece| start.compute(piece));
         // SAFETY: the first stages are over.
         let gate = |i: usize| gated.piece(i, threads, unsafe { before.acts() });
         let input = |tile: usize| {
@@ -216,20 +217,17 @@ impl<'a> Mlp<'a> {
             Input { x: x.unwrap_or_default(), acts }
         };
         let ranks_of_down = |i: usize| {
-            let Some(adapters) = &down else { return };
-            if adapters.is_by_bands(threads) {
-                adapters.band(i, std::array::from_fn(|tile| input(i * BAND_TILES + tile)));
-            } else {
-                adapters.run(i, input(adapters.tile_of(i)));
+            if let Some(adapters) = &down {
+                adapters.compute(i, input);
             }
         };
         // SAFETY: the stages before are over.
         let multiply = |i: usize| product.piece(i, pieces, unsafe { between.acts() }, out);
         let stages = [
             Stage::new(start.pieces(), &prepare),
-            Stage::new(start.runs(), &ranks),
+            Stage::new(start.left(), &ranks),
             Stage::new(gated.pieces(threads), &gate),
-            Stage::new(down.as_ref().map_or(0, |adapters| adapters.pieces(threads)), &ranks_of_down),
+            Stage::new(down.as_ref().map_or(0, Adapters::pieces), &ranks_of_down),
             Stage::new(pieces, &multiply),
         ];
         stages::run(context, threads, &stages)

@@ -1,6 +1,7 @@
 //! What a step's mixes are computed in, in one linear layer; kept from step to step.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicU8;
 
 use super::adapter::{Group, Int8, Kept};
 use super::kernel::{BAND, LINE, Lines, PANEL, Piece, Slot, USUAL, UpLines};
@@ -34,6 +35,8 @@ pub struct Layout {
     /// else nothing.
     pub shared: Vec<Range<usize>>,
     pub sharing: Vec<User>,
+    /// Runs that are none of theirs.
+    pub long: Vec<usize>,
     pub sections: Vec<Section>,
     /// Those of a section side by side, and in the order of rows.
     pub slots: Vec<Slot>,
@@ -57,6 +60,8 @@ pub struct Found {
     /// u = A·x with all scales, of every run `[rows][ranks]`.
     pub u: Vec<f32>,
     pub rounded: Rounded,
+    /// How far the rounding of every band is.
+    pub states: Vec<AtomicU8>,
     /// u = A·x of adapters in floats, of every run that has some `[rows][mix][ranks]`.
     pub floats: Vec<f32>,
 }
@@ -70,19 +75,6 @@ pub struct Rounded {
     pub scales: Vec<f32>,
     /// -128 · Σ codes, laid out as `scales`.
     pub starts: Vec<i32>,
-}
-
-impl Rounded {
-    /// As large as another one; what is in it is written before it is read.
-    pub fn resize_like(&mut self, other: &Self) {
-        self.resize(other.quads.len(), other.scales.len());
-    }
-
-    fn resize(&mut self, quads: usize, rows: usize) {
-        self.quads.resize(quads, [0; LINE]);
-        self.scales.resize(rows, 0.0);
-        self.starts.resize(rows, 0);
-    }
 }
 
 /// What an adapter has in a layer.
@@ -106,6 +98,9 @@ pub struct Band {
     pub sections: Range<usize>,
     pub slots: Range<usize>,
     pub users: Range<usize>,
+    /// Of [`Rounded`] what is its own: the quads, and the rows of all its slots. The slots count from there.
+    pub quads: Range<usize>,
+    pub rows: Range<usize>,
 }
 
 /// Rows of one tile that have the same adapters.
@@ -231,6 +226,7 @@ impl Layout {
         for band in 0..plan.tokens.len().div_ceil(BAND) {
             let (first_section, first_slot, first_user) =
                 (self.sections.len(), self.slots.len(), self.users.len());
+            let (first_quad, first_row) = (quads, rows);
             for index in plan.runs_of_band(band) {
                 let run = plan.runs[index].clone();
                 let first_member = self.members.len();
@@ -261,7 +257,8 @@ impl Layout {
                 u += run.len() * ranks;
                 let first = run.start - band * BAND;
                 self.parts(plan, (layer, group), members, |slot| {
-                    let slot = Slot { first, rows: run.len(), quads, at: rows, ..slot };
+                    let (quads_at, at) = (quads - first_quad, rows - first_row);
+                    let slot = Slot { first, rows: run.len(), quads: quads_at, at, ..slot };
                     quads += run.len() * slot.width;
                     rows += run.len();
                     (index, slot)
@@ -271,17 +268,22 @@ impl Layout {
             let slots = first_slot..self.slots.len();
             self.sort(first_section, slots.clone());
             let (sections, users) = (first_section..self.sections.len(), first_user..self.users.len());
-            self.bands.push(Band { sections, slots, users });
+            let (quads, rows) = (first_quad..quads, first_row..rows);
+            self.bands.push(Band { sections, slots, users, quads, rows });
         }
         // All of it is written before it is read.
         found.u.resize(u, 0.0);
         found.floats.resize(floats, 0.0);
-        found.rounded.resize(quads, rows);
-        let is_short = plan.runs.iter().all(|run| run.len() < LONG);
-        self.share(is_short && floats == 0);
+        found.rounded.quads.resize(quads, [0; LINE]);
+        found.rounded.scales.resize(rows, 0.0);
+        found.rounded.starts.resize(rows, 0);
+        found.states.resize_with(self.bands.len(), AtomicU8::default);
+        self.long.clear();
+        self.long.extend((0..plan.runs.len()).filter(|run| plan.runs[*run].len() >= LONG));
+        self.share(floats == 0);
     }
 
-    /// Puts the users of all bands together.
+    /// Puts the users of all bands together, if they are all that there is beside long runs.
     fn share(&mut self, is_all: bool) {
         self.sharing.clear();
         self.shared.clear();

@@ -3,16 +3,17 @@
 //! u = A·x of a band's rows follows on their preparation, B·u is added to the products of two panels while they are in the
 //! nearest cache: nothing but u is kept between the two.
 
-use std::cell::RefCell;
+use std::hint;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
 
 use npc_onnx::packed::PANEL;
 
 use super::super::adapter::{Group, Input, Int8};
 use super::super::disjoint::{Disjoint, Late};
 use super::super::kernel::{
-    BAND, BAND_TILES, Cpu, LINE, Lane, OCTETS, Octet, Product, RANKS, ROWS, Slot, Soon, TILE, TileRef, Ups,
+    BAND, BAND_TILES, Cpu, LINE, Lane, OCTETS, Octet, Product, RANKS, ROWS, Soon, TILE, TileRef, Ups,
 };
 use super::super::mixes::{Ahead, Found, LONG, Layout, Mixes, Rounded, User};
 use super::super::plan::Plan;
@@ -25,23 +26,24 @@ enum By {
     Bands,
     /// Rows with the same mix, of one tile: of few rows, so that every thread has some.
     Runs,
-    /// All rows of an adapter, so that it is read once: where every row has a mix of its own, A is most of what is read. Every
-    /// thread has those that it has fetched, and then rounds all of u for itself: that takes less than to wait once more.
+    /// All rows of an adapter, so that it is read once, and by the thread that has fetched it: where rows have mixes of their
+    /// own, A is most of what is read. What is found is rounded when it is added first.
     Adapters,
 }
+
+/// How far the rounding of a band is.
+const OPEN: u8 = 0;
+const TAKEN: u8 = 1;
+const ROUNDED: u8 = 2;
+
+/// How often a thread looks whether another one has rounded a band before it lets someone else run.
+const SPINS: u32 = 20_000;
 
 /// Adapters for each thread from which on they are what u is cut into: some have more rows than others.
 const ADAPTERS: usize = 4;
 
-thread_local! {
-    /// u in 8 bits, and which [`Adapters`] it is of.
-    static ROUNDED: RefCell<(u64, Rounded)> = RefCell::default();
-}
-
 /// What the threads share.
 pub struct Adapters<'a> {
-    /// No others have it.
-    id: u64,
     by: By,
     cpu: Cpu,
     plan: &'a Plan,
@@ -77,7 +79,8 @@ impl<'a> Adapters<'a> {
         let Mixes { layout, found } = mixes;
         let found = Late::new(found);
         // SAFETY: the only call; it is read in later stages alone.
-        let Found { u, rounded: Rounded { quads, scales, starts }, floats } = unsafe { found.fill() };
+        let Found { u, rounded: Rounded { quads, scales, starts }, states, floats } = unsafe { found.fill() };
+        states.iter_mut().for_each(|state| *state.get_mut() = OPEN);
         let parts = Parts {
             u: Disjoint::new(u),
             quads: Disjoint::new(quads),
@@ -85,19 +88,14 @@ impl<'a> Adapters<'a> {
             starts: Disjoint::new(starts),
             floats: Disjoint::new(floats),
         };
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let by = if threads > 1
-            && layout.shared.len() >= ADAPTERS * threads
-            && layout.bands.len() <= 2 * threads
-        {
+        let by = if threads > 1 && layout.shared.len() >= ADAPTERS * threads {
             By::Adapters
         } else if layout.bands.len() >= threads {
             By::Bands
         } else {
             By::Runs
         };
-        Some(Self { id, by, cpu, plan, layer, group, outputs, layout, found, parts })
+        Some(Self { by, cpu, plan, layer, group, outputs, layout, found, parts })
     }
 
     /// How often [`Self::compute`] is to be called.
@@ -105,7 +103,7 @@ impl<'a> Adapters<'a> {
         match self.by {
             By::Bands => self.layout.bands.len(),
             By::Runs => self.plan.runs.len(),
-            By::Adapters => self.layout.shared.len(),
+            By::Adapters => self.layout.shared.len() + self.layout.long.len(),
         }
     }
 
@@ -119,6 +117,9 @@ impl<'a> Adapters<'a> {
                     |piece: usize| self.layout.shared.get(piece).map(|own| &self.layout.sharing[own.clone()]);
                 if let Some(own) = users(piece) {
                     self.users(own, users(piece + 1), |tile| input(tile).acts);
+                } else {
+                    let run = self.layout.long[piece - self.layout.shared.len()];
+                    self.together(run, input(self.plan.runs[run].start / TILE));
                 }
             }
         }
@@ -215,43 +216,45 @@ impl<'a> Adapters<'a> {
 
     /// u in 8 bits of a slot's rows.
     fn round(&self, slot: usize) {
-        self.rounded(slot, |row, own, round| {
-            // SAFETY: this call alone fills in the slot.
-            unsafe {
-                let (scale, start) = round(self.parts.quads.part(own.quads + row * own.width, own.width));
-                self.parts.scales.set(own.at + row, scale);
-                self.parts.starts.set(own.at + row, start);
-            }
-        });
-    }
-
-    /// All of u in 8 bits, when all of it is there.
-    fn round_all(&self, rounded: &mut Rounded) {
-        // SAFETY: in this way nobody writes any of it; what is asked for is how long it is.
-        rounded.resize_like(unsafe { &self.found.read().rounded });
-        for slot in 0..self.layout.slots.len() {
-            self.rounded(slot, |row, own, round| {
-                let (scale, start) = round(&mut rounded.quads[own.quads + row * own.width..][..own.width]);
-                rounded.scales[own.at + row] = scale;
-                rounded.starts[own.at + row] = start;
-            });
-        }
-    }
-
-    /// Rounds u of a slot's rows, which is there: `put` has it rounded into the codes that it gives, and gets scale and start.
-    fn rounded(
-        &self,
-        slot: usize,
-        mut put: impl FnMut(usize, &Slot, &mut dyn FnMut(&mut [[i8; LINE]]) -> (f32, i32)),
-    ) {
         let (owner, slot) = (self.layout.owners[slot], &self.layout.slots[slot]);
-        let own = &self.layout.runs[owner.run];
+        let (own, band) =
+            (&self.layout.runs[owner.run], &self.layout.bands[self.plan.runs[owner.run].start / BAND]);
         let pieces = &self.layout.pieces[slot.entries..][..slot.adapters];
         let gates = &self.layout.gates[owner.gates..][..slot.rows * slot.adapters];
         for (row, gates) in gates.chunks_exact(slot.adapters).enumerate() {
-            // SAFETY: it is there, as the caller has seen.
-            let u = unsafe { self.parts.u.read(own.u + row * own.ranks, own.ranks) };
-            put(row, slot, &mut |codes| self.cpu.ranks_round(u, pieces, gates, codes));
+            // SAFETY: this call alone fills in the slot, and u of its rows is there, as the caller has seen.
+            unsafe {
+                let u = self.parts.u.read(own.u + row * own.ranks, own.ranks);
+                let at = band.quads.start + slot.quads + row * slot.width;
+                let codes = self.parts.quads.part(at, slot.width);
+                let (scale, start) = self.cpu.ranks_round(u, pieces, gates, codes);
+                self.parts.scales.set(band.rows.start + slot.at + row, scale);
+                self.parts.starts.set(band.rows.start + slot.at + row, start);
+            }
+        }
+    }
+
+    /// Sees to it that a band is rounded, when all of u is there. Whoever comes first rounds it, and each that finds one taken
+    /// rounds others first.
+    fn rounded(&self, band: usize, states: &[AtomicU8]) {
+        if states[band].load(Ordering::Acquire) == ROUNDED {
+            return;
+        }
+        for (own, state) in self.layout.bands.iter().zip(states) {
+            if state.compare_exchange(OPEN, TAKEN, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                own.slots.clone().for_each(|slot| self.round(slot));
+                // Who sees it sees what was written.
+                state.store(ROUNDED, Ordering::Release);
+            }
+        }
+        let mut spins = 0;
+        while states[band].load(Ordering::Acquire) != ROUNDED {
+            if spins < SPINS {
+                spins += 1;
+                hint::spin_loop();
+            } else {
+                thread::yield_now();
+            }
         }
     }
 
@@ -287,26 +290,21 @@ impl<'a> Adapters<'a> {
     /// # Safety
     /// All of [`Self::compute`] is done.
     pub unsafe fn add(&self, panels: Range<usize>, band: usize, products: &mut [Product; 2]) {
-        // SAFETY: nobody writes it any more, as the caller promises.
+        // SAFETY: as the caller promises, nobody writes it any more; what may still be rounded is not read from here.
         let found = unsafe { self.found.read() };
         if self.by == By::Adapters {
-            ROUNDED.with_borrow_mut(|(id, rounded)| {
-                if *id != self.id {
-                    self.round_all(rounded);
-                    *id = self.id;
-                }
-                self.add_rounded(panels, band, rounded, products);
-            });
-            return;
+            self.rounded(band, &found.states);
         }
-        self.add_rounded(panels.clone(), band, &found.rounded, products);
-        if !found.floats.is_empty() {
-            self.add_floats(panels, band, &found.floats, products);
-        }
-    }
-
-    fn add_rounded(&self, panels: Range<usize>, band: usize, rounded: &Rounded, products: &mut [Product; 2]) {
-        for section in &self.layout.sections[self.layout.bands[band].sections.clone()] {
+        let own = &self.layout.bands[band];
+        // SAFETY: the band is rounded, and the caller has seen that.
+        let (quads, starts, scales) = unsafe {
+            (
+                self.parts.quads.read(own.quads.start, own.quads.len()),
+                self.parts.starts.read(own.rows.start, own.rows.len()),
+                self.parts.scales.read(own.rows.start, own.rows.len()),
+            )
+        };
+        for section in &self.layout.sections[own.sections.clone()] {
             let start = panels.start.max(section.panels.start);
             let own = start..panels.end.min(section.panels.end);
             if own.is_empty() {
@@ -316,13 +314,16 @@ impl<'a> Adapters<'a> {
             let ups = Ups {
                 lines: &self.layout.lists[section.list].lines,
                 entries: &self.layout.entries,
-                quads: &rounded.quads,
-                starts: &rounded.starts,
-                scales: &rounded.scales,
+                quads,
+                starts,
+                scales,
             };
             let products = &mut products[start - panels.start..];
             // SAFETY: the adapters are the plan's, which is borrowed; all is laid out as they are.
             unsafe { self.cpu.ranks_up(&ups, slots, own, products) };
+        }
+        if !found.floats.is_empty() {
+            self.add_floats(panels, band, &found.floats, products);
         }
     }
 
@@ -554,6 +555,37 @@ mod tests {
                 let added = f64::from(own[output]) - f64::from(base[row * OUTPUTS + output]);
                 let error = (added - exact).abs() / largest;
                 assert!(error < 0.05, "row {row}, output {output}: {added} for {exact}, of up to {largest}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_adapter_that_is_read_once_for_all_rows_gives_them_the_same() {
+        let threads = 2;
+        let adapters: Vec<_> = (0..ADAPTERS * threads + 1)
+            .map(|i| Arc::new(PackedAdapter::new(&[vec![factors(i, [8, 5][i % 2])]], AdapterPrecision::Int8)))
+            .collect();
+        let count = adapters.len();
+        // Rows with mixes of their own, in three bands, between them a long run and a row without.
+        let own = |row: usize| vec![(row % count, 1.0), ((row * 2 + 1) % count, -0.5 - row as f32 * 0.1)];
+        let mut mixes: Vec<Vec<(usize, f32)>> = (0..19).map(own).collect();
+        mixes.extend(vec![vec![(2, 0.5), (3, 1.0), (0, 0.25)]; 5]);
+        mixes.push(vec![]);
+        mixes.extend((25..40).map(own));
+        let x = wave(mixes.len() * INPUTS, 0.7);
+        let step = plan(&adapters, &mixes);
+        let by = |threads: usize| {
+            let mut mixes = Mixes::default();
+            Adapters::new((Cpu::detect(), threads), &step, (0, 0), OUTPUTS, &mut mixes).map(|found| found.by)
+        };
+        assert_eq!((by(threads), by(1), by(16)), (Some(By::Adapters), Some(By::Bands), Some(By::Runs)));
+        for cpu in Cpu::all() {
+            let found = computed(cpu, threads, &step, &x);
+            assert!(found == computed(cpu, 1, &step, &x), "{cpu:?}: by bands");
+            for (row, mix) in mixes.iter().enumerate() {
+                let alone = plan(&adapters, std::slice::from_ref(mix));
+                let alone = computed(cpu, threads, &alone, &x[row * INPUTS..][..INPUTS]);
+                assert!(alone == found[row * OUTPUTS..][..OUTPUTS], "{cpu:?}: row {row}");
             }
         }
     }

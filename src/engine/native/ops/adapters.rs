@@ -177,14 +177,10 @@ impl<'a> Adapters<'a> {
     fn together(&self, run: usize, input: Input<'_>) {
         let (rows, own) = (self.plan.runs[run].clone(), &self.layout.runs[run]);
         let members = &self.layout.members[own.members.clone()];
-        for first in rows.clone().step_by(ROWS) {
-            let some = first..rows.end.min(first + ROWS);
-            let lanes: [_; ROWS] =
-                std::array::from_fn(|i| Lane { acts: input.acts, lane: (first + i) % TILE });
-            let octets = members.iter().filter_map(|own| self.int8(own.adapter)).flat_map(Int8::octets);
-            let at = |row: usize| own.u + (first - rows.start + row) * own.ranks;
-            self.octets(octets, &lanes[..some.len()], &[], at);
-        }
+        let lanes: [_; TILE] =
+            std::array::from_fn(|i| Lane { acts: input.acts, lane: (rows.start + i) % TILE });
+        let octets = members.iter().filter_map(|own| self.int8(own.adapter)).flat_map(Int8::octets);
+        self.octets(octets, &lanes[..rows.len()], &[], |row| own.u + row * own.ranks);
     }
 
     /// u of some octets, the first of which goes to where `at` says for a row, the next ones behind it.
@@ -203,11 +199,14 @@ impl<'a> Adapters<'a> {
                 *room = octet;
                 count += 1;
             }
-            self.cpu.ranks_down(&some[..count], rows, next, &mut out);
-            for (octet, out) in out[..count].iter().enumerate() {
-                for (row, values) in out[..rows.len()].iter().enumerate() {
-                    // SAFETY: every rank of a row is of one octet; it is read when all are there.
-                    *unsafe { self.parts.u.array(at(row) + rank + octet * RANKS) } = *values;
+            // All rows, while the octets are in the nearest cache.
+            for (first, rows) in (0..).step_by(ROWS).zip(rows.chunks(ROWS)) {
+                self.cpu.ranks_down(&some[..count], rows, next, &mut out);
+                for (octet, out) in out[..count].iter().enumerate() {
+                    for (row, values) in out[..rows.len()].iter().enumerate() {
+                        // SAFETY: every rank of a row is of one octet; it is read when all are there.
+                        *unsafe { self.parts.u.array(at(first + row) + rank + octet * RANKS) } = *values;
+                    }
                 }
             }
             rank += count * RANKS;

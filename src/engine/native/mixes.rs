@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::AtomicU8;
 
-use super::adapter::{Group, Int8, Kept};
+use super::adapter::{Group, Int8, KeptGroup, Projection};
 use super::kernel::{BAND, LINE, Lines, PANEL, Piece, Slot, USUAL, UpLines};
 use super::plan::Plan;
 
@@ -54,7 +54,7 @@ pub struct Layout {
     firsts: Vec<usize>,
 }
 
-/// What threads fill in, each its own rows' part.
+/// What threads fill in, each its own part.
 #[derive(Debug, Default)]
 pub struct Found {
     /// u = A·x with all scales, of every run `[rows][ranks]`.
@@ -80,7 +80,7 @@ pub struct Rounded {
 /// What an adapter has in a layer.
 #[derive(Debug)]
 struct Own {
-    int8: Option<Kept>,
+    int8: Option<KeptGroup>,
     /// Lines from one layer's to the next one's.
     apart: usize,
 }
@@ -405,20 +405,21 @@ impl Layout {
             is_something |= own.is_some();
             self.is_even &= apart.is_some();
             let int8 = own.and_then(Group::int8);
-            self.owns.push(Own { int8: int8.map(Kept::new), apart: apart.unwrap_or_default() });
+            let kept = int8.map(|own| (adapter.keep(own), own.shape.projections()));
+            self.owns.push(Own { int8: kept.map(|(own, _)| own), apart: apart.unwrap_or_default() });
             self.next
                 .push(adapter.next(layer, group).map(|next| Lines::of(next.downs())).unwrap_or_default());
             self.firsts.push(self.listed.len());
-            if let Some(own) = int8 {
-                self.list_ups(own, index);
+            if let Some((own, projections)) = kept {
+                self.list_ups(own, projections, index);
             }
         }
         is_something
     }
 
     /// Finds B of an adapter.
-    fn list_ups(&mut self, own: Int8<'_>, adapter: usize) {
-        for (index, projection) in own.shape.projections().iter().enumerate() {
+    fn list_ups(&mut self, own: KeptGroup, projections: &[Projection], adapter: usize) {
+        for (index, projection) in projections.iter().enumerate() {
             let panels = projection.panels();
             // The same ones in nearly every step.
             let known = self.lists.get(index).is_some_and(|list| list.panels == panels);
@@ -454,7 +455,7 @@ impl Layout {
     /// What an adapter has in 8 bits in the layer.
     ///
     /// # Safety
-    /// The adapters of the step are still there.
+    /// The adapters of the plan that all this was prepared for last are still there.
     pub unsafe fn int8<'a>(&self, adapter: usize) -> Option<Int8<'a>> {
         // SAFETY: as the caller promises; layers that are not there are never asked for.
         self.owns[adapter].int8.map(|own| unsafe { own.group() })

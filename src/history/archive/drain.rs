@@ -126,11 +126,17 @@ impl Drain {
         self.shared.set_state(ArchiveState::Up);
         self.said = None;
         tracing::info!(waiting = self.journal.waiting(), "the journal drains into Postgres");
-        // What waits since before has nobody to tell of it, and a server that stops at once has it written too.
-        self.sweep(&mut lease).await?;
-        self.amend(true).await?;
-        self.npcs().await?;
-        while !stop.is_cancelled() {
+        // First at once: what waits since before has nobody to tell of it.
+        loop {
+            // Once more after the stop, whenever that came: what is there by then is written.
+            let is_last = stop.is_cancelled();
+            self.sweep(&mut lease).await?;
+            self.npcs().await?;
+            self.amend(is_last).await?;
+            if is_last {
+                return Ok(());
+            }
+            self.check_sometimes(&mut lease).await?;
             tokio::select! {
                 () = self.journal.filled() => {}
                 () = tokio::time::sleep(AMEND) => {}
@@ -142,12 +148,7 @@ impl Drain {
                     () = stop.cancelled() => {}
                 }
             }
-            self.sweep(&mut lease).await?;
-            self.amend(stop.is_cancelled()).await?;
-            self.npcs().await?;
-            self.check_sometimes(&mut lease).await?;
         }
-        Ok(())
     }
 
     async fn check_sometimes(&mut self, lease: &mut Lease) -> Result<(), ArchiveError> {

@@ -52,19 +52,26 @@ pub struct Group<'a> {
 /// A [`Group`] that is kept from layer to layer, which no borrow can be: whoever asks for it sees to it that the adapter is
 /// still there.
 #[derive(Debug, Clone, Copy)]
-pub struct Kept {
+pub struct KeptGroup {
     shape: *const Shape,
+    /// Made of all of the adapter's memory.
     memory: *const Line,
 }
 
 // SAFETY: memory that is only read.
-unsafe impl Send for Kept {}
+unsafe impl Send for KeptGroup {}
 // SAFETY: as above.
-unsafe impl Sync for Kept {}
+unsafe impl Sync for KeptGroup {}
 
-impl Kept {
-    pub fn new(group: Group<'_>) -> Self {
-        Self { shape: group.shape, memory: group.memory.as_ptr() }
+impl KeptGroup {
+    /// What lies behind so many lines of an adapter's memory.
+    pub fn new(shape: &Shape, memory: &[Line], lines: usize) -> Self {
+        Self { shape, memory: memory.as_ptr().wrapping_add(lines) }
+    }
+
+    /// A projection's B.
+    pub fn lines(self, projection: &Projection) -> UpLines {
+        UpLines { first: self.memory.wrapping_add(projection.at), quads: projection.quads() }
     }
 
     /// The same so many lines behind.
@@ -183,11 +190,6 @@ impl<'a> Group<'a> {
         let scales = bytemuck::cast_slice::<_, f32>(scales).as_chunks::<RANKS>().0;
         let octets = lines.chunks_exact(self.shape.inputs / INPUTS).zip(scales);
         octets.map(|(lines, scales)| Octet { lines, scales })
-    }
-
-    /// A projection's B.
-    pub fn lines(self, projection: &Projection) -> UpLines {
-        UpLines::new(&self.memory[projection.at..][..projection.lines()], projection.quads())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::engine::adapter::Factors;
 use super::kernel::{Cpu, Line, RANKS, TILE, TileRef};
 use float::Precision;
 
-pub use int8::{Group as Int8, Kept};
+pub use int8::{Group as Int8, KeptGroup, Projection};
 
 /// An adapter. What a step reads first, where everything is, lies close together: there are many adapters, and what they
 /// have in a layer is read once in a step, from memory that has not been read since.
@@ -135,6 +135,12 @@ impl PackedAdapter {
                 Some(Group::Int8(int8::Group { shape, memory }))
             }
         }
+    }
+
+    /// A group in 8 bits of this adapter, to be kept.
+    pub fn keep(&self, group: int8::Group<'_>) -> KeptGroup {
+        let lines = (group.memory.as_ptr().addr() - self.memory.as_ptr().addr()) / size_of::<Line>();
+        KeptGroup::new(group.shape, &self.memory, lines)
     }
 
     /// How many lines behind what it has in a layer the next layer's is, if all layers are alike and in 8 bits.

@@ -53,7 +53,7 @@ impl UpLines {
         Self { first: lines.as_ptr(), quads }
     }
 
-    /// The same so many lines behind.
+    /// The same so many lines behind, of which `first` is made too.
     #[must_use]
     pub fn behind(self, lines: usize) -> Self {
         Self { first: self.first.wrapping_add(lines), ..self }
@@ -101,7 +101,7 @@ pub struct Slot {
 /// Quads of an adapter of rank 8, the usual one.
 pub const USUAL: usize = 8 / LINE;
 
-/// What the rows of a step add to a projection.
+/// What the rows of a band add to a projection.
 #[derive(Debug, Clone, Copy)]
 pub struct Ups<'a> {
     /// B of all adapters.

@@ -8,6 +8,7 @@ use ort::value::TensorElementType;
 
 use super::super::disjoint::Disjoint;
 use super::super::kernel::{BAND, Weights};
+use super::super::mixes::Ahead;
 use super::super::state::{GROUPS, Room, Scratch, Shared, State};
 use super::adapters::{Adapters, First};
 use super::prepare::{Prepare, Prepared};
@@ -125,9 +126,13 @@ impl Kernel for LinearKernel {
         let plan = if self.picked { &*picked } else { &*plan };
         let Scratch { first: Room { acts, prepared }, mixes, tops, .. } = scratch;
         let place = self.place.filter(|_| !plan.adapters.is_empty() && rows == plan.tokens.len());
-        let adapters = place.and_then(|place| {
-            Adapters::new((*cpu, *threads), plan, place, self.outputs, &mut mixes[place.1])
-        });
+        let (adapters, ahead) = match place {
+            Some(place) => {
+                let sizes = (self.outputs, pairs(&weights) * rows.div_ceil(BAND));
+                Adapters::new((*cpu, *threads), plan, place, sizes, &mut mixes[place.1])
+            }
+            None => (None, Ahead::default()),
+        };
         let sizes = (rows, self.inputs);
         let prepared = Prepared::new(*cpu, prepare, x, sizes, adapters.is_some(), prepared, acts);
         if self.place.is_none() {
@@ -137,7 +142,6 @@ impl Kernel for LinearKernel {
             tops.resize(if known { rows * weights.panels() } else { 0 }, 0.0);
         }
         let is_head = self.place.is_none() && !tops.is_empty();
-        let ahead = adapters.as_ref().map(|adapters| adapters.ahead(pairs(&weights) * rows.div_ceil(BAND)));
         let product = Product {
             cpu: *cpu,
             weights,
@@ -147,7 +151,7 @@ impl Kernel for LinearKernel {
             residual,
             tops: is_head.then(|| Disjoint::new(&mut tops[..])),
             adapters: adapters.as_ref(),
-            ahead: ahead.unwrap_or_default(),
+            ahead,
         };
         let (pieces, out) = (product.pieces(*threads), Disjoint::new(out));
         let first = First::new(&prepared, adapters.as_ref());

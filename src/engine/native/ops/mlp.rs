@@ -153,11 +153,8 @@ impl<'a> Mlp<'a> {
         if self.plan.adapters.is_empty() || self.rows != self.plan.tokens.len() {
             return (None, Ahead::default());
         }
-        let adapters =
-            Adapters::new((self.cpu, self.threads), self.plan, (self.layer, group), weights.outputs(), mixes);
-        let pieces = pairs(weights) * self.rows.div_ceil(BAND);
-        let ahead = adapters.as_ref().map(|adapters| adapters.ahead(pieces)).unwrap_or_default();
-        (adapters, ahead)
+        let sizes = (weights.outputs(), pairs(weights) * self.rows.div_ceil(BAND));
+        Adapters::new((self.cpu, self.threads), self.plan, (self.layer, group), sizes, mixes)
     }
 
     fn run(

@@ -222,12 +222,17 @@ pub mod avx512 {
     /// rows, which are 1 to [`ROWS`].
     #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
     pub unsafe fn down(octets: &[Octet<'_>], rows: &[Lane<'_>], next: &[u8], out: &mut Downs) {
-        // A line of it for every line that is read; the CPU has both in its nearest cache.
-        let next = if next.is_empty() { octets[0].lines.as_ptr().cast() } else { next.as_ptr() };
+        let (next_is_empty, first) = (next.is_empty(), next.as_ptr());
         macro_rules! octets {
             ($($m:literal)*) => { match octets.len() {
                 $($m => {
                     let octets = std::array::from_fn::<_, $m, _>(|m| octets[m]);
+                    // A line for every line that is read, as if as many octets lay there side by side; if there is nothing,
+                    // the line itself, which is there.
+                    let next = octets.map(|octet| octet.lines.as_ptr().cast::<u8>());
+                    let next = if next_is_empty { next } else {
+                        std::array::from_fn(|m| first.wrapping_add(m * size_of_val(octets[m].lines)))
+                    };
                     // SAFETY: as the caller promises.
                     unsafe {
                         match *rows {
@@ -251,7 +256,7 @@ pub mod avx512 {
     unsafe fn octets_down<const M: usize, const R: usize>(
         octets: [Octet<'_>; M],
         rows: [Lane<'_>; R],
-        next: *const u8,
+        next: [*const u8; M],
         out: &mut Downs,
     ) {
         /// The numbers of a line's first four inputs.
@@ -279,8 +284,8 @@ pub mod avx512 {
                     let mut weights = [_mm512_setzero_si512(); M];
                     for m in 0..M {
                         weights[m] = _mm512_load_si512(octets[m].lines.as_ptr().add(from + i).cast());
-                        let line = ((from + i) * M + m) * size_of::<RankLine>();
-                        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line).cast());
+                        let line = (from + i) * size_of::<RankLine>();
+                        _mm_prefetch::<_MM_HINT_T0>(next[m].wrapping_add(line).cast());
                     }
                     for r in 0..R {
                         let codes = _mm512_set1_epi64(codes[r].add(i).read_unaligned());

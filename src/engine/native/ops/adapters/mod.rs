@@ -1,7 +1,7 @@
 //! A step's adapters in one linear layer: every row has its own.
 //!
-//! u = A·x of a band's rows follows on their preparation, B·u is added to the products of two panels while they are in the
-//! nearest cache: nothing but u is kept between the two.
+//! u = A·x comes first (see [`By`]), B·u is added to the products of two panels while they are in the nearest cache: nothing
+//! but u is kept between the two.
 
 mod first;
 #[cfg(test)]
@@ -15,7 +15,7 @@ use std::thread;
 use npc_onnx::packed::PANEL;
 
 use super::super::adapter::{Group, Input, Int8};
-use super::super::disjoint::{Disjoint, Late};
+use super::super::disjoint::Disjoint;
 use super::super::kernel::{
     BAND, BAND_TILES, Cpu, LINE, Lane, OCTETS, Octet, Product, RANKS, ROWS, Soon, TILE, TileRef, Ups,
 };
@@ -66,7 +66,6 @@ pub struct Adapters<'a> {
     group: usize,
     outputs: usize,
     layout: &'a Layout,
-    found: Late<'a, Found>,
     parts: Parts<'a>,
 }
 
@@ -76,25 +75,30 @@ struct Parts<'a> {
     quads: Disjoint<'a, [i8; LINE]>,
     scales: Disjoint<'a, f32>,
     starts: Disjoint<'a, i32>,
+    states: &'a [AtomicU8],
     floats: Disjoint<'a, f32>,
+    /// How many floats there are.
+    count: usize,
 }
 
 impl<'a> Adapters<'a> {
-    /// `None`: no adapter of the step has anything in this layer.
+    /// The adapters, or `None` if no one of the step has anything in this layer; and what is read after the layer's product,
+    /// which is computed in so many pieces.
     pub fn new(
         (cpu, threads): (Cpu, usize),
         plan: &'a Plan,
         (layer, group): (usize, usize),
-        outputs: usize,
+        (outputs, pieces): (usize, usize),
         mixes: &'a mut Mixes,
-    ) -> Option<Self> {
-        if !mixes.prepare(plan, layer, group) {
-            return None;
-        }
+    ) -> (Option<Self>, Ahead<'a>) {
+        let is_something = mixes.prepare(plan, layer, group);
         let Mixes { layout, found } = mixes;
-        let found = Late::new(found);
-        // SAFETY: the only call; it is read in later stages alone.
-        let Found { u, rounded: Rounded { quads, scales, starts }, states, floats } = unsafe { found.fill() };
+        let layout = &*layout;
+        let ahead = layout.ahead(pieces);
+        if !is_something {
+            return (None, ahead);
+        }
+        let Found { u, rounded: Rounded { quads, scales, starts }, states, floats } = found;
         for state in &mut *states {
             *state.get_mut() = OPEN;
         }
@@ -103,6 +107,8 @@ impl<'a> Adapters<'a> {
             quads: Disjoint::new(quads),
             scales: Disjoint::new(scales),
             starts: Disjoint::new(starts),
+            states,
+            count: floats.len(),
             floats: Disjoint::new(floats),
         };
         let by = if threads > 1 && layout.shared.len() >= ADAPTERS * threads {
@@ -112,7 +118,7 @@ impl<'a> Adapters<'a> {
         } else {
             By::Runs
         };
-        Some(Self { by, cpu, plan, layer, group, outputs, layout, found, parts })
+        (Some(Self { by, cpu, plan, layer, group, outputs, layout, parts }), ahead)
     }
 
     /// How often [`Self::compute`] is to be called.
@@ -133,7 +139,7 @@ impl<'a> Adapters<'a> {
                 let users =
                     |piece: usize| self.layout.shared.get(piece).map(|own| &self.layout.sharing[own.clone()]);
                 if let Some(own) = users(piece) {
-                    self.users(own, users(piece + 1), |tile| input(tile).acts);
+                    self.down(own, users(piece + 1), |tile| input(tile).acts);
                 } else {
                     let run = self.layout.long[piece - self.layout.shared.len()];
                     self.together(run, input(self.plan.runs[run].start / TILE));
@@ -143,7 +149,7 @@ impl<'a> Adapters<'a> {
     }
 
     /// u of the rows that have an adapter, which is read once for a few of them; `next`: whose adapter is read behind it.
-    fn users<'b>(&self, users: &[User], next: Option<&[User]>, tile: impl Fn(usize) -> TileRef<'b>) {
+    fn down<'b>(&self, users: &[User], next: Option<&[User]>, tile: impl Fn(usize) -> TileRef<'b>) {
         let int8 = |users: &[User]| users.first().and_then(|user| self.int8(user.adapter));
         let Some(group) = int8(users) else { return };
         let next = next.and_then(int8).map_or(&[][..], Int8::downs);
@@ -163,8 +169,8 @@ impl<'a> Adapters<'a> {
         let users = &self.layout.users[own.users.clone()];
         // What an adapter has is read once for all rows: there are many adapters, and each has a few rows.
         let mut users = users.chunk_by(|a, b| a.adapter == b.adapter).peekable();
-        while let Some(own) = users.next() {
-            self.users(own, users.peek().copied(), |tile| tiles[tile % BAND_TILES].acts);
+        while let Some(some) = users.next() {
+            self.down(some, users.peek().copied(), |tile| tiles[tile % BAND_TILES].acts);
         }
         for run in self.plan.runs_of_band(band) {
             let rows = &self.plan.runs[run];
@@ -216,6 +222,7 @@ impl<'a> Adapters<'a> {
                 *room = octet;
                 count += 1;
             }
+            let next = next.get(rank / RANKS * size_of_val(first.lines)..).unwrap_or_default();
             // All rows, while the octets are in the nearest cache.
             for (first, rows) in (0..).step_by(ROWS).zip(rows.chunks(ROWS)) {
                 self.cpu.ranks_down(&some[..count], rows, next, &mut out);
@@ -252,7 +259,8 @@ impl<'a> Adapters<'a> {
 
     /// Sees to it that a band is rounded, when all of u is there. Whoever comes first rounds it, and each that finds one taken
     /// rounds others first.
-    fn rounded(&self, band: usize, states: &[AtomicU8]) {
+    fn rounded(&self, band: usize) {
+        let states = self.parts.states;
         if states[band].load(Ordering::Acquire) == ROUNDED {
             return;
         }
@@ -305,10 +313,8 @@ impl<'a> Adapters<'a> {
     /// # Safety
     /// All of [`Self::compute`] is done.
     pub unsafe fn add(&self, panels: Range<usize>, band: usize, products: &mut [Product; 2]) {
-        // SAFETY: as the caller promises, nobody writes it any more; what may still be rounded is not read from here.
-        let found = unsafe { self.found.read() };
         if self.by == By::Adapters {
-            self.rounded(band, &found.states);
+            self.rounded(band);
         }
         let own = &self.layout.bands[band];
         // SAFETY: the band is rounded, and the caller has seen that.
@@ -337,8 +343,10 @@ impl<'a> Adapters<'a> {
             // SAFETY: the adapters are the plan's, which is borrowed; all is laid out as they are.
             unsafe { self.cpu.ranks_up(&ups, slots, own, products) };
         }
-        if !found.floats.is_empty() {
-            self.add_floats(panels, band, &found.floats, products);
+        if self.parts.count > 0 {
+            // SAFETY: nobody writes them any more, as the caller promises.
+            let floats = unsafe { self.parts.floats.read(0, self.parts.count) };
+            self.add_floats(panels, band, floats, products);
         }
     }
 
@@ -359,11 +367,6 @@ impl<'a> Adapters<'a> {
                 }
             }
         }
-    }
-
-    /// What is read after the product, which is computed in so many pieces.
-    pub fn ahead(&self, pieces: usize) -> Ahead<'a> {
-        self.layout.ahead(pieces)
     }
 
     /// What of B two panels need is fetched before all else.

@@ -66,12 +66,12 @@ fn computed_in(
     let weights = Weights::new(packed.bits, OUTPUTS, INPUTS, &packed.bytes).unwrap();
     let rows = plan.tokens.len();
     let (mut room, mut acts) = (Vec::new(), Activations::default());
-    let adapters = Adapters::new((cpu, threads), plan, (layer, 0), OUTPUTS, mixes);
+    let adapters = Adapters::new((cpu, threads), plan, (layer, 0), (OUTPUTS, 1), mixes).0;
     let is_flat = adapters.is_some();
     let input = Prepared::new(cpu, Prepare::Nothing, x, (rows, INPUTS), is_flat, &mut room, &mut acts);
     let first = First::new(&input, adapters.as_ref());
     (0..first.pieces()).for_each(|piece| first.prepare(piece));
-    (0..first.left()).for_each(|piece| first.compute(piece));
+    together(threads, first.left(), |piece| first.compute(piece));
     let mut out = vec![0.0; rows * OUTPUTS];
     let product = Product {
         cpu,
@@ -86,8 +86,19 @@ fn computed_in(
     };
     let (pieces, to) = (product.pieces(threads), Disjoint::new(&mut out));
     // SAFETY: all is prepared.
-    (0..pieces).for_each(|piece| product.piece(piece, pieces, unsafe { input.acts() }, &to));
+    together(threads, pieces, |piece| product.piece(piece, pieces, unsafe { input.acts() }, &to));
     out
+}
+
+/// As a stage is: by several threads at once, if there are to be some.
+fn together(threads: usize, pieces: usize, run: impl Fn(usize) + Sync) {
+    let (threads, run) = (threads.min(4), &run);
+    std::thread::scope(|scope| {
+        for thread in 1..threads {
+            scope.spawn(move || (thread..pieces).step_by(threads).for_each(run));
+        }
+        (0..pieces).step_by(threads).for_each(run);
+    });
 }
 
 #[test]
@@ -167,7 +178,8 @@ fn an_adapter_that_is_read_once_for_all_rows_gives_them_the_same() {
     let step = plan(&adapters, &mixes);
     let by = |threads: usize| {
         let mut mixes = Mixes::default();
-        Adapters::new((Cpu::detect(), threads), &step, (0, 0), OUTPUTS, &mut mixes).map(|found| found.by)
+        let (found, _) = Adapters::new((Cpu::detect(), threads), &step, (0, 0), (OUTPUTS, 1), &mut mixes);
+        found.map(|found| found.by)
     };
     assert_eq!((by(threads), by(1), by(16)), (Some(By::Adapters), Some(By::Bands), Some(By::Runs)));
     for cpu in Cpu::all() {
@@ -183,12 +195,11 @@ fn an_adapter_that_is_read_once_for_all_rows_gives_them_the_same() {
 
 #[test]
 fn layers_and_steps_share_what_is_laid_out() {
+    let layers = |seeds: [usize; 4]| seeds.map(|seed| vec![factors(seed, 8)]);
+    let packed = |seeds, precision| Arc::new(PackedAdapter::new(&layers(seeds), precision));
+    let int8 = |seeds| packed(seeds, AdapterPrecision::Int8);
     // Of the last one the layers are not alike.
-    let layers = |seed: usize, other: usize| [vec![factors(seed, 8)], vec![factors(other, 8)]];
-    let adapters: Vec<_> = [layers(0, 2), layers(1, 3), layers(4, 6), layers(8, 5)]
-        .iter()
-        .map(|layers| Arc::new(PackedAdapter::new(layers, AdapterPrecision::Int8)))
-        .collect();
+    let adapters = [int8([0, 2, 4, 6]), int8([1, 3, 5, 7]), int8([4, 6, 8, 2]), int8([8, 5, 8, 5])];
     assert!(adapters[..3].iter().all(|adapter| adapter.is_alike) && !adapters[3].is_alike);
     let mix = |row: usize| vec![(row % 3, 1.0), ((row + 1) % 3, 0.5)];
     let mixes: Vec<Vec<_>> = (0..21).map(mix).chain([vec![], vec![(2, -1.0)]]).collect();
@@ -196,9 +207,18 @@ fn layers_and_steps_share_what_is_laid_out() {
     let picked = plan(&adapters[1..3], &[vec![(1, 2.0), (0, 1.0)]]);
     let reversed: Vec<_> = adapters.iter().rev().cloned().collect();
     let other = plan(&reversed, &mixes[..17]);
+    // One is in floats; and so many that each is read once for all rows.
+    let floats = [&adapters[..2], &[packed([3, 5, 7, 9], AdapterPrecision::Bf16)]].concat();
+    let floats = plan(&floats, &mixes);
+    let many: Vec<_> = (0..9).map(|i| int8([i, i + 2, i + 4, i + 6])).collect();
+    let many =
+        plan(&many, &(0..23).map(|row| vec![(row % 9, 1.0), ((row + 2) % 9, 0.5)]).collect::<Vec<_>>());
     let x = wave(mixes.len() * INPUTS, 0.7);
     let (cpu, mut shared) = (Cpu::detect(), Mixes::default());
-    let steps = [(&step, 0), (&step, 1), (&picked, 1), (&other, 0), (&other, 1), (&step, 0), (&step, 1)];
+    let mut steps = vec![(&step, 0), (&step, 1), (&step, 3), (&picked, 3), (&other, 0), (&other, 1)];
+    for plan in [&step, &floats, &many] {
+        steps.extend([0, 1, 2, 3, 1, 3, 3].map(|layer| (plan, layer)));
+    }
     for (index, (plan, layer)) in steps.into_iter().enumerate() {
         let x = &x[..plan.tokens.len() * INPUTS];
         let found = computed_in(cpu, 2, plan, layer, &mut shared, x);

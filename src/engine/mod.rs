@@ -14,6 +14,7 @@ mod open;
 mod pace;
 mod pool;
 mod portable;
+mod post;
 mod pressure;
 mod rehearsal;
 mod request;
@@ -62,6 +63,7 @@ use self::adapter::{Reader, Registry};
 use self::checks::{bad, check_stops};
 use self::open::{Opened, reader};
 use self::pace::{Pace, Patience};
+use self::post::Post;
 use self::sampler::Sampler;
 use self::scheduler::{ChooseWork, GenerateWork, Job, Limits, StopMatcher, Work};
 use self::spans::RequestSpans;
@@ -119,6 +121,7 @@ struct Inner {
     context: usize,
     registry: Arc<Registry>,
     reader: Reader,
+    post: Post,
     /// Taken by whoever waits for its end.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -170,6 +173,7 @@ impl Engine {
         };
         let registry = Arc::new(Registry::new(config.max_adapters, config.adapter_memory_mb << 20));
         let reader = reader(&model, kind, config);
+        let post = Post::start();
         let worker = Worker {
             decoder,
             tokenizer: tokenizer.clone(),
@@ -180,6 +184,7 @@ impl Engine {
             dropped: Vec::new(),
             pace: Pace::new(Arc::clone(&shared), Duration::from_millis(config.overload_after_ms)),
             poster: Poster::new(limits.rows),
+            post: post.clone(),
         };
         let failed = |error: std::io::Error| {
             EngineError::Runtime(format!("the engine's thread did not start: {error}"))
@@ -205,6 +210,7 @@ impl Engine {
                 context,
                 registry,
                 reader,
+                post,
                 thread,
             }),
         })
@@ -270,7 +276,7 @@ impl Engine {
             stop: StopMatcher::new(request.stop),
             max_tokens,
             ignore_end: request.ignore_end,
-            events: sender,
+            events: self.inner.post.events(sender),
         };
         self.submit(request.prompt, &request.mix, request.schedule, Work::Generate(Box::new(work)))?;
         Ok(events.into())

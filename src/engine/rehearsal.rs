@@ -13,6 +13,7 @@ use super::adapter::Adapter;
 use super::decoder::{Decoder, Step, StepToken, StepWork};
 use super::logits::Logits;
 use super::pace::{Pace, Patience};
+use super::post::Events;
 use super::sampler::Sampler;
 use super::scheduler::{
     Changes, ChooseWork, GenerateWork, Job, JobMix, Limits, Scheduler, StopMatcher, Work,
@@ -124,7 +125,7 @@ impl Rehearsal {
             stop: StopMatcher::new(Vec::new()),
             max_tokens: tokens.max(1),
             ignore_end: true,
-            events: sender,
+            events: Events::direct(sender),
         };
         self.submit(prompt, mix, schedule, Work::Generate(Box::new(work)), now)?;
         Ok(events.into())

@@ -14,6 +14,7 @@ use super::decoder::{Decoder, Step};
 use super::load::Load;
 use super::logits::Logits;
 use super::pace::Pace;
+use super::post::Post;
 use super::scheduler::{Job, Limits, Scheduler};
 use super::spans::number;
 use super::tokenizer::Tokenizer;
@@ -92,12 +93,14 @@ impl Drop for QueueSlot {
 }
 
 /// Tells the handles when the thread ends, however it ends.
-struct Running(Arc<Shared>, Arc<Registry>);
+struct Running(Arc<Shared>, Arc<Registry>, Post);
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.store(false, Ordering::Release);
         self.1.close();
+        // Whoever waits sees the end behind what was said to it.
+        self.2.flush();
     }
 }
 
@@ -114,13 +117,14 @@ pub struct Worker {
     pub dropped: Vec<Version>,
     pub pace: Pace,
     pub poster: Poster,
+    pub post: Post,
 }
 
 impl Worker {
     /// Runs until the last handle is gone or [`Command::Stop`] comes.
     pub fn run(mut self) {
         let shared = Arc::clone(&self.pace.shared);
-        let _running = Running(Arc::clone(&shared), Arc::clone(&self.registry));
+        let _running = Running(Arc::clone(&shared), Arc::clone(&self.registry), self.post.clone());
         let mut scheduler = Scheduler::new(self.limits, self.decoder.sequences());
         let mut tokens = Vec::new();
         let mut logits = Logits::default();
@@ -130,6 +134,7 @@ impl Worker {
             let now = Instant::now();
             let changes = scheduler.admit(self.decoder.as_mut(), now);
             self.pace.admitted(&scheduler, &changes, now);
+            self.post.flush();
             scheduler.plan(&mut tokens);
             if tokens.is_empty() {
                 self.pace.idle();
@@ -156,6 +161,7 @@ impl Worker {
                     scheduler.fail(&tokens, &error, self.decoder.as_mut())
                 }
             };
+            self.post.flush();
             let now = Instant::now();
             let took = now.saturating_duration_since(start);
             shared.busy_ns.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
@@ -169,6 +175,8 @@ impl Worker {
     /// Takes what has come; waits if there is nothing to compute. `false`: stop.
     fn take_commands(&mut self, scheduler: &mut Scheduler) -> bool {
         loop {
+            // What a command had to say; it may be long until the next one.
+            self.post.flush();
             let command = if scheduler.is_idle() && self.dropped.is_empty() {
                 self.poster.settle(&self.pace.shared.board, scheduler, self.decoder.as_ref());
                 // Waiting is no part of the step that comes next.

@@ -28,7 +28,7 @@ mod state;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use npc_onnx::{ModelFile, NATIVE_GRAPH_FILE};
 use ort::session::Session;
@@ -96,18 +96,24 @@ pub fn int8_ceiling(threads: usize) -> Ceiling {
     Ceiling { vectors: ceiling(vectors, threads), tiles: (vectors != cpu).then(|| ceiling(cpu, threads)) }
 }
 
-/// The best of some short runs, since others may use the machine.
+/// The best of some runs, since others may use the machine. Each lasts far longer than the system takes to put new
+/// threads on cores of their own: in a millisecond or two they may still share one, and seem to do half.
 fn ceiling(cpu: Cpu, threads: usize) -> f64 {
     const ROUNDS: u64 = 1 << 20;
     const RUNS: usize = 5;
-    let run = || {
-        let start = Instant::now();
-        let operations = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| cpu.peak(ROUNDS))).collect();
-            let own = cpu.peak(ROUNDS);
-            own + others.into_iter().filter_map(|thread| thread.join().ok()).sum::<u64>()
-        });
+    const RUN: Duration = Duration::from_millis(50);
+    let rate = || {
+        let (start, mut operations) = (Instant::now(), 0);
+        while start.elapsed() < RUN {
+            operations += cpu.peak(ROUNDS);
+        }
         operations as f64 / start.elapsed().as_secs_f64() / 1e9
+    };
+    let run = || {
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(rate)).collect();
+            rate() + others.into_iter().filter_map(|thread| thread.join().ok()).sum::<f64>()
+        })
     };
     (0..RUNS).map(|_| run()).fold(0.0, f64::max)
 }

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::mix::JobMix;
 use super::stop::StopMatcher;
 use crate::engine::logits::Rows;
 use crate::engine::native::log_sum_exp;
+use crate::engine::post::Events;
 use crate::engine::sampler::Sampler;
 use crate::engine::spans::RequestSpans;
 use crate::engine::tokenizer::TextStream;
@@ -46,8 +47,7 @@ pub struct GenerateWork {
     pub stop: StopMatcher,
     pub max_tokens: u32,
     pub ignore_end: bool,
-    /// Has room for every event of the request: sending never waits.
-    pub events: mpsc::Sender<Event>,
+    pub events: Events,
 }
 
 #[derive(Debug)]
@@ -71,8 +71,8 @@ impl Job {
         self.mix.end_lease();
         self.spans.failed(&error);
         match &mut self.work {
-            // Fails only if the caller is gone.
-            Work::Generate(work) => drop(work.events.try_send(Event::Failed { error })),
+            Work::Generate(work) => work.events.send(Event::Failed { error }),
+            // They fail only if the caller is gone.
             Work::Choose(work) => {
                 if let Some(reply) = work.reply.take() {
                     drop(reply.send(Err(error)));
@@ -189,8 +189,7 @@ impl Row {
         if let Work::Generate(work) = &job.work {
             let (prompt_tokens, cached_tokens) = (usage.prompt_tokens, usage.cached_tokens);
             let started = Event::Started { prompt_tokens, cached_tokens };
-            // Fails only if the caller is gone; the next step notices.
-            drop(work.events.try_send(started));
+            work.events.send(started);
         }
         Self {
             job,
@@ -429,8 +428,7 @@ impl Row {
             return;
         }
         if let Work::Generate(work) = &self.job.work {
-            // Fails only if the caller is gone; the next step notices.
-            drop(work.events.try_send(Event::Text { text, tokens: self.unreported }));
+            work.events.send(Event::Text { text, tokens: self.unreported });
             self.unreported = 0;
         }
     }
@@ -457,7 +455,7 @@ impl Row {
         // Before the caller knows: its next request may want the memory.
         self.job.mix.end_lease();
         if let Work::Generate(work) = &self.job.work {
-            drop(work.events.try_send(Event::Finished { reason, usage: self.usage }));
+            work.events.send(Event::Finished { reason, usage: self.usage });
         }
         After::Finished
     }

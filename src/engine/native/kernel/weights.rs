@@ -100,8 +100,17 @@ impl<'a> Weights<'a> {
     pub fn row(&self, output: usize, row: &mut [f32]) {
         let (panel, column) = (self.panel(output / PANEL), output % PANEL);
         let scale = scale_of(panel, column);
-        for (input, value) in row.iter_mut().enumerate() {
-            *value = scale * (f32::from(code(self.bits, panel, column, input)) - f32::from(ZERO));
+        let value = |code: u8| scale * (f32::from(code) - f32::from(ZERO));
+        if let Some(lines) = self.lines(output / PANEL) {
+            for (values, line) in row.as_chunks_mut::<LINE>().0.iter_mut().zip(lines) {
+                for (own, code) in values.iter_mut().zip(&line.0[column * LINE..]) {
+                    *own = value(*code);
+                }
+            }
+            return;
+        }
+        for (input, own) in row.iter_mut().enumerate() {
+            *own = value(code(self.bits, panel, column, input));
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::*;
 use crate::engine::decoder::Step;
 use crate::engine::logits::Logits;
+use crate::engine::post::Events;
 use crate::engine::sampler::Sampler;
 use crate::engine::spans::RequestSpans;
 use crate::engine::{Choice, Event, FinishReason, Sampling, Schedule, TextStream, Usage};
@@ -145,7 +146,7 @@ fn generate(prompt: &[u32], max_tokens: u32, stop: &[&str]) -> (Job, mpsc::Recei
         stop: StopMatcher::new(stop.iter().map(|s| (*s).to_owned()).collect()),
         max_tokens,
         ignore_end: false,
-        events,
+        events: Events::direct(events),
     };
     let job = Job {
         prompt: prompt.to_vec(),

@@ -4,6 +4,7 @@
 //! with 32 rows it took 3 % of a step. So what a step has to say is collected, and one task of the runtime, woken once, says
 //! it all.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
@@ -15,23 +16,30 @@ use super::Event;
 type Letter = (mpsc::Sender<Event>, Event);
 
 /// What is collected, and the task that delivers it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Post(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     /// Since the last [`Post::flush`]. Not more than the requests' own channels have room for.
     collected: Mutex<Vec<Letter>>,
     /// Without a bound of its own, so that the engine never waits for the runtime: what may be in it at most is what the
     /// requests' channels have room for. `None`: there is no runtime.
     office: Option<mpsc::UnboundedSender<Vec<Letter>>>,
-    /// Held by the task while it ends, so that nothing overtakes what it delivers last.
+    /// Held while something is sent, and by the task while it ends: what is sent is either delivered by the task or refused,
+    /// and nothing overtakes what the task delivers last.
     closing: Arc<Mutex<()>>,
 }
 
+impl fmt::Debug for Post {
+    /// Without what it holds, which is what players are told.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Post").finish_non_exhaustive()
+    }
+}
+
 impl Post {
-    /// Starts the task in the runtime that this is called in. Without one, or when it has ended, everything is delivered by
-    /// [`Self::flush`].
+    /// Starts the task in the runtime that this is called in, which must be one that goes on polling for as long as it lives:
+    /// nothing is heard meanwhile. Without a runtime, or when it has ended, everything is delivered by [`Self::flush`].
     pub fn start() -> Self {
         let closing = Arc::new(Mutex::new(()));
         let office = Handle::try_current().ok().map(|runtime| {
@@ -49,6 +57,7 @@ impl Post {
 
     /// Sends what was collected on its way.
     pub fn flush(&self) {
+        let _closing = lock(&self.0.closing);
         let letters = std::mem::take(&mut *lock(&self.0.collected));
         if letters.is_empty() {
             return;
@@ -58,7 +67,6 @@ impl Post {
             None => Some(letters),
         };
         if let Some(letters) = left {
-            let _closed = lock(&self.0.closing);
             deliver(letters);
         }
     }

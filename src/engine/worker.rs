@@ -99,7 +99,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.store(false, Ordering::Release);
         self.1.close();
-        // Whoever waits sees the end behind what was said to it.
+        // What was said last still has to be sent.
         self.2.flush();
     }
 }

@@ -80,6 +80,11 @@ impl<'a, T> Disjoint<'a, T> {
         }
     }
 
+    /// Where an element is, for whoever fetches it ahead and reads or writes nothing; `None`: outside.
+    pub fn address(&self, index: usize) -> Option<*const T> {
+        (index < self.length).then(|| self.start.wrapping_add(index).cast_const())
+    }
+
     /// Writes one element; panics if it lies outside.
     ///
     /// # Safety

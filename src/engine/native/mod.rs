@@ -27,7 +27,7 @@ mod state;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Barrier, LazyLock};
 use std::time::{Duration, Instant};
 
 use npc_onnx::{ModelFile, NATIVE_GRAPH_FILE};
@@ -102,7 +102,9 @@ fn ceiling(cpu: Cpu, threads: usize) -> f64 {
     const ROUNDS: u64 = 1 << 20;
     const RUNS: usize = 5;
     const RUN: Duration = Duration::from_millis(50);
+    let together = Barrier::new(threads.max(1));
     let rate = || {
+        together.wait();
         let (start, mut operations) = (Instant::now(), 0);
         while start.elapsed() < RUN {
             operations += cpu.peak(ROUNDS);

@@ -79,6 +79,34 @@ pub struct Place {
     pub slot: usize,
 }
 
+/// Bytes of a line of memory.
+const LINE: usize = 64;
+
+/// Lets the memory come that [`write`] writes: a token's key lies in many lines, which nobody has read since the step before.
+pub fn fetch<S: Stored>(
+    cpu: Cpu,
+    layer: &Disjoint<'_, u8>,
+    (at, head, kv_heads): (Place, usize, usize),
+    dim: usize,
+) {
+    let size = size_of::<S>();
+    let half = half_bytes(dim, size);
+    let keys = (at.page as usize * kv_heads + head) * 2 * half;
+    let values = keys + half;
+    let scales = [keys, values].map(|first| first + at.slot * size_of::<f32>());
+    // Runs may lie closer than lines.
+    let every = (LINE / (PAGE * S::KEY * size)).max(1);
+    let key = (0..dim / S::KEY).step_by(every);
+    let key = key.map(|run| keys + SCALES + (S::key_at(0, at.slot) + run * PAGE * S::KEY) * size);
+    let value = values + SCALES + S::value_at(0, at.slot, dim) * size;
+    let value = (value..value + dim * S::VALUE * size).step_by(LINE);
+    for byte in scales.into_iter().chain(key).chain(value) {
+        if let Some(byte) = layer.address(byte) {
+            cpu.fetch_written(byte);
+        }
+    }
+}
+
 /// Writes a token's key and value of one head into a layer's pages. `room` is as long as they are.
 ///
 /// # Safety

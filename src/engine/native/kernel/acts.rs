@@ -275,3 +275,16 @@ pub fn settle<'a>(
         *out(row) = sum;
     }
 }
+
+/// The largest number of every row of a panel's product; -∞ if none is a number.
+#[inline(always)]
+pub fn tops(product: &[[f32; PANEL]], mut set: impl FnMut(usize, f32)) {
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    for (row, product) in product.iter().enumerate() {
+        // By halves: then all are compared on registers, instead of one after the other.
+        let sixteen = product.map(|number| larger(number, f32::NEG_INFINITY));
+        let eight: [f32; 8] = std::array::from_fn(|i| larger(sixteen[i], sixteen[i + 8]));
+        let four: [f32; 4] = std::array::from_fn(|i| larger(eight[i], eight[i + 4]));
+        set(row, larger(larger(four[0], four[2]), larger(four[1], four[3])));
+    }
+}

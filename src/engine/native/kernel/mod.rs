@@ -281,6 +281,21 @@ impl Cpu {
         }
     }
 
+    /// [`Self::quantize`] for all rows of a tile at once.
+    ///
+    /// # Panics
+    /// If they are not equally long, or the tile is for others.
+    pub fn quantize_tile(self, tile: &mut TileMut<'_>, rows: &[&[f32]; TILE]) {
+        let inputs = rows[0].len();
+        assert!(rows.iter().all(|row| row.len() == inputs) && tile.codes.len() == inputs * TILE);
+        #[cfg(target_arch = "x86_64")]
+        if matches!(self.0, Isa::Avx512 | Isa::Amx) {
+            // SAFETY: the CPU has these features, or there would be no such `Cpu`; the sizes were checked just now.
+            return unsafe { x86::quantize::avx512_tile(tile, rows) };
+        }
+        rows.iter().enumerate().for_each(|(row, values)| self.quantize(tile, row, values));
+    }
+
     /// Writes a panel's product for some rows, with `bias` for each output and `residual` for each row and output added.
     pub fn settle<'a>(
         self,
@@ -290,6 +305,41 @@ impl Cpu {
         out: impl Fn(usize) -> &'a mut [f32; PANEL],
     ) {
         dispatch!(self, settle(product, bias, residual, out), acts::settle(product, bias, residual, out));
+    }
+
+    /// Writes a panel's product for some rows, of which little is read again: past the caches, where the CPU has registers as
+    /// long as their lines.
+    ///
+    /// # Safety
+    /// Nobody, this thread neither, reads or writes it before this thread has called [`Self::streamed`].
+    pub unsafe fn stream<'a>(self, product: &[[f32; PANEL]], out: impl Fn(usize) -> &'a mut [f32; PANEL]) {
+        #[cfg(target_arch = "x86_64")]
+        if self.streams() {
+            // SAFETY: the CPU has these features; the rest as the caller promises.
+            return unsafe { x86::avx512::stream(product, out) };
+        }
+        self.settle(product, None, |_| None, out);
+    }
+
+    /// Ends [`Self::stream`]: what this thread does next is not seen before.
+    pub fn streamed(self) {
+        #[cfg(target_arch = "x86_64")]
+        if self.streams() {
+            x86::streamed();
+        }
+    }
+
+    /// Whether [`Self::stream`] writes past the caches.
+    pub fn streams(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return matches!(self.0, Isa::Avx512 | Isa::Amx);
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// Tells `set` the largest number of every row of a panel's product; -∞ if none is a number.
+    pub fn tops(self, product: &[[f32; PANEL]], set: impl FnMut(usize, f32)) {
+        dispatch!(self, tops(product, set), acts::tops(product, set));
     }
 
     /// RMS norm (Zhang and Sennrich 2019): out = x / sqrt(mean(x²) + epsilon) · weight.
@@ -333,6 +383,17 @@ impl Cpu {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (read, written);
+    }
+
+    /// Lets the line of memory that has this byte, and that is written soon, come to the nearest cache. Reads nothing.
+    #[inline]
+    pub fn fetch_written(self, byte: *const u8) {
+        #[cfg(target_arch = "x86_64")]
+        if self.is_vector() {
+            x86::fetch_written(byte);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = byte;
     }
 
     /// softmax(q·K / sqrt(head_dim)) · V for any queries of the sequence whose pages `table` lists; those that see about

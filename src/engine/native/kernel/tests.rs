@@ -572,3 +572,52 @@ fn sums_of_exponentials_are_the_same_everywhere_and_right() {
         assert!((cpu.exp_sum(&strange, 0.0) - 2.0).abs() < 1e-6);
     }
 }
+
+#[test]
+fn tops_are_the_largest_numbers_of_every_row() {
+    let (nan, low) = (f32::NAN, f32::NEG_INFINITY);
+    let mut rows = vec![[nan; PANEL], [low; PANEL], [-3.0; PANEL]];
+    for at in 0..PANEL {
+        let mut row: [f32; PANEL] = std::array::from_fn(|i| if i % 3 == 0 { nan } else { -1.0 - i as f32 });
+        row[at] = 7.5;
+        rows.push(row);
+    }
+    for cpu in Cpu::all() {
+        let mut found = vec![0.0; rows.len()];
+        cpu.tops(&rows, |row, top| found[row] = top);
+        let expected: Vec<f32> = rows.iter().map(|row| crate::engine::sampler::largest(row)).collect();
+        assert_eq!(found, expected, "{}", cpu.isa().name());
+    }
+}
+
+#[test]
+fn a_tile_is_quantized_as_its_rows_are() {
+    for inputs in [GROUP, 3 * GROUP, 2 * GROUP + BLOCK] {
+        let mut all = numbers(5, TILE * inputs);
+        // Zeros, numbers without a scale, what is no number, and some beside numbers; a group of each.
+        all[..GROUP].fill(0.0);
+        all[inputs..inputs + GROUP].fill(1e-39);
+        all[2 * inputs..2 * inputs + GROUP].fill(f32::NAN);
+        all[3 * inputs + 9] = f32::INFINITY;
+        all[4 * inputs + 5] = f32::NAN;
+        all[5 * inputs + 7] = 1e30;
+        let rows: [&[f32]; TILE] = std::array::from_fn(|row| &all[row * inputs..][..inputs]);
+        for cpu in Cpu::all() {
+            let groups = groups(inputs) * TILE;
+            let mut found = Vec::new();
+            for together in [false, true] {
+                let (mut codes, mut flat) = (vec![1; TILE * inputs], vec![1; groups * GROUP]);
+                let (mut scales, mut starts) = (vec![1.0; groups], vec![1; groups]);
+                let mut part =
+                    TileMut { codes: &mut codes, scales: &mut scales, starts: &mut starts, flat: &mut flat };
+                if together {
+                    cpu.quantize_tile(&mut part, &rows);
+                } else {
+                    rows.iter().enumerate().for_each(|(row, values)| cpu.quantize(&mut part, row, values));
+                }
+                found.push((codes, flat, scales, starts));
+            }
+            assert_eq!(found[0], found[1], "{} with {inputs} inputs", cpu.isa().name());
+        }
+    }
+}

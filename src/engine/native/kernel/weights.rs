@@ -100,6 +100,7 @@ impl<'a> Weights<'a> {
     pub fn row(&self, output: usize, row: &mut [f32]) {
         let (panel, column) = (self.panel(output / PANEL), output % PANEL);
         let scale = scale_of(panel, column);
+        debug_assert_eq!(row.len(), self.inputs);
         let value = |code: u8| scale * (f32::from(code) - f32::from(ZERO));
         if let Some(lines) = self.lines(output / PANEL) {
             for (values, line) in row.as_chunks_mut::<LINE>().0.iter_mut().zip(lines) {

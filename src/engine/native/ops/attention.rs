@@ -133,7 +133,22 @@ impl Kernel for AttentionKernel {
         // A few tokens at a time: one takes less than starting a thread.
         let few = tokens.div_ceil(8).min(*threads * 4);
         let write = |i: usize| {
-            for t in tokens * i / few..tokens * (i + 1) / few {
+            let own = tokens * i / few..tokens * (i + 1) / few;
+            let fetch = |t: usize| {
+                let place = plan.tokens[t].place;
+                for head in 0..self.kv_heads {
+                    match kept {
+                        Kept::Int8 => pages::fetch::<i8>(cpu, &keys, (place, head, self.kv_heads), dim),
+                        Kept::Bf16 => pages::fetch::<u16>(cpu, &keys, (place, head, self.kv_heads), dim),
+                    }
+                }
+            };
+            // What a token is written to comes while the one before it is rotated.
+            own.clone().take(1).for_each(fetch);
+            for t in own.clone() {
+                if t + 1 < own.end {
+                    fetch(t + 1);
+                }
                 // SAFETY: every token has its own queries.
                 let turned = unsafe { turned.part(t * queries, queries) };
                 let (token, row) = (&plan.tokens[t], &qkv[t * width..][..width]);

@@ -178,6 +178,10 @@ impl Gated<'_> {
         }
         for tile in (band * BAND_TILES..(band + 1) * BAND_TILES).take_while(|tile| tile * TILE < end) {
             let quantize = |part: &mut TileMut<'_>| {
+                let rows = &gated[tile % BAND_TILES * TILE..][..TILE];
+                if (tile + 1) * TILE <= end {
+                    return self.cpu.quantize_tile(part, &std::array::from_fn(|row| &rows[row][..columns]));
+                }
                 for row in tile * TILE..end.min((tile + 1) * TILE) {
                     self.cpu.quantize(part, row % TILE, &gated[row - band * BAND][..columns]);
                 }

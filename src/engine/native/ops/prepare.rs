@@ -47,7 +47,7 @@ impl<'a> Filling<'a> {
         self.rows.div_ceil(TILE)
     }
 
-    /// Fills in some groups of a tile: `quantize` takes the part and quantizes into it, row by row.
+    /// Fills in some groups of a tile: `quantize` takes the part and quantizes into it.
     ///
     /// # Safety
     /// Nobody else fills in these groups of this tile, and nobody reads them.
@@ -142,18 +142,24 @@ impl<'a> Prepared<'a> {
     pub fn tile(&self, tile: usize) {
         let inputs = self.inputs;
         let quantize = |part: &mut TileMut<'_>| {
-            for row in tile * TILE..self.rows.min((tile + 1) * TILE) {
+            let values = |row: usize| {
                 let x = &self.x[row * inputs..][..inputs];
-                let values = match self.prepare {
+                match self.prepare {
                     Prepare::Nothing => x,
                     Prepare::Norm(weight, epsilon) => {
-                        // SAFETY: each tile takes its own rows.
+                        // SAFETY: each tile takes its own rows, each once.
                         let out = unsafe { self.values.part(row * inputs, inputs) };
                         self.cpu.rms_norm(x, weight, epsilon, out);
                         out
                     }
-                };
-                self.cpu.quantize(part, row % TILE, values);
+                }
+            };
+            let first = tile * TILE;
+            if first + TILE <= self.rows {
+                return self.cpu.quantize_tile(part, &std::array::from_fn(|row| values(first + row)));
+            }
+            for row in first..self.rows {
+                self.cpu.quantize(part, row % TILE, values(row));
             }
         };
         // SAFETY: each tile takes its own part.

@@ -29,7 +29,7 @@ pub struct Product<'a> {
     pub outputs: usize,
     pub bias: Option<&'a [f32]>,
     pub residual: Option<&'a [f32]>,
-    /// Of the head: the largest of every panel's outputs, by row.
+    /// Of the head, if it has neither bias nor residual: the largest of every panel's outputs, by row.
     pub tops: Option<Disjoint<'a, f32>>,
     /// What is added before bias and residual.
     pub adapters: Option<&'a Adapters<'a>>,
@@ -63,6 +63,9 @@ impl Product<'_> {
                 self.pair(&mut products, &mut product, pair, acts, room, out);
             }
         });
+        if self.tops.is_some() {
+            self.cpu.streamed();
+        }
     }
 
     /// Computes the outputs of one panel, or two, of all rows. `product` is room for a band's; `room` for the codes, if they
@@ -108,7 +111,8 @@ impl Product<'_> {
     /// Lets what [`Self::settle`] adds, and where it writes, come to the nearest cache: by then others have read and written
     /// these rows, and much has been read since.
     fn fetch(&self, first: usize, rows: Range<usize>, out: &Disjoint<'_, f32>) {
-        if first + 2 * PANEL > self.outputs {
+        let is_streamed = self.tops.is_some() && self.cpu.streams();
+        if first + 2 * PANEL > self.outputs || is_streamed {
             return;
         }
         for row in rows {
@@ -122,14 +126,17 @@ impl Product<'_> {
 
     /// Writes a panel's product for the rows from `first` on, with bias and residual.
     fn settle(&self, product: &[[f32; PANEL]], panel: usize, first: usize, out: &Disjoint<'_, f32>) {
+        debug_assert!(self.tops.is_none() || self.bias.is_none() && self.residual.is_none());
         let start = panel * PANEL;
         let at = |row| (first + row) * self.outputs + start;
         let columns = PANEL.min(self.outputs - start);
         if let Some(tops) = &self.tops {
-            for (row, product) in product.iter().enumerate() {
-                let (at, top) = ((first + row) * self.weights.panels() + panel, largest(&product[..columns]));
-                // SAFETY: this call alone computes this panel of this row.
-                unsafe { tops.set(at, top) };
+            // SAFETY: this call alone computes this panel of these rows.
+            let set = |row, top| unsafe { tops.set((first + row) * self.weights.panels() + panel, top) };
+            if columns == PANEL {
+                self.cpu.tops(product, set);
+            } else {
+                product.iter().enumerate().for_each(|(row, product)| set(row, largest(&product[..columns])));
             }
         }
         if columns == PANEL {
@@ -137,7 +144,12 @@ impl Product<'_> {
             let residual = |row| self.residual.and_then(|residual| residual[at(row)..].first_chunk());
             // SAFETY: this call alone computes these columns.
             let out = |row| unsafe { out.array(at(row)) };
-            return self.cpu.settle(product, bias, residual, out);
+            // Of 200 KB for each row of the head little is read again, thanks to the tops.
+            return match self.tops {
+                // SAFETY: `panels` ends it before anybody knows that they are computed.
+                Some(_) => unsafe { self.cpu.stream(product, out) },
+                None => self.cpu.settle(product, bias, residual, out),
+            };
         }
         for (row, product) in product.iter().enumerate() {
             // SAFETY: as above.

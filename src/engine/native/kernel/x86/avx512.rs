@@ -139,3 +139,20 @@ unsafe fn group<const P: usize, const R: usize, const C: usize>(
         }
     }
 }
+
+/// See [`crate::engine::native::kernel::Cpu::stream`].
+///
+/// # Safety
+/// The CPU has AVX-512 F; the rest as there.
+#[target_feature(enable = "avx512f")]
+pub unsafe fn stream<'a>(product: &[[f32; PANEL]], out: impl Fn(usize) -> &'a mut [f32; PANEL]) {
+    for (row, product) in product.iter().enumerate() {
+        let out = out(row);
+        if out.as_ptr().addr().is_multiple_of(size_of_val(out)) {
+            // SAFETY: both are a register long, and the one that is written lies as such a write wants it.
+            unsafe { _mm512_stream_ps(out.as_mut_ptr(), _mm512_loadu_ps(product.as_ptr())) };
+        } else {
+            *out = *product;
+        }
+    }
+}

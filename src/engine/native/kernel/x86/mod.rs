@@ -43,6 +43,11 @@ macro_rules! compiled {
             acts::settle(product, bias, residual, out);
         }
 
+        #[target_feature(enable = $features)]
+        pub unsafe fn tops(product: &[[f32; PANEL]], set: impl FnMut(usize, f32)) {
+            acts::tops(product, set);
+        }
+
         /// See [`crate::engine::native::kernel::Cpu::attend`].
         ///
         /// # Safety
@@ -92,7 +97,7 @@ macro_rules! compiled {
     };
 }
 
-use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm_sfence};
 
 use super::soon::{Pace, Soon};
 use super::weights::PANEL;
@@ -108,6 +113,20 @@ pub fn fetch(read: Option<&[f32; 2 * PANEL]>, written: Option<&[f32; 2 * PANEL]>
         // SAFETY: as above.
         unsafe { _mm_prefetch::<_MM_HINT_ET0>(panel.as_ptr().cast()) };
     }
+}
+
+/// Lets others see what was written past the caches, once they see what is written next.
+#[inline]
+pub fn streamed() {
+    // SAFETY: every x86-64 has it.
+    unsafe { _mm_sfence() };
+}
+
+/// Lets a line of memory come to the nearest cache, to be written.
+#[inline]
+pub fn fetch_written(byte: *const u8) {
+    // SAFETY: as above.
+    unsafe { _mm_prefetch::<_MM_HINT_ET0>(byte.cast()) };
 }
 
 /// Lets a little come of what is read soon.

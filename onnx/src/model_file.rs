@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{GraphInfo, ImportError, ModelConfig};
 
 /// The version of the folder's layout that this crate writes and the only one that it reads.
-pub const FORMAT_VERSION: u32 = 5;
+pub const FORMAT_VERSION: u32 = 6;
 
 /// The file's name in a model folder.
 const FILE_NAME: &str = "model.toml";

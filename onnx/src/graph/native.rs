@@ -1,11 +1,10 @@
-//! The native decoder's graph: of each layer one node for its queries, keys and values, one for the attention, one for what
-//! comes out of it, and one for the MLP, in operators that the engine brings itself (domain [`NATIVE_DOMAIN`]). Norms,
-//! SwiGLU, residuals and adapters are computed inside them.
+//! The native decoder's graph: a node for the embedding, one for each layer, and one for the head, in operators that the
+//! engine brings itself (domain [`NATIVE_DOMAIN`]). Norms, SwiGLU, residuals and adapters are computed inside them.
 
 use crate::{
     ModelConfig,
     graph::{
-        DecoderLayout, LayerLayout, NATIVE_WEIGHTS_FILE, PlacedMatrix,
+        DecoderLayout, LayerLayout, Linear, NATIVE_WEIGHTS_FILE, PlacedMatrix,
         builder::{Builder, Dim, NATIVE_DOMAIN, Value},
     },
     packed::{Bits, PANEL},
@@ -17,15 +16,14 @@ use crate::{
 /// | name | type | shape | what |
 /// |---|---|---|---|
 /// | `input_ids` | int64 | `[tokens]` | the step's tokens, of all sequences |
-/// | `logit_positions` | int64 | `[logits]` | which of them want logits |
-/// | `logits` | float | `[logits, vocab_size]` | |
+/// | `logits` | float | `[logits, vocab_size]` | of the tokens that want some |
 ///
-/// Positions, sequences, pages and adapters are not inputs: the operators share them with the engine.
+/// Positions, sequences, pages, adapters, and which tokens want logits are not inputs: the operators share them with the
+/// engine.
 pub fn native(config: &ModelConfig, layout: &DecoderLayout) -> Option<proto::Model> {
     let tables = layout.native?;
     let mut graph = Native { g: Builder::new(NATIVE_WEIGHTS_FILE), config };
     graph.g.input("input_ids", DataType::Int64, &["tokens".into()]);
-    graph.g.input("logit_positions", DataType::Int64, &["logits".into()]);
     let logits: [Dim; 2] = ["logits".into(), config.vocab_size.into()];
     graph.g.output("logits", DataType::Float, &logits);
     let dims = [config.max_position, config.head_dim / 2];
@@ -34,9 +32,8 @@ pub fn native(config: &ModelConfig, layout: &DecoderLayout) -> Option<proto::Mod
 
     let embedding = layout.embedding.packed?;
     graph.matrix("embed.weight", embedding, config.hidden_size);
-    let sizes = [("outputs", config.vocab_size), ("inputs", config.hidden_size)];
-    let mut x =
-        graph.operator("Embedding", &["input_ids", "embed.weight"], "embed.out", embedding, &sizes, &[]);
+    let sizes = [("outputs", config.vocab_size.into()), ("inputs", config.hidden_size.into())];
+    let mut x = graph.operator("Embedding", &["input_ids", "embed.weight"], "embed.out", embedding, &sizes);
     let last = layout.layers.len().checked_sub(1)?;
     for (i, layer) in layout.layers.iter().enumerate() {
         x = graph.layer(i, layer, &x, i == last)?;
@@ -48,44 +45,13 @@ pub fn native(config: &ModelConfig, layout: &DecoderLayout) -> Option<proto::Mod
     if head != embedding {
         graph.matrix(weight, head, config.hidden_size);
     }
-    graph.linear(&Linear {
-        out: "logits",
-        x: &x,
-        weight,
-        matrix: head,
-        outputs: config.vocab_size,
-        inputs: config.hidden_size,
-        prepare: Prepare::Norm(&norm),
-        bias: None,
-        residual: None,
-        // No layer and no group: the head takes no adapters.
-        place: None,
-        picked: true,
-    });
+    let attributes = [
+        ("outputs", config.vocab_size.into()),
+        ("inputs", config.hidden_size.into()),
+        ("epsilon", config.rms_norm_eps.into()),
+    ];
+    graph.operator("Head", &[&x, &norm, weight], "logits", head, &attributes);
     Some(graph.g.finish("native"))
-}
-
-/// What a linear layer does to its input first.
-enum Prepare<'a> {
-    Nothing,
-    /// RMS norm with these weights.
-    Norm(&'a str),
-}
-
-struct Linear<'a> {
-    out: &'a str,
-    x: &'a str,
-    weight: &'a str,
-    matrix: PlacedMatrix,
-    outputs: usize,
-    inputs: usize,
-    prepare: Prepare<'a>,
-    bias: Option<&'a str>,
-    residual: Option<&'a str>,
-    /// Layer and adapter group.
-    place: Option<(usize, usize)>,
-    /// Its rows are those whose logits are wanted, and not all of the step's.
-    picked: bool,
 }
 
 struct Native<'a> {
@@ -94,124 +60,68 @@ struct Native<'a> {
 }
 
 impl Native<'_> {
-    /// `last`: of the last layer nothing is wanted but logits, so that what comes behind the attention is computed for
+    /// Inputs: x, the norms before attention and MLP, the four linear layers' weights, the rotary tables; then what not
+    /// every model has: the norms of queries and keys, and the four biases.
+    ///
+    /// `last`: of the last layer nothing is wanted but logits, so that what comes behind the keys and values is computed for
     /// the tokens alone that want some.
     fn layer(&mut self, i: usize, layer: &LayerLayout, x: &str, last: bool) -> Option<String> {
-        let norm = self.floats(&format!("{i}.input_norm"), &layer.input_norm);
-        let qkv = self.projection(i, 0, "qkv", &layer.qkv, x, Prepare::Norm(&norm), None, false)?;
-        let (mut attended, mut x) = (self.attention(i, layer, &qkv), x.to_owned());
-        if last {
-            attended = self.g.node("Gather", &[&attended, "logit_positions"], "last.attention", &[]);
-            x = self.g.node("Gather", &[&x, "logit_positions"], "last.x", &[]);
-        }
-        let x = self.projection(i, 1, "o", &layer.o, &attended, Prepare::Nothing, Some(&x), last)?;
-        self.mlp(i, layer, &x, last)
-    }
-
-    /// Inputs: x, norm, both weights, both biases; those that a layer has not are left out.
-    fn mlp(&mut self, i: usize, layer: &LayerLayout, x: &str, picked: bool) -> Option<String> {
-        let norm = self.floats(&format!("{i}.post_norm"), &layer.post_attention_norm);
+        let config = self.config;
+        let input_norm = self.floats(&format!("{i}.input_norm"), &layer.input_norm);
+        let post_norm = self.floats(&format!("{i}.post_norm"), &layer.post_attention_norm);
+        let (qkv, qkv_bits, qkv_bias) = self.weights(i, "qkv", &layer.qkv)?;
+        let (o, o_bits, o_bias) = self.weights(i, "o", &layer.o)?;
         let (gate_up, gate_up_bits, gate_up_bias) = self.weights(i, "gate_up", &layer.gate_up)?;
         let (down, down_bits, down_bias) = self.weights(i, "down", &layer.down)?;
-        let inputs = [x, &norm, &gate_up, &down, &gate_up_bias, &down_bias];
-        let attributes = [
-            ("gate_up_bits", gate_up_bits.count().into()),
-            ("down_bits", down_bits.count().into()),
-            ("hidden", self.config.hidden_size.into()),
-            ("intermediate", layer.down.inputs.into()),
-            ("epsilon", self.config.rms_norm_eps.into()),
-            ("layer", i.into()),
-            ("picked", Value::Int(i64::from(picked))),
-        ];
-        let out = format!("{i}.mlp");
-        self.g.push(NATIVE_DOMAIN, "Mlp", &inputs, &[&out], &attributes);
-        Some(out)
-    }
-
-    /// A linear layer's weight and bias in the graph: the first one's name and bits, and the second one's name, "" for none.
-    fn weights(
-        &mut self,
-        layer: usize,
-        name: &str,
-        linear: &crate::graph::Linear,
-    ) -> Option<(String, Bits, String)> {
-        let (matrix, weight) = (linear.packed?, format!("{layer}.{name}.weight"));
-        self.matrix(&weight, matrix, linear.inputs);
-        let bias = linear.bias.as_ref().map(|values| self.floats(&format!("{layer}.{name}.bias"), values));
-        Some((weight, matrix.bits, bias.unwrap_or_default()))
-    }
-
-    #[allow(clippy::too_many_arguments)] // They are what tells the four layers apart.
-    fn projection(
-        &mut self,
-        layer: usize,
-        group: usize,
-        name: &str,
-        linear: &crate::graph::Linear,
-        x: &str,
-        prepare: Prepare<'_>,
-        residual: Option<&str>,
-        picked: bool,
-    ) -> Option<String> {
-        let (matrix, out) = (linear.packed?, format!("{layer}.{name}.out"));
-        let (weight, _, bias) = self.weights(layer, name, linear)?;
-        self.linear(&Linear {
-            out: &out,
-            x,
-            weight: &weight,
-            matrix,
-            outputs: linear.outputs,
-            inputs: linear.inputs,
-            prepare,
-            bias: (!bias.is_empty()).then_some(&bias),
-            residual,
-            place: Some((layer, group)),
-            picked,
-        });
-        Some(out)
-    }
-
-    /// Inputs: x, weight, norm, bias, residual; those that a layer has not are left out.
-    fn linear(&mut self, linear: &Linear<'_>) {
-        let (prepare, norm) = match linear.prepare {
-            Prepare::Nothing => (0, ""),
-            Prepare::Norm(norm) => (1, norm),
-        };
-        let (layer, group) = linear.place.map_or((-1, -1), |(layer, group)| (layer as i64, group as i64));
-        let inputs =
-            [linear.x, linear.weight, norm, linear.bias.unwrap_or(""), linear.residual.unwrap_or("")];
-        let attributes = [
-            ("prepare", Value::Int(prepare)),
-            ("layer", Value::Int(layer)),
-            ("group", Value::Int(group)),
-            ("epsilon", self.config.rms_norm_eps.into()),
-            ("picked", Value::Int(i64::from(linear.picked))),
-        ];
-        let sizes = [("outputs", linear.outputs), ("inputs", linear.inputs)];
-        self.operator("Linear", &inputs, linear.out, linear.matrix, &sizes, &attributes);
-    }
-
-    fn attention(&mut self, i: usize, layer: &LayerLayout, qkv: &str) -> String {
-        let norms = layer
-            .qk_norms
-            .as_ref()
+        let norms = layer.qk_norms.as_ref();
+        let norms = norms
             .map(|(q, k)| (self.floats(&format!("{i}.q_norm"), q), self.floats(&format!("{i}.k_norm"), k)));
-        let (q_norm, k_norm) = norms.as_ref().map_or(("", ""), |(q, k)| (q.as_str(), k.as_str()));
-        let config = self.config;
+        let (q_norm, k_norm) = norms.unwrap_or_default();
+        let inputs = [
+            x,
+            &input_norm,
+            &post_norm,
+            &qkv,
+            &o,
+            &gate_up,
+            &down,
+            "rope.cos",
+            "rope.sin",
+            &q_norm,
+            &k_norm,
+            &qkv_bias,
+            &o_bias,
+            &gate_up_bias,
+            &down_bias,
+        ];
         // 0: no window. One as long as the longest context hides nothing.
         let window = config.sliding_window.filter(|window| *window < config.max_position).unwrap_or(0);
         let attributes = [
             ("layer", i.into()),
+            ("qkv_bits", qkv_bits.count().into()),
+            ("o_bits", o_bits.count().into()),
+            ("gate_up_bits", gate_up_bits.count().into()),
+            ("down_bits", down_bits.count().into()),
+            ("hidden", config.hidden_size.into()),
+            ("intermediate", layer.down.inputs.into()),
             ("heads", config.heads.into()),
             ("kv_heads", config.kv_heads.into()),
             ("head_dim", config.head_dim.into()),
             ("window", window.into()),
             ("epsilon", config.rms_norm_eps.into()),
+            ("picked", Value::Int(i64::from(last))),
         ];
-        let out = format!("{i}.attention");
-        let inputs = [qkv, "rope.cos", "rope.sin", q_norm, k_norm];
-        self.g.push(NATIVE_DOMAIN, "Attention", &inputs, &[&out], &attributes);
-        out
+        let out = format!("{i}.out");
+        self.g.push(NATIVE_DOMAIN, "Layer", &inputs, &[&out], &attributes);
+        Some(out)
+    }
+
+    /// A linear layer's weight and bias in the graph: the first one's name and bits, and the second one's name, "" for none.
+    fn weights(&mut self, layer: usize, name: &str, linear: &Linear) -> Option<(String, Bits, String)> {
+        let (matrix, weight) = (linear.packed?, format!("{layer}.{name}.weight"));
+        self.matrix(&weight, matrix, linear.inputs);
+        let bias = linear.bias.as_ref().map(|values| self.floats(&format!("{layer}.{name}.bias"), values));
+        Some((weight, matrix.bits, bias.unwrap_or_default()))
     }
 
     fn operator(
@@ -220,11 +130,9 @@ impl Native<'_> {
         inputs: &[&str],
         out: &str,
         matrix: PlacedMatrix,
-        sizes: &[(&str, usize)],
         more: &[(&str, Value)],
     ) -> String {
         let mut attributes = vec![("bits", Value::from(matrix.bits.count()))];
-        attributes.extend(sizes.iter().map(|&(name, size)| (name, Value::from(size))));
         attributes.extend(more);
         self.g.push(NATIVE_DOMAIN, op, inputs, &[out], &attributes);
         out.to_owned()

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 /// A slice whose parts are handed to threads that the borrow checker cannot tell apart.
+#[derive(Debug)]
 pub struct Disjoint<'a, T> {
     start: *mut T,
     length: usize,
@@ -12,6 +13,15 @@ pub struct Disjoint<'a, T> {
 // SAFETY: it only hands out parts, and who takes one to write promises that nobody else has it; parts to read are
 // shared between threads, which takes a `T` that may be.
 unsafe impl<T: Send + Sync> Sync for Disjoint<'_, T> {}
+
+impl<T> Clone for Disjoint<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+// Parts are handed out by promises alone, of whichever copy.
+impl<T> Copy for Disjoint<'_, T> {}
 
 impl<'a, T> Disjoint<'a, T> {
     pub fn new(slice: &'a mut [T]) -> Self {

@@ -9,6 +9,7 @@
 //! mixes        how its rows share a layer's adapters
 //! state        what the operators share: the step, the cache, room to compute in
 //! ops          the operators
+//! stages       what their threads do one after the other
 //! disjoint     one slice written by several threads
 //! ```
 //!
@@ -23,6 +24,7 @@ mod ops;
 mod pages;
 mod plan;
 mod pool;
+mod stages;
 mod state;
 
 use std::path::Path;
@@ -37,7 +39,7 @@ use ort::value::Tensor;
 pub use self::adapter::PackedAdapter;
 use self::kernel::{BAND_TILES, Cpu, Kept, PAGE, TILE};
 use self::pages::{Pages, Place, Sizes};
-use self::plan::{Entry, Plan, Token};
+use self::plan::{Entry, Neighbours, Plan, Token};
 use self::pool::Pool;
 use self::state::Shared;
 use super::adapter::Adapter;
@@ -194,6 +196,7 @@ impl Plan {
         self.tokens.clear();
         self.tables.clear();
         self.neighbours.clear();
+        self.seen.clear();
         self.adapters.clear();
         self.entries.clear();
         for chunk in step.tokens.chunk_by(|a, b| a.sequence == b.sequence) {
@@ -202,8 +205,13 @@ impl Plan {
             if count == 0 {
                 continue;
             }
+            let are_alone = count <= NEIGHBOURS;
             for first in (start..start + count).step_by(NEIGHBOURS) {
-                self.neighbours.push(first..(first + NEIGHBOURS).min(start + count));
+                let tokens = first..(first + NEIGHBOURS).min(start + count);
+                self.neighbours.push(Neighbours { tokens, are_alone });
+            }
+            if !are_alone {
+                self.seen.extend(start..start + count);
             }
             let table = (self.tables.len(), self.tables.len() + tables[sequence].len());
             self.tables.extend_from_slice(&tables[sequence]);
@@ -322,7 +330,13 @@ impl Decoder for Native {
                 )?;
             }
             state.plan.set(step, &self.tables, |_| true)?;
-            state.picked.set(step, &self.tables, |token| token.wants_logits)?;
+            let wanted = (0..).zip(step.tokens).filter(|(_, token)| token.wants_logits);
+            state.picked_rows.clear();
+            state.picked_rows.extend(wanted.map(|(row, _)| row));
+            // Where all are, they are computed as any other layer's.
+            if state.picked_rows.len() < step.tokens.len() {
+                state.picked.set(step, &self.tables, |token| token.wants_logits)?;
+            }
         }
         let result = self.run(step, logits);
         // What a pool lets go of between two steps must be free then.
@@ -337,12 +351,9 @@ impl Native {
     /// Runs the graph over the step that the plan holds.
     fn run(&mut self, step: Step<'_>, logits: &mut Logits) -> Result<(), EngineError> {
         let ids: Vec<i64> = step.tokens.iter().map(|token| i64::from(token.token)).collect();
-        let wanted: Vec<i64> =
-            (0..).zip(step.tokens).filter(|(_, token)| token.wants_logits).map(|(i, _)| i).collect();
-        let (tokens, count) = (ids.len(), wanted.len());
+        let count = step.tokens.iter().filter(|token| token.wants_logits).count();
         let mut outputs = self.session.run(ort::inputs! {
-            "input_ids" => Tensor::from_array(([tokens], ids))?,
-            "logit_positions" => Tensor::from_array(([count], wanted))?,
+            "input_ids" => Tensor::from_array(([ids.len()], ids))?,
         })?;
         let tensor = outputs
             .remove("logits")

@@ -4,11 +4,11 @@ mod adapters;
 mod attention;
 mod embedding;
 mod gated;
-mod linear;
-mod mlp;
+mod head;
+mod layer;
+mod pass;
 mod prepare;
 mod product;
-mod stages;
 
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ use npc_onnx::packed::Bits;
 use ort::operator::{ComputeContext, KernelContext, OperatorDomain};
 use ort::value::ValueRef;
 
+use super::kernel::Weights;
 use super::state::Shared;
 
 /// The domain with all operators, sharing `shared`.
 pub fn domain(shared: &Arc<Shared>) -> ort::Result<OperatorDomain> {
     OperatorDomain::new(NATIVE_DOMAIN)?
         .add(embedding::EmbeddingOp(Arc::clone(shared)))?
-        .add(linear::LinearOp(Arc::clone(shared)))?
-        .add(attention::AttentionOp(Arc::clone(shared)))?
-        .add(mlp::MlpOp(Arc::clone(shared)))
+        .add(layer::LayerOp(Arc::clone(shared)))?
+        .add(head::HeadOp(Arc::clone(shared)))
 }
 
 /// An attribute that must be there and not be negative.
@@ -67,6 +67,17 @@ fn epsilon(kernel: &KernelContext<'_>) -> ort::Result<f32> {
 /// An input that must be there.
 fn input(context: &ComputeContext, index: usize) -> ort::Result<ValueRef<'_>> {
     context.input(index)?.ok_or_else(|| ort::Error::new(format!("input {index} is missing")))
+}
+
+/// A matrix of so many outputs and inputs.
+fn weights<'a>(
+    value: &'a ValueRef<'_>,
+    bits: Bits,
+    (outputs, inputs): (usize, usize),
+) -> ort::Result<Weights<'a>> {
+    let (_, bytes) = value.try_extract_tensor::<u8>()?;
+    Weights::new(bits, outputs, inputs, bytes)
+        .ok_or_else(|| ort::Error::new("a weight has another size than the model"))
 }
 
 /// The values of an input that may be missing.

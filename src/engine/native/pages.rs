@@ -3,7 +3,7 @@
 use memmap2::MmapMut;
 
 use super::disjoint::Disjoint;
-use super::kernel::{Cpu, Head, Kept, PAGE, PAIR, SCALES, Stored, half_bytes};
+use super::kernel::{Cpu, Kept, PAGE, PAIR, SCALES, Stored, half_bytes};
 use crate::engine::EngineError;
 
 /// Keys and values, by layer: `[layers][pages][kv_heads][2]`, as [`Head`] has it.
@@ -139,13 +139,9 @@ pub unsafe fn write<S: Stored>(
     unsafe { layer.spread(first, size, S::VALUE * size, bytemuck::cast_slice(room)) };
 }
 
-/// One head of a layer, for reading.
-pub fn head(pages: &[u8], kept: Kept, kv_heads: usize, index: usize, dim: usize) -> Head<'_> {
-    Head { pages, kept, kv_heads, index, dim }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::kernel::Head;
     use super::*;
 
     const SIZES: (usize, usize) = (2, 16);
@@ -194,9 +190,10 @@ mod tests {
         let ((kv_heads, dim), kept) = (SIZES, pages.kept());
         let mut found = Vec::new();
         for layer in 0..pages.sizes.layers {
-            let layer = pages.layer(layer);
+            let layer = Disjoint::new(pages.layer(layer));
             for index in 0..kv_heads {
-                let head = head(layer, kept, kv_heads, index, dim);
+                // SAFETY: nobody writes to them.
+                let head = unsafe { Head::new(&layer, kept, (index, kv_heads), dim) };
                 let (keys, values) = (head.keys::<S>(at.page), head.values::<S>(at.page));
                 for d in 0..dim {
                     let key = keys.numbers[S::key_at(d, at.slot)].key();

@@ -15,7 +15,9 @@ pub struct Plan {
     /// The pages of every sequence, those in the step one after another.
     pub tables: Vec<u32>,
     /// Tokens of one sequence that stand side by side, a few together: they see about the same positions.
-    pub neighbours: Vec<Range<usize>>,
+    pub neighbours: Vec<Neighbours>,
+    /// Tokens of neighbours that are not alone.
+    pub seen: Vec<usize>,
     /// Rows of one tile that stand side by side and have the same adapters.
     pub runs: Vec<Range<usize>>,
     /// The first run of each band.
@@ -28,6 +30,14 @@ pub struct Plan {
     pub ranks: usize,
     /// Every token's adapters, in the order of its mix.
     pub entries: Vec<Entry>,
+}
+
+/// See [`Plan::neighbours`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbours {
+    pub tokens: Range<usize>,
+    /// Whether their sequence has no other tokens in the step: nobody else sees their keys and values.
+    pub are_alone: bool,
 }
 
 /// One token of the step.

@@ -3,6 +3,7 @@
 use npc_onnx::packed::{Packed, pack};
 use proptest::prelude::*;
 
+use super::super::disjoint::Disjoint;
 use super::acts::BLOCK;
 use super::weights::{Bits, PANEL};
 use super::*;
@@ -128,11 +129,13 @@ fn attention_is_right(
     seed: u64,
     kept: Kept,
 ) -> Result<(), TestCaseError> {
-    let pages = match kept {
+    let mut pages = match kept {
         Kept::Int8 => cache::<i8>((dim, kv_heads, head), table, most, seed),
         Kept::Bf16 => cache::<u16>((dim, kv_heads, head), table, most, seed),
     };
-    let view = Head { pages: bytemuck::cast_slice(&pages), kept, kv_heads, index: head, dim };
+    let pages = Disjoint::new(bytemuck::cast_slice_mut(&mut pages));
+    // SAFETY: nobody writes to them.
+    let view = unsafe { Head::new(&pages, kept, (head, kv_heads), dim) };
     let numbers: Vec<f32> = numbers(seed ^ 1, spans.len() * dim).iter().map(|q| q * 3.0).collect();
     let queries: Vec<Query<'_>> = numbers
         .chunks_exact(dim)

@@ -2,93 +2,50 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::Arc;
 
-use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
-use ort::value::TensorElementType;
-
-use super::super::disjoint::{Disjoint, Late};
+use super::super::disjoint::Disjoint;
 use super::super::kernel::{self, Cpu, Head, Kept, QUERIES, Query, Stored};
 use super::super::pages;
-use super::super::plan::{Plan, Token};
-use super::super::state::{Shared, State};
-use super::stages::{self, Stage};
-use super::{epsilon, floats, input, size, size_below, size_of_model};
+use super::super::plan::{Neighbours, Plan};
 
 /// Numbers of a head that are computed at a time: a head must be a multiple of them.
-const HEAD: usize = kernel::PAGE;
+pub const HEAD: usize = kernel::PAGE;
 
-/// `Attention(qkv [tokens, (heads + 2 · kv_heads) · head_dim], cos, sin, q_norm?, k_norm?) -> [tokens, heads · head_dim]`
-pub struct AttentionOp(pub Arc<Shared>);
-
-pub struct AttentionKernel {
-    shared: Arc<Shared>,
-    layer: usize,
-    heads: usize,
-    kv_heads: usize,
-    head_dim: usize,
+/// What every layer's attention has.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
     /// Positions that a query sees, itself included; 0: all.
-    window: usize,
-    epsilon: f32,
+    pub window: usize,
+    pub epsilon: f32,
 }
 
-impl Operator for AttentionOp {
-    type Kernel<'attr> = AttentionKernel;
-
-    fn name(&self) -> &'static str {
-        "Attention"
+impl Sizes {
+    /// Numbers of a token's queries.
+    pub fn queries(&self) -> usize {
+        self.heads * self.head_dim
     }
 
-    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        let float = TensorElementType::Float32;
-        [
-            OperatorInput::required(float),
-            OperatorInput::required(float),
-            OperatorInput::required(float),
-            OperatorInput::optional(float),
-            OperatorInput::optional(float),
-        ]
+    /// Numbers of a token's queries, keys and values.
+    pub fn width(&self) -> usize {
+        self.queries() + 2 * self.kv_heads * self.head_dim
     }
-
-    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        [OperatorOutput::required(TensorElementType::Float32)]
-    }
-
-    fn create_kernel<'attr>(&self, kernel: &KernelContext<'attr>) -> ort::Result<Self::Kernel<'attr>> {
-        let model = &self.0.model.model;
-        let head_dim = size_of_model(kernel, "head_dim", model.head_dim)?;
-        if !head_dim.is_multiple_of(HEAD) {
-            return Err(ort::Error::new(format!("head_dim is {head_dim}, and must be a multiple of {HEAD}")));
-        }
-        Ok(AttentionKernel {
-            shared: Arc::clone(&self.0),
-            layer: size_below(kernel, "layer", model.layers)?,
-            // A multiple of `kv_heads`, as whoever read the folder has checked.
-            heads: size_of_model(kernel, "heads", model.heads)?,
-            kv_heads: size_of_model(kernel, "kv_heads", model.kv_heads)?,
-            head_dim,
-            window: size(kernel, "window")?,
-            epsilon: epsilon(kernel)?,
-        })
-    }
-}
-
-thread_local! {
-    /// What attention computes with: as long as the longest sequence that the thread has seen makes it.
-    static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What is the same for every token.
-struct Tables<'a> {
-    cos: &'a [f32],
-    sin: &'a [f32],
-    q_norm: Option<&'a [f32]>,
-    k_norm: Option<&'a [f32]>,
+#[derive(Debug, Clone, Copy)]
+pub struct Tables<'a> {
+    pub cos: &'a [f32],
+    pub sin: &'a [f32],
+    pub q_norm: Option<&'a [f32]>,
+    pub k_norm: Option<&'a [f32]>,
 }
 
 impl Tables<'_> {
     /// Every position that a step may have must be in the tables.
-    fn check(&self, head_dim: usize, context: usize) -> ort::Result<()> {
+    pub fn check(&self, head_dim: usize, context: usize) -> ort::Result<()> {
         let (found, wanted) = (self.cos.len().min(self.sin.len()), context * (head_dim / 2));
         if found < wanted {
             return Err(ort::Error::new(format!(
@@ -104,158 +61,197 @@ impl Tables<'_> {
     }
 }
 
-impl Kernel for AttentionKernel {
-    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
-        let (qkv, cos, sin) = (input(context, 0)?, input(context, 1)?, input(context, 2)?);
-        let (q_norm, k_norm) = (context.input(3)?, context.input(4)?);
-        let (_, qkv) = qkv.try_extract_tensor::<f32>()?;
-        let (_, cos) = cos.try_extract_tensor::<f32>()?;
-        let (_, sin) = sin.try_extract_tensor::<f32>()?;
-        let tables = Tables { cos, sin, q_norm: floats(q_norm.as_ref())?, k_norm: floats(k_norm.as_ref())? };
-        tables.check(self.head_dim, self.shared.context)?;
-        let mut state = self.shared.lock();
-        let State { cpu, threads, pages, plan, scratch, .. } = &mut *state;
-        let (cpu, tokens) = (*cpu, plan.tokens.len());
-        let (dim, queries) = (self.head_dim, self.heads * self.head_dim);
-        let width = queries + 2 * self.kv_heads * dim;
-        if qkv.len() != tokens * width {
-            return Err(ort::Error::new("queries, keys and values have another size than the step"));
-        }
-        let mut out = context
-            .output(0, [tokens as i64, queries as i64])?
-            .ok_or_else(|| ort::Error::new("no output"))?;
-        let (_, out) = out.try_extract_tensor_mut::<f32>()?;
-        let (size, kept) = (tokens * queries, pages.kept());
-        kernel::grow(&mut scratch.queries, size);
-        let (layer, rotated) = (Late::new(pages.layer(self.layer)), Late::new(&mut scratch.queries[..size]));
-        // SAFETY: the only calls; both are read in the second stage.
-        let (keys, turned) = unsafe { (Disjoint::new(layer.fill()), Disjoint::new(rotated.fill())) };
-        // A few tokens at a time: one takes less than starting a thread.
-        let few = tokens.div_ceil(8).min(*threads * 4);
-        let write = |i: usize| {
-            let own = tokens * i / few..tokens * (i + 1) / few;
-            let fetch = |t: usize| {
-                let place = plan.tokens[t].place;
-                for head in 0..self.kv_heads {
-                    match kept {
-                        Kept::Int8 => pages::fetch::<i8>(cpu, &keys, (place, head, self.kv_heads), dim),
-                        Kept::Bf16 => pages::fetch::<u16>(cpu, &keys, (place, head, self.kv_heads), dim),
-                    }
-                }
-            };
-            // What a token is written to comes while the one before it is rotated.
-            own.clone().take(1).for_each(fetch);
-            for t in own.clone() {
-                if t + 1 < own.end {
-                    fetch(t + 1);
-                }
-                // SAFETY: every token has its own queries.
-                let turned = unsafe { turned.part(t * queries, queries) };
-                let (token, row) = (&plan.tokens[t], &qkv[t * width..][..width]);
-                match kept {
-                    Kept::Int8 => self.token::<i8>(cpu, token, row, &tables, turned, &keys),
-                    Kept::Bf16 => self.token::<u16>(cpu, token, row, &tables, turned, &keys),
-                }
-            }
-        };
-        let out = Disjoint::new(out);
-        let jobs = plan.neighbours.len() * self.kv_heads;
-        let pieces = jobs.min(*threads * 24);
-        let attend = |i: usize| {
-            // SAFETY: the first stage is over.
-            let (layer, rotated) = unsafe { (layer.read(), rotated.read()) };
-            ROOM.with_borrow_mut(|room| {
-                for job in jobs * i / pieces..jobs * (i + 1) / pieces {
-                    let tokens = &plan.neighbours[job / self.kv_heads];
-                    let head = pages::head(layer, kept, self.kv_heads, job % self.kv_heads, dim);
-                    self.attend(cpu, plan, tokens.clone(), head, rotated, room, &out);
-                }
-            });
-        };
-        stages::run(context, *threads, &[Stage::new(few, &write), Stage::new(pieces, &attend)])
-    }
+/// What a thread computes in.
+#[derive(Default)]
+struct Room {
+    /// As long as the longest sequence that the thread has seen makes it.
+    scores: Vec<f32>,
+    /// Rotated queries, `[QUERIES][head_dim]`.
+    queries: Vec<f32>,
+    /// A rotated key.
+    key: Vec<f32>,
+    /// A rounded key or value, in whatever is stored.
+    rounded: Vec<u16>,
 }
 
-impl AttentionKernel {
+thread_local! {
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
+/// A layer's attention in a step. `qkv`: `[tokens][heads + 2 · kv_heads][head_dim]`.
+///
+/// Neighbours that are alone write their keys and values where they read them, since nobody else does. All others' are
+/// written in a stage before.
+pub struct Attention<'a> {
+    pub cpu: Cpu,
+    pub kept: Kept,
+    pub sizes: Sizes,
+    pub tables: Tables<'a>,
+    /// The tokens, whose keys and values are written.
+    pub plan: &'a Plan,
+    /// Those that ask: all of them, or some.
+    pub asking: &'a Plan,
+    /// Which of the tokens ask, if not all do.
+    pub rows: Option<&'a [usize]>,
+    /// The layer's pages.
+    pub pages: Disjoint<'a, u8>,
+}
+
+impl Attention<'_> {
+    /// Tokens whose keys and values are written before.
+    fn seen(&self) -> usize {
+        if self.rows.is_some() { self.plan.tokens.len() } else { self.plan.seen.len() }
+    }
+
+    /// How often [`Self::write`] is to be called. A few tokens at a time: one takes less than starting a thread.
+    pub fn writes(&self, threads: usize) -> usize {
+        self.seen().div_ceil(8).min(threads * 4)
+    }
+
+    /// Writes some tokens' keys and values: piece `piece` of `pieces`.
+    pub fn write(&self, piece: usize, pieces: usize, qkv: &[f32]) {
+        let token = |i: usize| if self.rows.is_some() { i } else { self.plan.seen[i] };
+        let own = self.seen() * piece / pieces..self.seen() * (piece + 1) / pieces;
+        let fetch = |i: usize| (0..self.sizes.kv_heads).for_each(|head| self.fetch(token(i), head));
+        // What a token is written to comes while the one before it is rotated.
+        own.clone().take(1).for_each(fetch);
+        ROOM.with_borrow_mut(|room| {
+            for i in own.clone() {
+                if i + 1 < own.end {
+                    fetch(i + 1);
+                }
+                for head in 0..self.sizes.kv_heads {
+                    // SAFETY: this call alone writes this token, and nobody reads it before all are written.
+                    unsafe { self.keep(token(i), head, qkv, room) };
+                }
+            }
+        });
+    }
+
+    /// How often [`Self::attend`] is to be called.
+    pub fn jobs(&self, threads: usize) -> usize {
+        (self.asking.neighbours.len() * self.sizes.kv_heads).min(threads * 24)
+    }
+
+    /// Computes some heads of some tokens, piece `piece` of `pieces`, into `out`: `[asking][heads][head_dim]`. What
+    /// [`Self::write`] writes is there.
+    pub fn attend(&self, piece: usize, pieces: usize, qkv: &[f32], out: &Disjoint<'_, f32>) {
+        let (neighbours, kv_heads) = (&self.asking.neighbours, self.sizes.kv_heads);
+        let jobs = neighbours.len() * kv_heads;
+        let own = jobs * piece / pieces..jobs * (piece + 1) / pieces;
+        let alone =
+            |job: usize| neighbours.get(job / kv_heads).filter(|own| own.are_alone && self.rows.is_none());
+        let fetch = |job: usize| {
+            if let Some(Neighbours { tokens, .. }) = alone(job) {
+                tokens.clone().for_each(|token| self.fetch(token, job % kv_heads));
+            }
+        };
+        own.clone().take(1).for_each(fetch);
+        ROOM.with_borrow_mut(|room| {
+            for job in own {
+                fetch(job + 1);
+                let head = job % kv_heads;
+                for token in alone(job).into_iter().flat_map(|own| own.tokens.clone()) {
+                    // SAFETY: this job alone writes this head of these tokens, and reads it.
+                    unsafe { self.keep(token, head, qkv, room) };
+                }
+                let at = (head, kv_heads);
+                // SAFETY: what the pages have of other steps nobody writes; of this one's tokens some are written in the
+                // stage before, and the others by this job. Pages that are written belong to one sequence.
+                let head = unsafe { Head::new(&self.pages, self.kept, at, self.sizes.head_dim) };
+                self.job(neighbours[job / kv_heads].tokens.clone(), head, qkv, room, out);
+            }
+        });
+    }
+
     /// One key and value head of neighbouring tokens of a sequence.
-    #[allow(clippy::too_many_arguments)] // What it reads, and where it writes.
-    fn attend(
+    fn job(
         &self,
-        cpu: Cpu,
-        plan: &Plan,
         tokens: Range<usize>,
         head: Head<'_>,
-        rotated: &[f32],
-        room: &mut Vec<f32>,
+        qkv: &[f32],
+        room: &mut Room,
         out: &Disjoint<'_, f32>,
     ) {
-        let (dim, group) = (self.head_dim, self.heads / self.kv_heads);
+        let Sizes { heads, kv_heads, head_dim: dim, window, .. } = self.sizes;
+        let (plan, group) = (self.asking, heads / kv_heads);
         let last = &plan.tokens[tokens.end - 1];
-        room.resize(room.len().max(kernel::room(dim, last.position)), 0.0);
-        let mut heads = tokens.flat_map(|t| (0..group).map(move |g| (t, g)));
+        kernel::grow(&mut room.scores, kernel::room(dim, last.position));
+        kernel::grow(&mut room.queries, QUERIES * dim);
         let table = &plan.tables[last.table.0..last.table.1];
-        loop {
+        let mut heads = tokens.flat_map(|t| (0..group).map(move |g| (t, g))).peekable();
+        while heads.peek().is_some() {
             let mut queries = [Query { values: &[], from: 0, to: 0 }; QUERIES];
             let mut outs: [&mut [f32]; QUERIES] = Default::default();
             let mut count = 0;
-            for ((query, room), (t, g)) in queries.iter_mut().zip(&mut outs).zip(&mut heads) {
-                let to = plan.tokens[t].position;
-                let from = if self.window == 0 { 0 } else { (to + 1).saturating_sub(self.window) };
-                let first = (t * self.heads + head.index * group + g) * dim;
-                *query = Query { values: &rotated[first..][..dim], from, to };
+            let turned = room.queries.chunks_exact_mut(dim);
+            for (((query, out_of), turned), (t, g)) in
+                queries.iter_mut().zip(&mut outs).zip(turned).zip(&mut heads)
+            {
+                let position = plan.tokens[t].position;
+                let (row, own) = (self.rows.map_or(t, |rows| rows[t]), head.index * group + g);
+                let values = &qkv[row * self.sizes.width() + own * dim..][..dim];
+                self.turn(values, self.tables.q_norm, position, turned);
+                let from = if window == 0 { 0 } else { (position + 1).saturating_sub(window) };
+                *query = Query { values: turned, from, to: position };
                 // SAFETY: every job writes its own heads of its own tokens.
-                *room = unsafe { out.part(first, dim) };
+                *out_of = unsafe { out.part(t * self.sizes.queries() + own * dim, dim) };
                 count += 1;
             }
-            if count == 0 {
-                return;
-            }
-            cpu.attend(head, table, &queries[..count], room, &mut outs[..count]);
+            self.cpu.attend(head, table, &queries[..count], &mut room.scores, &mut outs[..count]);
         }
     }
 
-    /// Norms and rotates a token's queries and keys, and writes its keys and values into the cache.
-    fn token<S: Stored>(
-        &self,
-        cpu: Cpu,
-        token: &Token,
-        row: &[f32],
-        tables: &Tables<'_>,
-        queries: &mut [f32],
-        layer: &Disjoint<'_, u8>,
-    ) {
-        /// Longest head that stays on the stack.
-        const MAX_HEAD: usize = 256;
-        let dim = self.head_dim;
-        let half = dim / 2;
-        let angles = token.position * half..(token.position + 1) * half;
-        let (cos, sin) = (&tables.cos[angles.clone()], &tables.sin[angles]);
-        let (q, kv) = row.split_at(self.heads * dim);
-        let (k, v) = kv.split_at(self.kv_heads * dim);
-        for (q, out) in q.chunks_exact(dim).zip(queries.chunks_exact_mut(dim)) {
-            match tables.q_norm {
-                Some(norm) => cpu.rms_norm(q, norm, self.epsilon, out),
-                None => out.copy_from_slice(q),
-            }
-            cpu.rotate(out, cos, sin);
+    /// Norms and rotates a head of a token at a position.
+    fn turn(&self, values: &[f32], norm: Option<&[f32]>, position: usize, out: &mut [f32]) {
+        let half = self.sizes.head_dim / 2;
+        let angles = position * half..(position + 1) * half;
+        match norm {
+            Some(norm) => self.cpu.rms_norm(values, norm, self.sizes.epsilon, out),
+            None => out.copy_from_slice(values),
         }
-        let (mut buffer, mut short) = ([0.0; MAX_HEAD], [S::zeroed(); MAX_HEAD]);
-        let (mut long_buffer, mut long) = (Vec::new(), Vec::new());
-        let (key, room) = if dim <= MAX_HEAD {
-            (&mut buffer[..dim], &mut short[..dim])
-        } else {
-            long_buffer.resize(dim, 0.0);
-            long.resize(dim, S::zeroed());
-            (&mut long_buffer[..], &mut long[..])
+        self.cpu.rotate(out, &self.tables.cos[angles.clone()], &self.tables.sin[angles]);
+    }
+
+    /// Lets the memory come that [`Self::keep`] writes.
+    fn fetch(&self, token: usize, head: usize) {
+        let at = (self.plan.tokens[token].place, head, self.sizes.kv_heads);
+        match self.kept {
+            Kept::Int8 => pages::fetch::<i8>(self.cpu, &self.pages, at, self.sizes.head_dim),
+            Kept::Bf16 => pages::fetch::<u16>(self.cpu, &self.pages, at, self.sizes.head_dim),
+        }
+    }
+
+    /// Rotates a token's key, and writes it into the cache with the value.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes this head of this token.
+    unsafe fn keep(&self, token: usize, head: usize, qkv: &[f32], room: &mut Room) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match self.kept {
+                Kept::Int8 => self.keep_as::<i8>(token, head, qkv, room),
+                Kept::Bf16 => self.keep_as::<u16>(token, head, qkv, room),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::keep`].
+    unsafe fn keep_as<S: Stored>(&self, token: usize, head: usize, qkv: &[f32], room: &mut Room) {
+        let Sizes { kv_heads, head_dim: dim, .. } = self.sizes;
+        let row = &qkv[token * self.sizes.width()..][..self.sizes.width()];
+        let (keys, values) = row[self.sizes.queries()..].split_at(kv_heads * dim);
+        let (key, value) = (&keys[head * dim..][..dim], &values[head * dim..][..dim]);
+        let token = &self.plan.tokens[token];
+        kernel::grow(&mut room.key, dim);
+        kernel::grow(&mut room.rounded, dim);
+        let turned = &mut room.key[..dim];
+        self.turn(key, self.tables.k_norm, token.position, turned);
+        let rounded = &mut bytemuck::cast_slice_mut::<u16, S>(&mut room.rounded)[..dim];
+        // SAFETY: as the caller promises.
+        unsafe {
+            pages::write(self.cpu, &self.pages, (token.place, head, kv_heads), (turned, value), rounded)
         };
-        for (head, (k, v)) in k.chunks_exact(dim).zip(v.chunks_exact(dim)).enumerate() {
-            match tables.k_norm {
-                Some(norm) => cpu.rms_norm(k, norm, self.epsilon, key),
-                None => key.copy_from_slice(k),
-            }
-            cpu.rotate(key, cos, sin);
-            // SAFETY: every token has its own place in the cache, and nobody reads it before all are written.
-            unsafe { pages::write(cpu, layer, (token.place, head, self.kv_heads), (key, v), room) };
-        }
     }
 }

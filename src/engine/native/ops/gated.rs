@@ -199,8 +199,9 @@ mod tests {
     use super::super::super::disjoint::Disjoint;
     use super::super::super::kernel::silu;
     use super::super::super::mixes::Ahead;
+    use super::super::super::state::Room;
     use super::super::prepare::{Prepare, Prepared};
-    use super::super::product::Product;
+    use super::super::product::{Product, pieces};
     use super::*;
 
     fn wave(count: usize, step: f32) -> Vec<f32> {
@@ -218,10 +219,11 @@ mod tests {
         pack(&numbers, inputs)
     }
 
-    fn prepared(cpu: Cpu, x: &[f32], inputs: usize, acts: &mut Activations) {
-        let (rows, mut room) = (x.len() / inputs, Vec::new());
-        let prepared = Prepared::new(cpu, Prepare::Nothing, x, (rows, inputs), false, &mut room, acts);
-        (0..prepared.tiles()).for_each(|tile| prepared.tile(tile));
+    fn prepared(cpu: Cpu, x: &[f32], inputs: usize) -> Activations {
+        let (rows, mut room) = (x.len() / inputs, Room::default());
+        let prepared = Prepared::new(cpu, Prepare::Nothing, (rows, inputs), (false, false), &mut room);
+        (0..prepared.tiles()).for_each(|tile| prepared.tile(tile, x));
+        room.acts
     }
 
     /// The products in floats, then SwiGLU row by row, then 8 bits.
@@ -234,8 +236,8 @@ mod tests {
         let (rows, outputs) = (acts.rows, weights.outputs());
         let mut found = vec![0.0; rows * outputs];
         let (residual, tops, adapters, ahead) = (None, None, None, Ahead::default());
-        let product = Product { cpu, weights, rows, outputs, bias, residual, tops, adapters, ahead };
-        let pieces = product.pieces(3);
+        let product = Product { cpu, weights, rows, bias, residual, tops, adapters, ahead };
+        let pieces = pieces(&weights, 3);
         let to = Disjoint::new(&mut found);
         (0..pieces).for_each(|piece| product.piece(piece, pieces, acts, &to));
         let gated: Vec<f32> = found
@@ -245,8 +247,7 @@ mod tests {
                 gates.iter().zip(ups).map(|(gate, up)| silu(*gate) * up)
             })
             .collect();
-        let mut out = Activations::default();
-        prepared(cpu, &gated, outputs / 2, &mut out);
+        let out = prepared(cpu, &gated, outputs / 2);
         (gated, out)
     }
 
@@ -265,8 +266,7 @@ mod tests {
                 // With a bias where there is a whole group.
                 let bias = outputs.is_multiple_of(GROUP).then_some(&bias[..]);
                 for cpu in Cpu::all() {
-                    let mut acts = Activations::default();
-                    prepared(cpu, &x, inputs, &mut acts);
+                    let acts = prepared(cpu, &x, inputs);
                     let (values, by_stages) = one_by_one(cpu, weights, bias, &acts);
                     for threads in [1, 2, 16] {
                         let mut out = Activations::default();

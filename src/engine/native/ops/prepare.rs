@@ -1,10 +1,12 @@
 //! What is done to a linear layer's input before it is multiplied: norm, then 8 bits.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use super::super::adapter::Input;
 use super::super::disjoint::{Disjoint, Late};
 use super::super::kernel::{Activations, BAND, BAND_TILES, Cpu, GROUP, TILE, TileMut, TileRef, groups, grow};
+use super::super::state::Room;
 
 /// What is done to the input first.
 #[derive(Debug, Clone, Copy)]
@@ -103,34 +105,38 @@ impl<'a> Filling<'a> {
     }
 }
 
+thread_local! {
+    /// Room for a tile after the norm.
+    static NORMED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The input of a step, which one stage prepares, a tile of rows at a time, for the next ones to read.
 pub struct Prepared<'a> {
     cpu: Cpu,
     prepare: Prepare<'a>,
-    x: &'a [f32],
     rows: usize,
     inputs: usize,
-    /// Inputs after the norm, `[rows][inputs]`; not used if there is none.
-    values: Disjoint<'a, f32>,
+    /// Inputs after the norm, `[rows][inputs]`, if there is one and adapters in floats read them.
+    values: Option<Disjoint<'a, f32>>,
     acts: Filling<'a>,
 }
 
 impl<'a> Prepared<'a> {
-    /// Makes room for `rows` rows of `inputs` values; `is_flat`: adapters read them too.
+    /// Makes room for `rows` rows of `inputs` values; `is_flat`: adapters read them too; `has_floats`: and some of them as
+    /// floats.
     pub fn new(
         cpu: Cpu,
         prepare: Prepare<'a>,
-        x: &'a [f32],
         (rows, inputs): (usize, usize),
-        is_flat: bool,
-        values: &'a mut Vec<f32>,
-        acts: &'a mut Activations,
+        (is_flat, has_floats): (bool, bool),
+        Room { acts, prepared }: &'a mut Room,
     ) -> Self {
-        if !matches!(prepare, Prepare::Nothing) {
-            grow(values, rows * inputs);
+        let is_kept = has_floats && !matches!(prepare, Prepare::Nothing);
+        if is_kept {
+            grow(prepared, rows * inputs);
         }
-        let (values, acts) = (Disjoint::new(values), Filling::new(cpu, (rows, inputs), is_flat, acts));
-        Self { cpu, prepare, x, rows, inputs, values, acts }
+        let values = is_kept.then(|| Disjoint::new(&mut prepared[..]));
+        Self { cpu, prepare, rows, inputs, values, acts: Filling::new(cpu, (rows, inputs), is_flat, acts) }
     }
 
     /// How often [`Self::tile`] is to be called.
@@ -138,46 +144,60 @@ impl<'a> Prepared<'a> {
         self.acts.tiles()
     }
 
-    /// Prepares one tile; every one once.
-    pub fn tile(&self, tile: usize) {
-        let inputs = self.inputs;
-        let quantize = |part: &mut TileMut<'_>| {
-            let values = |row: usize| {
-                let x = &self.x[row * inputs..][..inputs];
-                match self.prepare {
-                    Prepare::Nothing => x,
-                    Prepare::Norm(weight, epsilon) => {
-                        // SAFETY: each tile takes its own rows, each once.
-                        let out = unsafe { self.values.part(row * inputs, inputs) };
-                        self.cpu.rms_norm(x, weight, epsilon, out);
-                        out
-                    }
-                }
-            };
-            let first = tile * TILE;
-            if first + TILE <= self.rows {
-                return self.cpu.quantize_tile(part, &std::array::from_fn(|row| values(first + row)));
-            }
-            for row in first..self.rows {
-                self.cpu.quantize(part, row % TILE, values(row));
-            }
-        };
-        // SAFETY: each tile takes its own part.
-        unsafe { self.acts.fill(tile, 0..groups(inputs), quantize) };
+    fn rows(&self, tile: usize) -> Range<usize> {
+        tile * TILE..self.rows.min((tile + 1) * TILE)
     }
 
-    /// A tile of it, for the adapters.
+    /// Prepares one tile of the input `x`; every one once.
+    pub fn tile(&self, tile: usize, x: &[f32]) {
+        let Prepare::Norm(weight, epsilon) = self.prepare else {
+            return self.quantize(tile, &x[self.place(tile)]);
+        };
+        let own = self.place(tile);
+        NORMED.with_borrow_mut(|room| {
+            let out = if let Some(values) = &self.values {
+                // SAFETY: each tile takes its own rows, each once.
+                unsafe { values.part(own.start, own.len()) }
+            } else {
+                grow(room, own.len());
+                &mut room[..own.len()]
+            };
+            for (x, out) in x[own].chunks_exact(self.inputs).zip(out.chunks_exact_mut(self.inputs)) {
+                self.cpu.rms_norm(x, weight, epsilon, out);
+            }
+            self.quantize(tile, out);
+        });
+    }
+
+    /// Where a tile's values are.
+    fn place(&self, tile: usize) -> Range<usize> {
+        let rows = self.rows(tile);
+        rows.start * self.inputs..rows.end * self.inputs
+    }
+
+    fn quantize(&self, tile: usize, values: &[f32]) {
+        let row = |row: usize| &values[row * self.inputs..][..self.inputs];
+        let quantize = |part: &mut TileMut<'_>| match self.rows(tile).len() {
+            TILE => self.cpu.quantize_tile(part, &std::array::from_fn(row)),
+            rows => (0..rows).for_each(|i| self.cpu.quantize(part, i, row(i))),
+        };
+        // SAFETY: each tile takes its own part.
+        unsafe { self.acts.fill(tile, 0..groups(self.inputs), quantize) };
+    }
+
+    /// A tile of it, for the adapters; `x` is what it was prepared of.
     ///
     /// # Safety
     /// The tile is prepared, and the caller has seen that.
-    pub unsafe fn input(&self, tile: usize) -> Input<'_> {
-        let rows = tile * TILE..self.rows.min((tile + 1) * TILE);
-        let (first, length) = (rows.start * self.inputs, rows.len() * self.inputs);
+    pub unsafe fn input<'b>(&'b self, tile: usize, x: &'b [f32]) -> Input<'b> {
+        let own = self.place(tile);
         // SAFETY: as the caller promises.
         unsafe {
-            let x = match self.prepare {
-                Prepare::Nothing => &self.x[first..][..length],
-                Prepare::Norm(..) => self.values.read(first, length),
+            let x = match (&self.values, self.prepare) {
+                (Some(values), _) => values.read(own.start, own.len()),
+                (None, Prepare::Nothing) => &x[own],
+                // Nobody wants floats.
+                (None, Prepare::Norm(..)) => &[],
             };
             Input { x, acts: self.acts.tile(tile) }
         }

@@ -16,17 +16,23 @@ pub fn pairs(weights: &Weights<'_>) -> usize {
     weights.panels().div_ceil(2)
 }
 
+/// Into how many pieces a product is cut. Many for each thread: at the end all wait for the last one, and one thread always
+/// begins a little later.
+pub fn pieces(weights: &Weights<'_>, threads: usize) -> usize {
+    (threads * 16).min(pairs(weights))
+}
+
 thread_local! {
     /// Room for the codes of two panels.
     static EXPANDED: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What the threads share while they compute a product.
+#[derive(Clone, Copy)]
 pub struct Product<'a> {
     pub cpu: Cpu,
     pub weights: Weights<'a>,
     pub rows: usize,
-    pub outputs: usize,
     pub bias: Option<&'a [f32]>,
     pub residual: Option<&'a [f32]>,
     /// Of the head, if it has neither bias nor residual: the largest of every panel's outputs, by row.
@@ -38,12 +44,6 @@ pub struct Product<'a> {
 }
 
 impl Product<'_> {
-    /// Into how many pieces it is cut. Many for each thread: at the end all wait for the last one, and one thread always
-    /// begins a little later.
-    pub fn pieces(&self, threads: usize) -> usize {
-        (threads * 16).min(pairs(&self.weights))
-    }
-
     /// Computes piece `piece` of `pieces`: some panels' outputs of all rows, whose inputs are `acts`. The adapters' u is
     /// there.
     pub fn piece(&self, piece: usize, pieces: usize, acts: &Activations, out: &Disjoint<'_, f32>) {
@@ -112,14 +112,15 @@ impl Product<'_> {
     /// these rows, and much has been read since.
     fn fetch(&self, first: usize, rows: Range<usize>, out: &Disjoint<'_, f32>) {
         let is_streamed = self.tops.is_some() && self.cpu.streams();
-        if first + 2 * PANEL > self.outputs || is_streamed {
+        if first + 2 * PANEL > self.weights.outputs() || is_streamed {
             return;
         }
         for row in rows {
-            let residual =
-                self.residual.and_then(|residual| residual[row * self.outputs + first..].first_chunk());
+            let residual = self
+                .residual
+                .and_then(|residual| residual[row * self.weights.outputs() + first..].first_chunk());
             // SAFETY: this call alone computes these columns.
-            let written = unsafe { out.array(row * self.outputs + first) };
+            let written = unsafe { out.array(row * self.weights.outputs() + first) };
             self.cpu.fetch(residual, Some(written));
         }
     }
@@ -127,9 +128,9 @@ impl Product<'_> {
     /// Writes a panel's product for the rows from `first` on, with bias and residual.
     fn settle(&self, product: &[[f32; PANEL]], panel: usize, first: usize, out: &Disjoint<'_, f32>) {
         debug_assert!(self.tops.is_none() || self.bias.is_none() && self.residual.is_none());
-        let start = panel * PANEL;
-        let at = |row| (first + row) * self.outputs + start;
-        let columns = PANEL.min(self.outputs - start);
+        let (start, outputs) = (panel * PANEL, self.weights.outputs());
+        let at = |row| (first + row) * outputs + start;
+        let columns = PANEL.min(outputs - start);
         if let Some(tops) = &self.tops {
             // SAFETY: this call alone computes this panel of these rows.
             let set = |row, top| unsafe { tops.set((first + row) * self.weights.panels() + panel, top) };

@@ -7,6 +7,7 @@
 pub mod bf16;
 pub mod int8;
 
+use super::super::disjoint::Disjoint;
 use super::math::{LANES, max_lanes};
 use super::stored::Kept;
 
@@ -17,10 +18,10 @@ pub const PAGE: usize = LANES;
 /// scales of the page's tokens, then the numbers, in the order that [`super::Stored`] says.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
-    /// The layer's pages, where an `f32` may begin.
-    pub pages: &'a [u8],
+    /// The layer's pages, where an `f32` may begin. While some are read, others are written.
+    pages: &'a Disjoint<'a, u8>,
     pub kept: Kept,
-    pub kv_heads: usize,
+    kv_heads: usize,
     /// Which of them.
     pub index: usize,
     /// A multiple of [`PAGE`].
@@ -45,6 +46,19 @@ pub struct Half<'a, S> {
 }
 
 impl<'a> Head<'a> {
+    /// Head `index` of `kv_heads` in a layer's pages.
+    ///
+    /// # Safety
+    /// While it is in use, nobody writes to this head of the pages that it is asked for.
+    pub unsafe fn new(
+        pages: &'a Disjoint<'a, u8>,
+        kept: Kept,
+        (index, kv_heads): (usize, usize),
+        dim: usize,
+    ) -> Self {
+        Self { pages, kept, kv_heads, index, dim }
+    }
+
     #[inline(always)]
     pub fn keys<S: bytemuck::Pod>(&self, page: u32) -> Half<'a, S> {
         self.half(page, 0)
@@ -59,7 +73,8 @@ impl<'a> Head<'a> {
     fn half<S: bytemuck::Pod>(&self, page: u32, which: usize) -> Half<'a, S> {
         let size = half_bytes(self.dim, size_of::<S>());
         let at = ((page as usize * self.kv_heads + self.index) * 2 + which) * size;
-        let bytes = &self.pages[at..][..size];
+        // SAFETY: as whoever made it has promised.
+        let bytes = unsafe { self.pages.read(at, size) };
         let (scales, numbers) = bytes.split_at(SCALES);
         Half { bytes, scales: bytemuck::from_bytes(scales), numbers: bytemuck::cast_slice(numbers) }
     }

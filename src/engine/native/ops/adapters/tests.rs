@@ -5,11 +5,12 @@ use std::sync::Arc;
 use npc_onnx::packed::pack;
 
 use super::super::super::adapter::PackedAdapter;
-use super::super::super::kernel::{Activations, Weights};
+use super::super::super::kernel::Weights;
 use super::super::super::pages::Place;
 use super::super::super::plan::{Entry, Token};
+use super::super::super::state::Room;
 use super::super::prepare::{Prepare, Prepared};
-use super::super::product::Product;
+use super::super::product::{Product, pieces};
 use super::*;
 use crate::config::AdapterPrecision;
 use crate::engine::adapter::Factors;
@@ -65,28 +66,27 @@ fn computed_in(
     let packed = pack(&wave(OUTPUTS * INPUTS, 0.37), INPUTS);
     let weights = Weights::new(packed.bits, OUTPUTS, INPUTS, &packed.bytes).unwrap();
     let rows = plan.tokens.len();
-    let (mut room, mut acts) = (Vec::new(), Activations::default());
+    let mut room = Room::default();
     let adapters = Adapters::new((cpu, threads), plan, (layer, 0), (OUTPUTS, 1), mixes).0;
     let is_flat = adapters.is_some();
-    let input = Prepared::new(cpu, Prepare::Nothing, x, (rows, INPUTS), is_flat, &mut room, &mut acts);
-    let first = First::new(&input, adapters.as_ref());
-    (0..first.pieces()).for_each(|piece| first.prepare(piece));
-    together(threads, first.left(), |piece| first.compute(piece));
+    let input = Prepared::new(cpu, Prepare::Nothing, (rows, INPUTS), (is_flat, is_flat), &mut room);
+    let first = First::new(input, adapters);
+    (0..first.pieces()).for_each(|piece| first.prepare(piece, x));
+    together(threads, first.left(), |piece| first.compute(piece, x));
     let mut out = vec![0.0; rows * OUTPUTS];
     let product = Product {
         cpu,
         weights,
         rows,
-        outputs: OUTPUTS,
         bias: None,
         residual: None,
         tops: None,
-        adapters: adapters.as_ref(),
+        adapters: first.adapters.as_ref(),
         ahead: Ahead::default(),
     };
-    let (pieces, to) = (product.pieces(threads), Disjoint::new(&mut out));
+    let (pieces, to) = (pieces(&weights, threads), Disjoint::new(&mut out));
     // SAFETY: all is prepared.
-    together(threads, pieces, |piece| product.piece(piece, pieces, unsafe { input.acts() }, &to));
+    together(threads, pieces, |piece| product.piece(piece, pieces, unsafe { first.input.acts() }, &to));
     out
 }
 

@@ -18,15 +18,33 @@ const SHARES: usize = 16;
 ///
 /// Every thread has a share of neighbouring ones, so that what one fetches ahead is what it computes next, and takes
 /// from the others' when its own is done.
+#[derive(Clone, Copy)]
 pub struct Stage<'a> {
     count: usize,
     run: &'a (dyn Fn(usize) + Sync),
-    shares: [Share; SHARES],
+}
+
+/// What the threads count by, of every stage; kept from call to call.
+#[derive(Default)]
+pub struct Shares(Vec<Share>);
+
+impl Shares {
+    /// So many, nothing of which is taken.
+    fn reset(&mut self, count: usize) -> &[Share] {
+        if self.0.len() < count {
+            self.0.resize_with(count, Share::default);
+        }
+        for share in &mut self.0[..count] {
+            (*share.taken.get_mut(), *share.done.get_mut()) = (0, 0);
+        }
+        &self.0[..count]
+    }
 }
 
 /// On cache lines of its own (CPUs fetch them in pairs), so that threads do not wait for each other while each is at its
 /// own share.
 #[repr(align(128))]
+#[derive(Default)]
 struct Share {
     /// How many are taken.
     taken: AtomicUsize,
@@ -46,8 +64,7 @@ impl Drop for Done<'_> {
 
 impl<'a> Stage<'a> {
     pub fn new(count: usize, run: &'a (dyn Fn(usize) + Sync)) -> Self {
-        let share = || Share { taken: AtomicUsize::new(0), done: AtomicUsize::new(0) };
-        Self { count, run, shares: std::array::from_fn(|_| share()) }
+        Self { count, run }
     }
 
     /// What belongs to a share.
@@ -55,10 +72,11 @@ impl<'a> Stage<'a> {
         self.count * share / shares..self.count * (share + 1) / shares
     }
 
-    /// Takes one after the other until none is left, of share `own` of `shares` first.
-    fn work(&self, own: usize, shares: usize) {
-        for share in (0..shares).map(|i| (own + i) % shares) {
-            let (part, counts) = (self.part(share, shares), &self.shares[share]);
+    /// Takes one after the other until none is left, of share `own` first.
+    fn work(&self, own: usize, shares: &[Share]) {
+        let count = shares.len();
+        for share in (0..count).map(|i| (own + i) % count) {
+            let (part, counts) = (self.part(share, count), &shares[share]);
             // Looks first: who comes for what others have taken only reads.
             while counts.taken.load(Ordering::Relaxed) < part.len() {
                 let index = part.start + counts.taken.fetch_add(1, Ordering::Relaxed);
@@ -72,10 +90,10 @@ impl<'a> Stage<'a> {
     }
 
     /// Waits for what others have taken. They are running, each on a thread of its own, so this ends.
-    fn wait(&self, shares: usize) {
+    fn wait(&self, shares: &[Share]) {
         let mut spins = 0;
-        for (share, counts) in self.shares[..shares].iter().enumerate() {
-            while counts.done.load(Ordering::Acquire) < self.part(share, shares).len() {
+        for (share, counts) in shares.iter().enumerate() {
+            while counts.done.load(Ordering::Acquire) < self.part(share, shares.len()).len() {
                 if spins < SPINS {
                     spins += 1;
                     hint::spin_loop();
@@ -88,19 +106,26 @@ impl<'a> Stage<'a> {
 }
 
 /// Runs the stages one after the other on so many threads, on the calling one alone if there is nothing to share.
-pub fn run(context: &ComputeContext, threads: usize, stages: &[Stage<'_>]) -> ort::Result<()> {
+pub fn run(
+    context: &ComputeContext,
+    threads: usize,
+    shares: &mut Shares,
+    stages: &[Stage<'_>],
+) -> ort::Result<()> {
     let threads = threads.min(stages.iter().map(|stage| stage.count).max().unwrap_or_default());
     if threads <= 1 {
-        work(stages, 0, 1);
+        stages.iter().for_each(|stage| (0..stage.count).for_each(stage.run));
         return Ok(());
     }
-    let shares = threads.min(SHARES);
-    context.par_for(threads, 0, |thread| work(stages, thread % shares, shares))
+    let each = threads.min(SHARES);
+    let shares = shares.reset(each * stages.len());
+    context.par_for(threads, 0, |thread| work(stages, shares, thread % each))
 }
 
 /// What each thread does. One that comes late finds everything taken, waits for nobody but those who run, and is gone.
-fn work(stages: &[Stage<'_>], own: usize, shares: usize) {
-    for (index, stage) in stages.iter().enumerate() {
+fn work(stages: &[Stage<'_>], shares: &[Share], own: usize) {
+    let each = shares.len() / stages.len();
+    for (index, (stage, shares)) in stages.iter().zip(shares.chunks_exact(each)).enumerate() {
         stage.work(own, shares);
         if index + 1 < stages.len() {
             stage.wait(shares);
@@ -116,6 +141,8 @@ mod tests {
 
     #[test]
     fn a_stage_begins_when_the_one_before_is_done() {
+        // As an earlier call left it.
+        let mut room = Shares::default();
         for threads in 1..5 {
             let sums = [const { AtomicU64::new(0) }; 3];
             let add = |stage: usize, index: usize| {
@@ -127,9 +154,9 @@ mod tests {
             let (first, second, third) = (|i| add(0, i), |i| add(1, i), |i| add(2, i));
             let stages = [Stage::new(50, &first), Stage::new(50, &second), Stage::new(50, &third)];
             thread::scope(|scope| {
+                let (stages, shares) = (&stages, room.reset(3 * threads));
                 for thread in 0..threads {
-                    let stages = &stages;
-                    scope.spawn(move || work(stages, thread, threads));
+                    scope.spawn(move || work(stages, shares, thread));
                 }
             });
             assert!(sums.iter().all(|sum| sum.load(Ordering::Relaxed) == 1225));
@@ -143,7 +170,8 @@ mod tests {
         let once = |_| {
             ran.fetch_add(1, Ordering::Relaxed);
         };
-        work(&[Stage::new(0, &never), Stage::new(1, &once), Stage::new(0, &never)], 1, 2);
+        let stages = [Stage::new(0, &never), Stage::new(1, &once), Stage::new(0, &never)];
+        work(&stages, Shares::default().reset(6), 1);
         assert_eq!(ran.into_inner(), 1);
     }
 }

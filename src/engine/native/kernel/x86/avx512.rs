@@ -107,23 +107,24 @@ unsafe fn group<const P: usize, const R: usize, const C: usize>(
                 sums[p][r][0] = start;
             }
         }
-        for four in 0..count / C {
-            if (four * C).is_multiple_of(FETCHED) {
-                fetch();
-            }
-            for c in 0..C {
-                let line = four * C + c;
+        // Lines are as many as a multiple of what is fetched at once, and of the chains.
+        for some in (0..count).step_by(FETCHED) {
+            fetch();
+            let codes = codes.add(some * TILE * LINE);
+            let lines: [_; P] =
+                std::array::from_fn(|p| lines[p].as_ptr().add(group * GROUP_LINES + some));
+            for line in 0..FETCHED {
                 let mut weights = [_mm512_setzero_si512(); P];
                 for p in 0..P {
-                    let line = lines[p].get_unchecked(group * GROUP_LINES + line);
-                    weights[p] = _mm512_load_si512(line.0.as_ptr().cast());
+                    weights[p] = _mm512_load_si512(lines[p].add(line).cast());
                 }
                 for r in 0..R {
                     let at = codes.add((line * TILE + r) * LINE);
                     // Read once for all panels: reading takes as long as multiplying.
                     let quad = _mm512_set1_epi32(at.cast::<i32>().read_unaligned());
                     for p in 0..P {
-                        sums[p][r][c] = _mm512_dpbusd_epi32(sums[p][r][c], weights[p], quad);
+                        let sum = &mut sums[p][r][line % C];
+                        *sum = _mm512_dpbusd_epi32(*sum, weights[p], quad);
                     }
                 }
             }

@@ -259,6 +259,9 @@ impl Decoder for Hollow {
 }
 
 #[cfg(test)]
+mod overload;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::Event;

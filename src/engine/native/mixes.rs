@@ -21,6 +21,8 @@ pub struct Layout {
     layer: usize,
     /// Whether every adapter's layers are so far apart as [`Own::apart`] says.
     is_even: bool,
+    /// Whether any adapter has something in the layer.
+    is_something: bool,
     /// What every adapter of the step has in the layer.
     owns: Vec<Own>,
     /// Of each of them A in the linear layer that follows.
@@ -195,18 +197,16 @@ impl Mixes {
         // Layer after layer the same.
         if is_known && layout.is_even && layer >= layout.layer {
             layout.go_on(layer);
-            return true;
+            return layout.is_something;
         }
         // Until all is found, it is of no step.
         layout.step = 0;
-        if !layout.list(plan, layer, group) {
-            return false;
-        }
-        if !is_known {
+        layout.list(plan, layer, group);
+        if layout.is_something && !is_known {
             layout.fill(plan, layer, group, &mut self.found);
         }
         layout.step = plan.step;
-        true
+        layout.is_something
     }
 }
 
@@ -387,10 +387,11 @@ impl Layout {
         }
     }
 
-    /// Finds what all adapters have in a layer; false if that is nothing.
-    fn list(&mut self, plan: &Plan, layer: usize, group: usize) -> bool {
+    /// Finds what all adapters have in a layer.
+    fn list(&mut self, plan: &Plan, layer: usize, group: usize) {
         self.layer = layer;
         self.is_even = true;
+        self.is_something = false;
         self.owns.clear();
         self.next.clear();
         for list in &mut self.lists {
@@ -399,10 +400,9 @@ impl Layout {
         }
         self.listed.clear();
         self.firsts.clear();
-        let mut is_something = false;
         for (index, adapter) in plan.adapters.iter().enumerate() {
             let (own, apart) = (adapter.group(layer, group), adapter.apart());
-            is_something |= own.is_some();
+            self.is_something |= own.is_some();
             self.is_even &= apart.is_some();
             let int8 = own.and_then(Group::int8);
             let kept = int8.map(|own| (adapter.keep(own), own.shape.projections()));
@@ -414,7 +414,6 @@ impl Layout {
                 self.list_ups(own, projections, index);
             }
         }
-        is_something
     }
 
     /// Finds B of an adapter.

@@ -77,7 +77,7 @@ impl Kernel for HeadKernel {
         let mut state = self.shared.lock();
         let State { cpu, threads, scratch, .. } = &mut *state;
         let Scratch { rooms: [room, ..], tops, shares, .. } = scratch;
-        tops.clear();
+        // All of them are written before they are read.
         tops.resize(rows * weights.panels(), 0.0);
         if rows == 0 {
             return Ok(());

@@ -111,8 +111,7 @@ unsafe fn group<const P: usize, const R: usize, const C: usize>(
         for some in (0..count).step_by(FETCHED) {
             fetch();
             let codes = codes.add(some * TILE * LINE);
-            let lines: [_; P] =
-                std::array::from_fn(|p| lines[p].as_ptr().add(group * GROUP_LINES + some));
+            let lines: [_; P] = std::array::from_fn(|p| lines[p].as_ptr().add(group * GROUP_LINES + some));
             for line in 0..FETCHED {
                 let mut weights = [_mm512_setzero_si512(); P];
                 for p in 0..P {

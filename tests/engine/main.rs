@@ -1,8 +1,11 @@
 //! The engine on the real model and the real ONNX Runtime.
 
 mod support;
+#[path = "../../onnx/tests/decoder/support/tiny.rs"]
+mod tiny;
 
 mod adapters;
+mod architectures;
 mod chains;
 mod generation;
 mod limits;

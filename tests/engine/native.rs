@@ -111,18 +111,19 @@ fn it_stays_near_fp32_on_english() {
 
 #[test]
 fn chunks_and_neighbours_change_no_bit() {
-    for kv_precision in [KvPrecision::Int8, KvPrecision::Bf16] {
-        no_bit_changes(kv_precision);
+    for (kv_precision, threads) in [(KvPrecision::Int8, 0), (KvPrecision::Bf16, 0), (KvPrecision::Int8, 1)] {
+        let adapter_precision = AdapterPrecision::F32;
+        no_bit_changes(&config::Engine { kv_precision, threads, adapter_precision, ..config() });
     }
 }
 
-fn no_bit_changes(kv_precision: KvPrecision) {
+fn no_bit_changes(config: &config::Engine) {
     let tokens = english();
-    let config = config::Engine { kv_precision, adapter_precision: AdapterPrecision::F32, ..config() };
-    let mut decoder = native(&config);
+    let mut decoder = native(config);
     let vocab = decoder.vocab_size();
     let (alone, other) = (&tokens[..48], &tokens[60..160]);
     let expected = all_logits(&mut decoder, alone, 48);
+    let expected_of_other = all_logits(&mut decoder, other, 25);
     // In chunks of every length, each beside three other sequences at other positions.
     let mixes = no_mixes(decoder.sequences());
     let mut logits = Logits::default();
@@ -147,6 +148,10 @@ fn no_bit_changes(kv_precision: KvPrecision) {
                 step.push(StepToken { sequence: 3, position, token: *token, wants_logits: true });
             }
             decoder.step(Step { tokens: &step, mixes: &mixes }, &mut logits).unwrap();
+            for (j, found) in logits.chunks_exact(vocab).take(skipped).enumerate() {
+                let expected = &expected_of_other[(i * 4 + j) * vocab..][..vocab];
+                assert!(found == expected, "position {} beside chunks of {chunk} differs", i * 4 + j);
+            }
             for (j, found) in logits.chunks_exact(vocab).skip(skipped).enumerate() {
                 let position = i * chunk + j;
                 let expected = &expected[position * vocab..][..vocab];
@@ -157,6 +162,51 @@ fn no_bit_changes(kv_precision: KvPrecision) {
             decoder.release(sequence);
         }
     }
+}
+
+/// A prompt's chunks want nothing but the last one's last token, which has the bits that it has where all are wanted.
+#[test]
+fn what_nobody_wants_is_not_missed() {
+    let tokens = english();
+    let mut decoder = native(&config());
+    let vocab = decoder.vocab_size();
+    let prompt = &tokens[..50];
+    let expected = all_logits(&mut decoder, prompt, 50);
+    let (mixes, mut logits) = (no_mixes(decoder.sequences()), Logits::default());
+    for chunk in [1, 3, 20] {
+        for (i, part) in prompt.chunks(chunk).enumerate() {
+            let step: Vec<_> = (i * chunk..)
+                .zip(part)
+                .map(|(position, token)| {
+                    let wants_logits = position + 1 == prompt.len();
+                    StepToken { sequence: 0, position, token: *token, wants_logits }
+                })
+                .collect();
+            decoder.step(Step { tokens: &step, mixes: &mixes }, &mut logits).unwrap();
+            let wanted = (i + 1) * chunk >= prompt.len();
+            assert_eq!(logits.len(), if wanted { vocab } else { 0 });
+        }
+        assert!(*logits == expected[(prompt.len() - 1) * vocab..], "in chunks of {chunk}");
+        decoder.release(0);
+    }
+}
+
+#[test]
+fn a_sequence_stands_in_one_piece() {
+    let mut decoder = native(&config());
+    let (mixes, mut logits) = (no_mixes(decoder.sequences()), Logits::default());
+    let token =
+        |sequence: usize, position: usize| StepToken { sequence, position, token: 5, wants_logits: true };
+    for wrong in [
+        vec![token(0, 0), token(1, 0), token(0, 1)],
+        vec![token(0, 0), token(0, 2)],
+        vec![token(decoder.sequences(), 0)],
+    ] {
+        let error = decoder.step(Step { tokens: &wrong, mixes: &mixes }, &mut logits).unwrap_err();
+        assert!(error.to_string().contains("sequence"), "{error}");
+    }
+    let right = [token(0, 0), token(0, 1), token(1, 0)];
+    decoder.step(Step { tokens: &right, mixes: &mixes }, &mut logits).unwrap();
 }
 
 /// The pool counts an adapter as gone when nobody uses it any more; so the decoder must not keep the last step's.

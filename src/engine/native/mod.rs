@@ -57,6 +57,9 @@ pub struct Native {
     /// The pages of every sequence.
     tables: Vec<Vec<u32>>,
     pool: Pool,
+    /// Of every sequence the last step that had tokens of it, and the number of steps.
+    last_steps: Vec<u64>,
+    steps: u64,
     /// All pages, and the bytes of one.
     pages: (usize, usize),
 }
@@ -177,6 +180,8 @@ impl Native {
             context,
             tables: vec![Vec::new(); config.rows + config.kept_conversations],
             pool: Pool::new(count),
+            last_steps: vec![0; config.rows + config.kept_conversations],
+            steps: 0,
             pages: (count, bytes),
         })
     }
@@ -320,6 +325,7 @@ impl Decoder for Native {
 
     fn step(&mut self, step: Step<'_>, logits: &mut Logits) -> Result<(), EngineError> {
         logits.clear();
+        self.check(step)?;
         {
             let mut state = self.shared.lock();
             for token in step.tokens {
@@ -348,6 +354,26 @@ impl Decoder for Native {
 }
 
 impl Native {
+    /// Whether tokens stand as a [`Step`] says: keys and values are written on the promise that nobody else has a
+    /// sequence's.
+    fn check(&mut self, step: Step<'_>) -> Result<(), EngineError> {
+        self.steps += 1;
+        for chunk in step.tokens.chunk_by(|a, b| a.sequence == b.sequence) {
+            let (sequence, first) = (chunk[0].sequence, chunk[0].position);
+            let Some(last) = self.last_steps.get_mut(sequence) else {
+                return Err(EngineError::Runtime(format!("a step has a token of sequence {sequence}")));
+            };
+            let is_apart = std::mem::replace(last, self.steps) == self.steps;
+            let is_gapless = (first..).zip(chunk).all(|(position, token)| token.position == position);
+            if is_apart || !is_gapless {
+                return Err(EngineError::Runtime(format!(
+                    "the tokens of sequence {sequence} do not stand side by side in the step"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Runs the graph over the step that the plan holds.
     fn run(&mut self, step: Step<'_>, logits: &mut Logits) -> Result<(), EngineError> {
         let ids: Vec<i64> = step.tokens.iter().map(|token| i64::from(token.token)).collect();

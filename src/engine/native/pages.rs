@@ -6,7 +6,7 @@ use super::disjoint::Disjoint;
 use super::kernel::{Cpu, Kept, PAGE, PAIR, SCALES, Stored, half_bytes};
 use crate::engine::EngineError;
 
-/// Keys and values, by layer: `[layers][pages][kv_heads][2]`, as [`Head`] has it.
+/// Keys and values, by layer: `[layers][pages][kv_heads][2]`, as [`Head`](super::kernel::Head) has it.
 pub struct Pages {
     map: MmapMut,
     count: usize,

@@ -33,7 +33,7 @@ pub struct Plan {
 }
 
 /// See [`Plan::neighbours`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Neighbours {
     pub tokens: Range<usize>,
     /// Whether their sequence has no other tokens in the step: nobody else sees their keys and values.

@@ -18,7 +18,6 @@ const SHARES: usize = 16;
 ///
 /// Every thread has a share of neighbouring ones, so that what one fetches ahead is what it computes next, and takes
 /// from the others' when its own is done.
-#[derive(Clone, Copy)]
 pub struct Stage<'a> {
     count: usize,
     run: &'a (dyn Fn(usize) + Sync),
@@ -114,7 +113,9 @@ pub fn run(
 ) -> ort::Result<()> {
     let threads = threads.min(stages.iter().map(|stage| stage.count).max().unwrap_or_default());
     if threads <= 1 {
-        stages.iter().for_each(|stage| (0..stage.count).for_each(stage.run));
+        for stage in stages {
+            (0..stage.count).for_each(stage.run);
+        }
         return Ok(());
     }
     let each = threads.min(SHARES);

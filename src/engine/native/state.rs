@@ -80,7 +80,7 @@ impl Shared {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        // After a panic in an operator the step has failed; the next one fills everything anew.
+        // Each step fills everything anew.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -124,17 +124,23 @@ fn as_many_as_rows(seconds: u64) -> Found {
     server.found()
 }
 
-/// So many lines a second, at random.
+impl Server {
+    /// So many lines a second for so many seconds, at random.
+    fn at_random(&mut self, seconds: u64, rate: f64) {
+        let (mut next, end) = (self.now, self.now + Duration::from_secs(seconds));
+        while self.now < end {
+            while next <= self.now {
+                self.ask();
+                next += Duration::from_secs_f64(-(1.0 - self.numbers.next()).ln() / rate);
+            }
+            self.step(next);
+        }
+    }
+}
+
 fn at_random(seconds: u64, rate: f64, seed: u64) -> Found {
     let mut server = Server::new(seed);
-    let (mut next, end) = (server.now, server.now + Duration::from_secs(seconds));
-    while server.now < end {
-        while next <= server.now {
-            server.ask();
-            next += Duration::from_secs_f64(-(1.0 - server.numbers.next()).ln() / rate);
-        }
-        server.step(next);
-    }
+    server.at_random(seconds, rate);
     server.found()
 }
 
@@ -152,6 +158,23 @@ fn those_who_are_admitted_are_answered_soon_however_many_come() {
             assert!(ratio < 1.5, "{times} times the capacity, {seed}: {ratio} times as late as at 80 %");
             let answered = heavy.answered as f64 / SECONDS as f64 / capacity;
             assert!(answered > 0.95, "{times} times the capacity, {seed}: {answered} of it are answered");
+        }
+    }
+}
+
+/// When no more come than can be answered, they are soon as good as all answered.
+#[test]
+fn overload_ends_when_no_more_come_than_can_be_answered() {
+    let capacity = as_many_as_rows(120).answered as f64 / 120.0;
+    for seed in 1..=3 {
+        for (times, most) in [(0.5, 0.0), (0.8, 0.01), (0.9, 0.03)] {
+            let mut server = Server::new(seed);
+            server.at_random(60, capacity * 2.0);
+            server.at_random(30, capacity * times);
+            let before = server.refused;
+            server.at_random(300, capacity * times);
+            let refused = (server.refused - before) as f64 / (300.0 * capacity * times);
+            assert!(refused <= most, "{times} of the capacity, {seed}: {refused} of the lines are refused");
         }
     }
 }

@@ -80,8 +80,8 @@ thread_local! {
 
 /// A layer's attention in a step. `qkv`: `[tokens][heads + 2 · kv_heads][head_dim]`.
 ///
-/// Neighbours that are alone write their keys and values where they read them, since nobody else does. All others' are
-/// written in a stage before.
+/// Where all tokens ask, neighbours that are alone write their keys and values where they read them, since nobody else does.
+/// All others' are written in a stage before.
 pub struct Attention<'a> {
     pub cpu: Cpu,
     pub kept: Kept,
@@ -251,7 +251,7 @@ impl Attention<'_> {
         let rounded = &mut bytemuck::cast_slice_mut::<u16, S>(&mut room.rounded)[..dim];
         // SAFETY: as the caller promises.
         unsafe {
-            pages::write(self.cpu, &self.pages, (token.place, head, kv_heads), (turned, value), rounded)
+            pages::write(self.cpu, &self.pages, (token.place, head, kv_heads), (turned, value), rounded);
         };
     }
 }

@@ -6,9 +6,8 @@ use npc_onnx::packed::Bits;
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::super::kernel::Weights;
 use super::super::state::Shared;
-use super::{bits, input, size_of_model};
+use super::{bits, input, size_of_model, weights};
 
 /// `Embedding(input_ids [tokens], weight) -> [tokens, inputs]`
 pub struct EmbeddingOp(pub Arc<Shared>);
@@ -46,9 +45,7 @@ impl Kernel for EmbeddingKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let (ids, weight) = (input(context, 0)?, input(context, 1)?);
         let (_, ids) = ids.try_extract_tensor::<i64>()?;
-        let (_, bytes) = weight.try_extract_tensor::<u8>()?;
-        let weights = Weights::new(self.bits, self.outputs, self.inputs, bytes)
-            .ok_or_else(|| ort::Error::new("the embedding has another size than the model"))?;
+        let weights = weights(&weight, self.bits, (self.outputs, self.inputs))?;
         let mut out = context
             .output(0, [ids.len() as i64, self.inputs as i64])?
             .ok_or_else(|| ort::Error::new("no output"))?;

@@ -105,10 +105,22 @@ impl<'a> Step<'a> {
     }
 }
 
+/// Stages up to the one that writes keys and values.
+const KEPT: usize = 4;
+
 /// So many values that one stage writes and a later one reads.
 fn late(room: &mut Vec<f32>, length: usize) -> Late<'_, [f32]> {
     grow(room, length);
     Late::new(&mut room[..length])
+}
+
+/// These rows of `x`, side by side.
+fn gathered<'a>(rows: &[usize], x: &[f32], hidden: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
+    room.clear();
+    for row in rows {
+        room.extend_from_slice(&x[row * hidden..][..hidden]);
+    }
+    room
 }
 
 impl Pass<'_> {
@@ -134,11 +146,7 @@ impl Pass<'_> {
         let all = Step { cpu, threads, layer, has_floats, plan };
         let rows = (self.picked && picked_rows.len() < all.rows()).then_some(&picked_rows[..]);
         let step = Step { plan: if rows.is_some() { picked } else { plan }, ..all };
-        let residual = rows.map_or(x, |rows| {
-            residual.clear();
-            rows.iter().for_each(|row| residual.extend_from_slice(&x[row * hidden..][..hidden]));
-            &residual[..]
-        });
+        let residual = rows.map_or(x, |rows| gathered(rows, x, hidden, residual));
         let (qkv, attended) =
             (late(qkv, all.rows() * sizes.width()), late(attended, step.rows() * sizes.queries()));
         let between = late(between, step.rows() * hidden);
@@ -240,7 +248,6 @@ impl Pass<'_> {
             Stage::new(down_count, &to_down),
         ];
         // With nobody that is asked for, the keys and values are all.
-        let end = if step.rows() == 0 { 4 } else { stages.len() };
-        stages::run(context, threads, shares, &stages[..end])
+        stages::run(context, threads, shares, if step.rows() == 0 { &stages[..KEPT] } else { &stages })
     }
 }

@@ -87,6 +87,9 @@ const GROUP_LINES: usize = GROUP / LINE;
 const FETCHED: usize = 4;
 
 /// Adds the products of `count` lines, a group's, to the totals; `fetch` is called every [`FETCHED`].
+///
+/// # Safety
+/// As [`products`]; `count` is a multiple of [`FETCHED`], and the group has so many lines.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
 unsafe fn group<const P: usize, const R: usize, const C: usize>(
@@ -107,7 +110,8 @@ unsafe fn group<const P: usize, const R: usize, const C: usize>(
                 sums[p][r][0] = start;
             }
         }
-        // Lines are as many as a multiple of what is fetched at once, and of the chains.
+        debug_assert!(count.is_multiple_of(FETCHED));
+        const { assert!(FETCHED.is_multiple_of(C)) };
         for some in (0..count).step_by(FETCHED) {
             fetch();
             let codes = codes.add(some * TILE * LINE);

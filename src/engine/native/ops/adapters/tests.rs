@@ -5,7 +5,8 @@ use std::sync::Arc;
 use npc_onnx::packed::pack;
 
 use super::super::super::adapter::PackedAdapter;
-use super::super::super::kernel::Weights;
+use super::super::super::kernel::{Lines, Weights};
+use super::super::super::mixes::PARTS;
 use super::super::super::pages::Place;
 use super::super::super::plan::{Entry, Token};
 use super::super::super::state::Room;
@@ -228,4 +229,23 @@ fn layers_and_steps_share_what_is_laid_out() {
     // And layers are not the same.
     let of = |layer| computed_in(cpu, 2, &step, layer, &mut Mixes::default(), &x);
     assert!(of(0) != of(1));
+}
+
+/// A linear layer in which no adapter has anything says so in every layer, and still what is read behind it.
+#[test]
+fn a_layer_without_adapters_leads_to_the_next_one() {
+    let layers = [0, 2, 4, 6].map(|seed| vec![factors(seed, 8), vec![]]);
+    let adapter = Arc::new(PackedAdapter::new(&layers, AdapterPrecision::Int8));
+    let step = plan(&[adapter], &[vec![(0, 1.0)], vec![]]);
+    let next = |mixes: &Mixes| {
+        let mut room = [Lines::default(); PARTS];
+        format!("{:?}", mixes.layout.ahead(1).piece(0, &mut room))
+    };
+    let mut shared = Mixes::default();
+    for layer in 0..3 {
+        let mut fresh = Mixes::default();
+        assert!(!shared.prepare(&step, layer, 1) && !fresh.prepare(&step, layer, 1));
+        assert_eq!(next(&shared), next(&fresh), "{layer}");
+        assert!(fresh.layout.ahead(1).piece(0, &mut [Lines::default(); PARTS])[0].count() > 0);
+    }
 }

@@ -36,7 +36,7 @@ fn off(found: &[f32], expected: &[f32]) -> f64 {
 /// Near the portable graph in fp32, and the same bits in chunks of any length.
 fn agrees(tiny: &Tiny) {
     /// What 8 bits cost of weights that are random; what is left out costs tens of times as much.
-    const TOLERANCE: f64 = 0.04;
+    const TOLERANCE: f64 = 0.05;
 
     let dir = tempfile::tempdir().unwrap();
     let source = tiny.write(&dir.path().join("checkpoint"), &tiny.tensors(17));

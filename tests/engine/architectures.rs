@@ -3,28 +3,12 @@
 use std::sync::Arc;
 
 use npc_gateway::config::{self, KvPrecision};
-use npc_gateway::engine::{Decoder, Logits, Native, Portable, ResolvedMix, Step, StepToken};
+use npc_gateway::engine::{Native, Portable};
 use npc_onnx::{ModelFile, Precision};
 
+use super::native::all_logits;
 use super::support::{config, runtime};
 use super::tiny::{Random, Tiny};
-
-/// The logits of every token, computed `chunk` tokens at a time.
-fn all_logits(decoder: &mut dyn Decoder, tokens: &[u32], chunk: usize) -> Vec<f32> {
-    let none = Arc::new(ResolvedMix::new());
-    let mixes = vec![none; decoder.sequences()];
-    let (mut all, mut logits) = (Vec::new(), Logits::default());
-    for (i, part) in tokens.chunks(chunk).enumerate() {
-        let step: Vec<_> = (i * chunk..)
-            .zip(part)
-            .map(|(position, token)| StepToken { sequence: 0, position, token: *token, wants_logits: true })
-            .collect();
-        decoder.step(Step { tokens: &step, mixes: &mixes }, &mut logits).unwrap();
-        all.extend_from_slice(&logits);
-    }
-    decoder.release(0);
-    all
-}
 
 /// How far apart they are, as a share of how far the expected ones spread.
 fn off(found: &[f32], expected: &[f32]) -> f64 {

@@ -30,7 +30,7 @@ fn english() -> Vec<u32> {
 }
 
 /// The logits of every token, computed `chunk` tokens at a time.
-fn all_logits(decoder: &mut dyn Decoder, tokens: &[u32], chunk: usize) -> Vec<f32> {
+pub fn all_logits(decoder: &mut dyn Decoder, tokens: &[u32], chunk: usize) -> Vec<f32> {
     let mixes = no_mixes(decoder.sequences());
     let mut all = Vec::new();
     let mut logits = Logits::default();

@@ -1,6 +1,9 @@
 //! More lines than can be answered, for ten minutes on the clock that is told: chance has its part in what overload does,
 //! and shows in minutes alone.
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use super::*;
 use crate::engine::Event;
 
@@ -9,23 +12,6 @@ const ROWS: usize = 16;
 /// What a step takes, in milliseconds: about what the default model takes on two cores.
 fn step_ms(work: &StepWork) -> f64 {
     3.0 + 0.25 * work.tokens as f64
-}
-
-/// Numbers that look random, the same at every run.
-struct Numbers(u64);
-
-impl Numbers {
-    /// From 0 to less than 1.
-    fn next(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn between(&mut self, from: usize, to: usize) -> usize {
-        from + ((to - from) as f64 * self.next()) as usize
-    }
 }
 
 /// What came of a load.
@@ -40,7 +26,8 @@ struct Found {
 struct Server {
     rehearsal: Rehearsal,
     now: Instant,
-    numbers: Numbers,
+    /// The same numbers at every run.
+    rng: ChaCha8Rng,
     open: Vec<Generation>,
     refused: usize,
     first_token_ms: Vec<f64>,
@@ -61,7 +48,7 @@ impl Server {
         Self {
             rehearsal,
             now: Instant::now(),
-            numbers: Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            rng: ChaCha8Rng::seed_from_u64(seed),
             open: Vec::new(),
             refused: 0,
             first_token_ms: Vec::new(),
@@ -70,9 +57,9 @@ impl Server {
 
     /// A player says something that nobody has said before.
     fn ask(&mut self) {
-        let numbers = &mut self.numbers;
-        let prompt = (0..numbers.between(30, 130)).map(|_| numbers.between(1, 1 << 30) as u32).collect();
-        let tokens = numbers.between(10, 50) as u32;
+        let rng = &mut self.rng;
+        let prompt = (0..rng.random_range(30..130)).map(|_| rng.random_range(1..1 << 30)).collect();
+        let tokens = rng.random_range(10..50);
         let deadline = Some(self.now + Duration::from_secs(10));
         let schedule = Schedule { deadline, ..Schedule::default() };
         match self.rehearsal.generate(prompt, &[], tokens, schedule, self.now) {
@@ -131,7 +118,7 @@ impl Server {
         while self.now < end {
             while next <= self.now {
                 self.ask();
-                next += Duration::from_secs_f64(-(1.0 - self.numbers.next()).ln() / rate);
+                next += Duration::from_secs_f64(-(1.0 - self.rng.random::<f64>()).ln() / rate);
             }
             self.step(next);
         }

@@ -9,6 +9,7 @@
 //! proto        ONNX's file format
 //! export       all of it into a folder, whole or not at all
 //! model_file   the folder's description
+//! placed       where a graph's large tensors lie in the file beside it
 //! served       a folder's weights, read back as plain numbers
 //! ```
 
@@ -21,6 +22,7 @@ mod graph;
 mod graph_info;
 mod model_file;
 pub mod packed;
+mod placed;
 mod proto;
 mod quant;
 mod rope;
@@ -37,4 +39,5 @@ pub use export::{NATIVE_GRAPH_FILE, Progress, import};
 pub use graph::{NATIVE_DOMAIN, NATIVE_WEIGHTS_FILE};
 pub use graph_info::{AdapterGroup, GraphInfo, Projection};
 pub use model_file::{FORMAT_VERSION, ModelFile, Precision};
+pub use placed::{PackedTensor, packed_tensors};
 pub use served::ServedWeights;

@@ -2,20 +2,18 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use half::f16;
 use memmap2::Mmap;
-use prost::Message;
 use rayon::prelude::*;
 
 use crate::graph::WEIGHTS_FILE;
-use crate::proto::{self, DataType, Tensor};
+use crate::placed;
+use crate::proto::{DataType, Tensor};
 use crate::quant::BLOCK;
 use crate::{ImportError, ModelFile};
-
-/// Largest `decoder.onnx` that is read; the names and small tensors of the largest models have a few megabytes.
-const MAX_GRAPH: u64 = 256 << 20;
 
 /// Eight-bit weights count from here.
 const ZERO: f32 = 128.0;
@@ -41,14 +39,7 @@ impl ServedWeights {
             let path = path.to_owned();
             move |source| ImportError::Io { path, source }
         };
-        let invalid = |reason: String| ImportError::Invalid { path: graph.clone(), reason };
-        let length = std::fs::metadata(&graph).map_err(io(&graph))?.len();
-        if length > MAX_GRAPH {
-            return Err(invalid(format!("has {length} bytes, and at most {MAX_GRAPH} are read")));
-        }
-        let bytes = std::fs::read(&graph).map_err(io(&graph))?;
-        let model = proto::Model::decode(&*bytes).map_err(|error| invalid(error.to_string()))?;
-        let initializers = model.graph.map(|graph| graph.initializer).unwrap_or_default();
+        let initializers = placed::initializers(&graph)?;
         let named = |tensor: Tensor| Some((tensor.name.clone()?, tensor));
         let tensors = initializers.into_iter().filter_map(named).collect();
         let path = dir.join(WEIGHTS_FILE);
@@ -183,13 +174,10 @@ impl ServedWeights {
         if let Some(raw) = &tensor.raw_data {
             return Ok(raw);
         }
-        let entry = |key: &str| {
-            let found = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(key));
-            found.and_then(|entry| entry.value.as_deref()?.parse::<usize>().ok())
+        let within = |range: Range<u64>| {
+            self.bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
         };
-        let range =
-            entry("offset").zip(entry("length")).and_then(|(at, length)| Some(at..at.checked_add(length)?));
-        range.and_then(|range| self.bytes.get(range)).ok_or_else(|| {
+        placed::range(tensor).and_then(within).ok_or_else(|| {
             let name = tensor.name.as_deref().unwrap_or_default();
             self.invalid(format!("tensor {name} does not lie in {WEIGHTS_FILE}"))
         })

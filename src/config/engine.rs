@@ -34,6 +34,8 @@ pub struct Engine {
     pub overload_wait_ms: u64,
     /// Prompt tokens in one step.
     pub prefill_budget: usize,
+    /// Whether the native decoder has its weights in memory of their own, on huge pages.
+    pub huge_pages: bool,
     pub max_adapters: usize,
     /// MiB of all loaded adapters.
     pub adapter_memory_mb: usize,

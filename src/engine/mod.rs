@@ -23,6 +23,7 @@ mod sampler;
 mod scheduler;
 mod script;
 mod spans;
+mod tensor;
 mod timer;
 mod tokenizer;
 mod watch;

@@ -8,6 +8,7 @@ use ort::ep::{self, ExecutionProvider};
 use ort::operator::OperatorDomain;
 use ort::session::Session;
 use ort::session::builder::{BuilderResult, GraphOptimizationLevel, SessionBuilder};
+use ort::value::DynValue;
 
 use super::EngineError;
 use crate::config::{self, Provider};
@@ -84,7 +85,7 @@ pub fn open(
     Ok((session, device.unwrap_or(Provider::Cpu)))
 }
 
-/// Opens the native decoder's graph with its operators, on the CPU.
+/// Opens the native decoder's graph with its operators, on the CPU. `weights` stand for the graph's tensors of the same names.
 ///
 /// # Errors
 /// [`EngineError::Runtime`].
@@ -93,6 +94,7 @@ pub fn open_native(
     graph: &Path,
     threads: usize,
     operators: OperatorDomain,
+    weights: Vec<(String, DynValue)>,
 ) -> Result<Session, EngineError> {
     /// ONNX Runtime notes the domain of the operators in a table of the process, and looks and writes in two steps:
     /// two sessions that open at the same time would both want to write.
@@ -101,6 +103,9 @@ pub fn open_native(
     let builder = configure(Session::builder(environment)?, threads);
     let failed = |error: ort::Error<SessionBuilder>| EngineError::Runtime(error.message().to_owned());
     let mut builder = builder.map_err(failed)?.with_operators(operators).map_err(failed)?;
+    for (name, tensor) in weights {
+        builder = builder.with_initializer(name, tensor).map_err(failed)?;
+    }
     Ok(builder.commit_from_file(graph)?)
 }
 

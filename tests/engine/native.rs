@@ -7,7 +7,7 @@ use npc_gateway::config::{self, AdapterPrecision, KvPrecision};
 use npc_gateway::engine::{
     Adapter, Decoder, Logits, Native, Portable, ResolvedMix, Step, StepToken, Tokenizer,
 };
-use npc_onnx::ModelFile;
+use npc_onnx::{ModelFile, NATIVE_GRAPH_FILE, NATIVE_WEIGHTS_FILE};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::support::{config, fp32_model_dir, model_dir, runtime};
@@ -50,6 +50,34 @@ pub fn all_logits(decoder: &mut dyn Decoder, tokens: &[u32], chunk: usize) -> Ve
     }
     decoder.release(0);
     all
+}
+
+#[test]
+fn weights_are_the_same_from_the_file_and_on_huge_pages() {
+    let tokens = &english()[..70];
+    let found = [true, false].map(|huge_pages| {
+        let config = config::Engine { huge_pages, context: 128, ..config() };
+        all_logits(&mut native(&config), tokens, 64)
+    });
+    assert!(found[0] == found[1]);
+}
+
+#[test]
+fn a_weights_file_that_ends_early_is_named() {
+    let (whole, cut) = (model_dir(), tempfile::tempdir().unwrap());
+    for name in ["model.toml", NATIVE_GRAPH_FILE] {
+        std::fs::copy(whole.join(name), cut.path().join(name)).unwrap();
+    }
+    let weights = std::fs::read(whole.join(NATIVE_WEIGHTS_FILE)).unwrap();
+    std::fs::write(cut.path().join(NATIVE_WEIGHTS_FILE), &weights[..weights.len() / 2]).unwrap();
+    let model = Arc::new(ModelFile::read(cut.path()).unwrap());
+    for huge_pages in [true, false] {
+        let config = config::Engine { huge_pages, ..config() };
+        let error =
+            Native::open(&runtime(), cut.path(), Arc::clone(&model), &config).unwrap_err().to_string();
+        // From a mapped file it is ONNX Runtime that says it.
+        assert!(error.contains(NATIVE_WEIGHTS_FILE) || error.contains(".weight"), "{error}");
+    }
 }
 
 fn log_probs(logits: &[f32]) -> Vec<f64> {

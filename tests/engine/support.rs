@@ -50,6 +50,7 @@ pub fn config() -> config::Engine {
         context: 256,
         queue: 16,
         prefill_budget: 128,
+        huge_pages: true,
         max_adapters: 64,
         adapter_memory_mb: 512,
         adapter_precision: config::AdapterPrecision::F32,

@@ -3,6 +3,7 @@
 //! ```text
 //! kernel       the arithmetic, for every instruction set
 //! adapter      adapters as the kernels read them
+//! held         the weights, on huge pages
 //! pages        the KV cache
 //! pool         which page belongs to whom
 //! plan         the step: its tokens and their adapters
@@ -18,6 +19,7 @@
 
 mod adapter;
 mod disjoint;
+mod held;
 mod kernel;
 mod mixes;
 mod ops;
@@ -37,6 +39,7 @@ use ort::session::Session;
 use ort::value::Tensor;
 
 pub use self::adapter::PackedAdapter;
+use self::held::Held;
 use self::kernel::{BAND_TILES, Cpu, Kept, PAGE, TILE};
 use self::pages::{Pages, Place, Sizes};
 use self::plan::{Entry, Neighbours, Plan, Token};
@@ -51,6 +54,8 @@ use crate::config;
 /// See the module's documentation.
 pub struct Native {
     session: Session,
+    /// What the session reads, so it is dropped after it.
+    _held: Option<Held>,
     shared: Arc<Shared>,
     model: Arc<ModelFile>,
     context: usize,
@@ -171,10 +176,15 @@ impl Native {
         let pages = Pages::new(paged, count)?;
         let threads = runtime::threads(config);
         let shared = Shared::new(cpu, threads, pages, Arc::clone(&model), context);
-        let session = runtime::open_native(environment, &graph, threads, ops::domain(&shared)?)?;
-        tracing::info!(isa = cpu.isa().name(), pages = count, "native decoder");
+        let mut held = if config.huge_pages { Held::read(dir)? } else { None };
+        // SAFETY: the session has them, and is dropped before.
+        let weights = held.as_mut().map(|held| unsafe { held.tensors() }).transpose()?.unwrap_or_default();
+        let session = runtime::open_native(environment, &graph, threads, ops::domain(&shared)?, weights)?;
+        let held_bytes = held.as_ref().map_or(0, Held::bytes);
+        tracing::info!(isa = cpu.isa().name(), pages = count, held_bytes, "native decoder");
         Ok(Self {
             session,
+            _held: held,
             shared,
             model,
             context,

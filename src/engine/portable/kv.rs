@@ -1,13 +1,12 @@
 //! The KV cache: one buffer, a row for every sequence, bound in place as past and present.
 
 use memmap2::MmapMut;
-use ort::AsPointer;
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;
-use ort::value::{DynTensor, DynValue, Shape, TensorElementType, Value};
+use ort::value::{DynTensor, DynValue, Shape, TensorElementType};
 
 use crate::config::Provider;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, tensor};
 
 /// Sizes of the cache.
 #[derive(Debug, Clone, Copy)]
@@ -118,25 +117,11 @@ impl KvCache {
         let dims = Shape::new(
             [rows, self.shape.heads, self.shape.context, self.shape.head_dim].map(|dim| dim as i64),
         );
-        let mut value = std::ptr::null_mut();
         // SAFETY: `start + rows` lie inside the plane (asserted above), whose memory is as large as the
         // shape says; the caller keeps the cache alive longer than the tensor.
-        let status = unsafe {
-            (ort::api().CreateTensorWithDataAsOrtValue)(
-                self.info.ptr(),
-                base.add(start * row_bytes).cast(),
-                rows * row_bytes,
-                dims.as_ptr(),
-                dims.len(),
-                self.shape.element.into(),
-                &raw mut value,
-            )
-        };
-        // SAFETY: `status` came from the call above and is consumed once.
-        unsafe { ort::Error::result_from_status(status) }?;
-        let value = std::ptr::NonNull::new(value)
-            .ok_or_else(|| EngineError::Runtime("no tensor was made over the KV cache".into()))?;
-        // SAFETY: `value` is a fresh tensor that nobody else owns.
-        Ok(unsafe { Value::from_ptr(value, Some(&self.allocator)) })
+        unsafe {
+            let memory = (base.add(start * row_bytes), rows * row_bytes);
+            tensor::over(memory, (self.shape.element, &dims), &self.info, &self.allocator)
+        }
     }
 }

@@ -27,7 +27,7 @@ pub mod weights;
 mod x86;
 
 pub use acts::{Activations, BAND, BAND_TILES, GROUP, TILE, TileMut, TileRef, groups, grow};
-pub use attention::{Head, PAGE, QUERIES, Query, SCALES, half_bytes, room};
+pub use attention::{Head, Next, PAGE, QUERIES, Query, SCALES, half_bytes, room};
 pub use lora::{Element, RANKS};
 pub use math::f32_to_bf16;
 #[cfg(test)]
@@ -412,8 +412,10 @@ impl Cpu {
                 $(if let Some((queries, more)) = queries.split_first_chunk::<$n>()
                     && let Some((out, rest)) = out.split_first_chunk_mut::<$n>()
                 {
+                    // The last ones let come what is next.
+                    let own = if more.is_empty() { head } else { head.before(None) };
                     // SAFETY: the CPU has the features, or there would be no such `Cpu`.
-                    unsafe { $module::$function::<$n, $pages, $chunks>(head, table, queries, room, out) };
+                    unsafe { $module::$function::<$n, $pages, $chunks>(own, table, queries, room, out) };
                     return self.attend(head, table, more, room, rest);
                 })*
             };

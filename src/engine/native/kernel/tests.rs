@@ -136,6 +136,9 @@ fn attention_is_right(
     let pages = Disjoint::new(bytemuck::cast_slice_mut(&mut pages));
     // SAFETY: nobody writes to them.
     let view = unsafe { Head::new(&pages, kept, (head, kv_heads), dim) };
+    // What is read next changes nothing; it may have fewer pages, and more.
+    let next = [table, table].concat();
+    let view = view.before(Some(Next { index: 0, table: &next[..seed as usize % next.len()] }));
     let numbers: Vec<f32> = numbers(seed ^ 1, spans.len() * dim).iter().map(|q| q * 3.0).collect();
     let queries: Vec<Query<'_>> = numbers
         .chunks_exact(dim)

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::super::disjoint::Disjoint;
-use super::super::kernel::{self, Cpu, Head, Kept, QUERIES, Query, Stored};
+use super::super::kernel::{self, Cpu, Head, Kept, Next, QUERIES, Query, Stored};
 use super::super::pages;
 use super::super::plan::{Neighbours, Plan};
 
@@ -143,7 +143,10 @@ impl Attention<'_> {
             |job: usize| neighbours.get(job / kv_heads).filter(|own| own.are_alone && self.rows.is_none());
         let fetch = |job: usize| {
             if let Some(Neighbours { tokens, .. }) = alone(job) {
-                tokens.clone().for_each(|token| self.fetch(token, job % kv_heads));
+                for token in tokens.clone() {
+                    self.fetch(token, job % kv_heads);
+                    self.fetch_own(token, job % kv_heads, qkv);
+                }
             }
         };
         own.clone().take(1).for_each(fetch);
@@ -159,9 +162,25 @@ impl Attention<'_> {
                 // SAFETY: what the pages have of other steps nobody writes; of this one's tokens some are written in the
                 // stage before, and the others by this job. Pages that are written belong to one sequence.
                 let head = unsafe { Head::new(&self.pages, self.kept, at, self.sizes.head_dim) };
+                let head = head.before(self.next(job + 1));
                 self.job(neighbours[job / kv_heads].tokens.clone(), head, qkv, room, out);
             }
         });
+    }
+
+    /// What a job reads, if there is one.
+    fn next(&self, job: usize) -> Option<Next<'_>> {
+        let (plan, kv_heads) = (self.asking, self.sizes.kv_heads);
+        let Neighbours { tokens, .. } = plan.neighbours.get(job / kv_heads)?;
+        let (first, last) = (&plan.tokens[tokens.start], &plan.tokens[tokens.end - 1]);
+        let table = &plan.tables[last.table.0..last.table.1];
+        let pages = self.first_of(first.position) / kernel::PAGE..=last.position / kernel::PAGE;
+        Some(Next { index: job % kv_heads, table: &table[pages] })
+    }
+
+    /// The first position that a token at this one sees.
+    fn first_of(&self, position: usize) -> usize {
+        if self.sizes.window == 0 { 0 } else { (position + 1).saturating_sub(self.sizes.window) }
     }
 
     /// One key and value head of neighbouring tokens of a sequence.
@@ -173,7 +192,7 @@ impl Attention<'_> {
         room: &mut Room,
         out: &Disjoint<'_, f32>,
     ) {
-        let Sizes { heads, kv_heads, head_dim: dim, window, .. } = self.sizes;
+        let Sizes { heads, kv_heads, head_dim: dim, .. } = self.sizes;
         let (plan, group) = (self.asking, heads / kv_heads);
         let last = &plan.tokens[tokens.end - 1];
         kernel::grow(&mut room.scores, kernel::room(dim, last.position));
@@ -192,8 +211,7 @@ impl Attention<'_> {
                 let (row, own) = (self.rows.map_or(t, |rows| rows[t]), head.index * group + g);
                 let values = &qkv[row * self.sizes.width() + own * dim..][..dim];
                 self.turn(values, self.tables.q_norm, position, turned);
-                let from = if window == 0 { 0 } else { (position + 1).saturating_sub(window) };
-                *query = Query { values: turned, from, to: position };
+                *query = Query { values: turned, from: self.first_of(position), to: position };
                 // SAFETY: every job writes its own heads of its own tokens.
                 *out_of = unsafe { out.part(t * self.sizes.queries() + own * dim, dim) };
                 count += 1;
@@ -211,6 +229,16 @@ impl Attention<'_> {
             None => out.copy_from_slice(values),
         }
         self.cpu.rotate(out, &self.tables.cos[angles.clone()], &self.tables.sin[angles]);
+    }
+
+    /// Lets a head's queries, key and value come, which another thread may just have written.
+    fn fetch_own(&self, token: usize, head: usize, qkv: &[f32]) {
+        let Sizes { heads, kv_heads, head_dim: dim, .. } = self.sizes;
+        let (row, group) = (&qkv[token * self.sizes.width()..][..self.sizes.width()], heads / kv_heads);
+        let at = |first: usize, count: usize| &row[first * dim..][..count * dim];
+        for own in [at(head * group, group), at(heads + head, 1), at(heads + kv_heads + head, 1)] {
+            own.as_chunks().0.iter().for_each(|two_lines| self.cpu.fetch(Some(two_lines), None));
+        }
     }
 
     /// Lets the memory come that [`Self::keep`] writes.

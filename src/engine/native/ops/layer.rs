@@ -11,7 +11,7 @@ use super::super::disjoint::Disjoint;
 use super::super::state::{GROUPS, Shared};
 use super::attention::{HEAD, Sizes, Tables};
 use super::pass::{Linear, Parameters, Pass};
-use super::{bits, epsilon, floats, size, size_below, size_of_model, weights};
+use super::{bits, epsilon, floats, input, size, size_below, size_of_model, weights};
 
 /// `Layer(x [tokens, hidden], input_norm, post_norm, qkv, o, gate_up, down, cos, sin, q_norm?, k_norm?, qkv_bias?, o_bias?,
 /// gate_up_bias?, down_bias?) -> [tokens, hidden]`
@@ -22,8 +22,12 @@ const INPUTS: usize = BIASES + GROUPS;
 const WEIGHTS: usize = 3;
 const BIASES: usize = 11;
 
-pub struct LayerKernel {
+pub struct LayerKernel<'attr> {
     shared: Arc<Shared>,
+    /// All inputs but x, which never change: asking for them at every step takes a hundredth of it.
+    constants: [Option<ValueRef<'attr>>; INPUTS],
+    /// Whether no other input was found.
+    is_checked: bool,
     layer: usize,
     bits: [Bits; GROUPS],
     /// Outputs and inputs of each linear layer.
@@ -34,7 +38,7 @@ pub struct LayerKernel {
 }
 
 impl Operator for LayerOp {
-    type Kernel<'attr> = LayerKernel;
+    type Kernel<'attr> = LayerKernel<'attr>;
 
     fn name(&self) -> &'static str {
         "Layer"
@@ -83,6 +87,8 @@ impl Operator for LayerOp {
         let bits = |name| bits(kernel, name);
         Ok(LayerKernel {
             shared: Arc::clone(&self.0),
+            constants: constants(kernel),
+            is_checked: false,
             layer: size_below(kernel, "layer", model.layers)?,
             bits: [bits("qkv_bits")?, bits("o_bits")?, bits("gate_up_bits")?, bits("down_bits")?],
             linear,
@@ -92,16 +98,18 @@ impl Operator for LayerOp {
     }
 }
 
-impl Kernel for LayerKernel {
+/// The inputs of a node that are the same in every run: all but the first. Those that are not are looked for later.
+fn constants<'attr>(kernel: &KernelContext<'attr>) -> [Option<ValueRef<'attr>>; INPUTS] {
+    std::array::from_fn(|index| if index == 0 { None } else { kernel.constant_input(index).ok() })
+}
+
+impl Kernel for LayerKernel<'_> {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
-        let mut inputs: [Option<ValueRef<'_>>; INPUTS] = Default::default();
-        for (index, input) in inputs.iter_mut().enumerate() {
-            *input = context.input(index)?;
-        }
-        let parameters = self.parameters(&inputs)?;
-        let [x, ..] = &inputs;
+        self.check(context)?;
+        let parameters = self.parameters()?;
         let hidden = self.linear[0].1;
-        let x = floats(x.as_ref())?.ok_or_else(|| ort::Error::new("no input"))?;
+        let x = input(context, 0)?;
+        let (_, x) = x.try_extract_tensor::<f32>()?;
         let mut state = self.shared.lock();
         let tokens = state.plan.tokens.len();
         if x.len() != tokens * hidden {
@@ -116,9 +124,25 @@ impl Kernel for LayerKernel {
     }
 }
 
-impl LayerKernel {
+impl LayerKernel<'_> {
+    /// A graph whose parameters come from elsewhere would be computed without them.
+    fn check(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        if !self.is_checked {
+            for (index, constant) in self.constants.iter().enumerate().skip(1) {
+                // There may be fewer.
+                let is_there = index < context.num_inputs()? && context.input(index)?.is_some();
+                if is_there != constant.is_some() {
+                    return Err(ort::Error::new(format!("input {index} of a layer is not constant")));
+                }
+            }
+            self.is_checked = true;
+        }
+        Ok(())
+    }
+
     /// All inputs but x, of the sizes that the model has.
-    fn parameters<'a>(&self, inputs: &'a [Option<ValueRef<'_>>; INPUTS]) -> ort::Result<Parameters<'a>> {
+    fn parameters(&self) -> ort::Result<Parameters<'_>> {
+        let inputs = &self.constants;
         let missing = || ort::Error::new("an input of a layer is missing");
         let given = |index: usize| floats(inputs[index].as_ref());
         let wanted = |index: usize| given(index)?.ok_or_else(missing);

@@ -3,13 +3,13 @@
 //! A query is rounded to 8 bits too, with a scale of its own. What the softmax gives is multiplied with the values' scales
 //! and rounded to 15 bits of the largest.
 
-use super::{Fetch, Head, PAGE, Plain, Query, fetch, highest, pages};
+use super::{Fetch, Head, PAGE, Plain, Query, highest, pages};
 use crate::engine::native::kernel::acts::ROUND;
 use crate::engine::native::kernel::math::{LANES, exp, max_lanes, sum_lanes};
 use crate::engine::native::kernel::stored::{PAIR, QUAD, Stored};
 
 /// The largest weight.
-const LARGEST: f32 = 32_767.0;
+pub const LARGEST: f32 = 32_767.0;
 
 /// Pages whose values are added in 32 bits: 32 · 16 tokens · 32,767 · 127 is less than 2³¹.
 const PAGES: usize = 32;
@@ -46,6 +46,22 @@ pub trait Inner: Fetch {
         weights: &[[Weights; N]],
         totals: &mut [[[f32; LANES]; N]; C],
     );
+
+    /// See [`softmax`].
+    ///
+    /// # Safety
+    /// The CPU has the instructions.
+    #[inline(always)]
+    unsafe fn softmax<const N: usize>(
+        head: &Head<'_>,
+        table: &[u32],
+        scores: &mut [[[f32; PAGE]; N]],
+        n: usize,
+        query: Query<'_>,
+        start: usize,
+    ) -> f32 {
+        softmax::<N>(head, table, scores, n, query, start)
+    }
 }
 
 impl Inner for Plain {
@@ -156,19 +172,24 @@ pub unsafe fn attend<I: Inner, const N: usize, const P: usize, const C: usize>(
     }
     let scores = &mut room.as_chunks_mut::<PAGE>().0.as_chunks_mut::<N>().0[..table.len()];
     let ((pages, rest), (groups, other)) = (table.as_chunks::<P>(), scores.as_chunks_mut::<P>());
-    for (at, (pages, scores)) in pages.iter().zip(groups).enumerate() {
-        fetch::<I, i8, N>(&head, table, at * P, P);
+    for (pages, scores) in pages.iter().zip(groups) {
         // SAFETY: as the caller promises; there are as many quads as a head has.
         unsafe { I::scores(&head, pages, all, &starts, &steps, scores) };
     }
-    for (at, (page, scores)) in rest.iter().zip(other).enumerate() {
-        fetch::<I, i8, N>(&head, table, pages.len() * P + at, 1);
+    // With one page alone each sum would wait for its own last addition.
+    let ((pages, rest), (groups, other)) = (rest.as_chunks::<2>(), other.as_chunks_mut::<2>());
+    for (pages, scores) in pages.iter().zip(groups) {
+        // SAFETY: as above.
+        unsafe { I::scores(&head, pages, all, &starts, &steps, scores) };
+    }
+    for (page, scores) in rest.iter().zip(other) {
         // SAFETY: as above.
         unsafe { I::scores(&head, &[*page], all, &starts, &steps, std::array::from_mut(scores)) };
     }
     let mut factors = [0.0; N];
     for n in 0..N {
-        factors[n] = softmax::<N>(&head, table, scores, n, queries[n], first * PAGE);
+        // SAFETY: as the caller promises.
+        factors[n] = unsafe { I::softmax::<N>(&head, table, scores, n, queries[n], first * PAGE) };
     }
     // The same room, of which the weights take half.
     let weights = bytemuck::cast_slice::<f32, Weights>(scores.as_flattened().as_flattened());
@@ -252,7 +273,8 @@ unsafe fn weigh<I: Inner, const N: usize, const C: usize>(
         // SAFETY: as the caller promises.
         unsafe {
             let tokens = tokens - page * PAGE;
-            I::weigh::<N, C>(head, &table[page..end], tokens, chunk, &weights[page..end], &mut totals);
+            let (head, pages) = (&head.behind(page), page..end);
+            I::weigh::<N, C>(head, &table[pages.clone()], tokens, chunk, &weights[pages], &mut totals);
         }
         page = end;
     }

@@ -26,6 +26,16 @@ pub struct Head<'a> {
     pub index: usize,
     /// A multiple of [`PAGE`].
     pub dim: usize,
+    next: Option<Next<'a>>,
+}
+
+/// A head, of the same layer, that the same thread attends to next. Its keys come to the cache while the last values are
+/// read: pages lie anywhere in memory, so the CPU cannot know which one is read next.
+#[derive(Debug, Clone, Copy)]
+pub struct Next<'a> {
+    pub index: usize,
+    /// The pages that are read.
+    pub table: &'a [u32],
 }
 
 /// Bytes of a page's scales.
@@ -56,7 +66,28 @@ impl<'a> Head<'a> {
         (index, kv_heads): (usize, usize),
         dim: usize,
     ) -> Self {
-        Self { pages, kept, kv_heads, index, dim }
+        Self { pages, kept, kv_heads, index, dim, next: None }
+    }
+
+    /// The same, before another.
+    #[must_use]
+    pub fn before(self, next: Option<Next<'a>>) -> Self {
+        Self { next, ..self }
+    }
+
+    /// The same from its `page`th page on.
+    #[inline(always)]
+    fn behind(self, page: usize) -> Self {
+        let left = |next: Next<'a>| Next { table: next.table.get(page..).unwrap_or_default(), ..next };
+        self.before(self.next.map(left))
+    }
+
+    /// Where the keys of the next head's `page`th page begin.
+    #[inline(always)]
+    pub fn next_keys(&self, page: usize) -> Option<*const u8> {
+        let next = self.next?;
+        let at = Self { index: next.index, ..*self };
+        self.pages.address(at.start(*next.table.get(page)?, 0, half_bytes(self.dim, self.kept.bytes())))
     }
 
     #[inline(always)]
@@ -69,12 +100,17 @@ impl<'a> Head<'a> {
         self.half(page, 1)
     }
 
+    /// Where half `which` of a page begins, if each has so many bytes.
+    #[inline(always)]
+    fn start(&self, page: u32, which: usize, size: usize) -> usize {
+        ((page as usize * self.kv_heads + self.index) * 2 + which) * size
+    }
+
     #[inline(always)]
     fn half<S: bytemuck::Pod>(&self, page: u32, which: usize) -> Half<'a, S> {
         let size = half_bytes(self.dim, size_of::<S>());
-        let at = ((page as usize * self.kv_heads + self.index) * 2 + which) * size;
         // SAFETY: as whoever made it has promised.
-        let bytes = unsafe { self.pages.read(at, size) };
+        let bytes = unsafe { self.pages.read(self.start(page, which, size), size) };
         let (scales, numbers) = bytes.split_at(SCALES);
         Half { bytes, scales: bytemuck::from_bytes(scales), numbers: bytemuck::cast_slice(numbers) }
     }
@@ -95,6 +131,16 @@ impl Query<'_> {
     #[inline(always)]
     fn sees_page(&self, begin: usize) -> bool {
         begin >= self.from && begin + PAGE - 1 <= self.to
+    }
+
+    /// Which tokens of the page that begins at this position it sees, a bit for each.
+    #[inline(always)]
+    pub fn seen(&self, begin: usize) -> u16 {
+        let below = |position: usize| {
+            let count = position.saturating_sub(begin).min(PAGE);
+            ((1_u32 << count) - 1) as u16
+        };
+        below(self.to + 1) & !below(self.from)
     }
 
     #[inline(always)]
@@ -139,7 +185,7 @@ pub const QUERIES: usize = 12;
 
 /// Queries up to which memory is fetched ahead. More of them are those of a prompt's neighbouring tokens, whose keys
 /// others have just read, and compute longer than they read.
-const FETCHED: usize = 4;
+pub const FETCHED: usize = 4;
 
 /// Numbers that one call takes, for positions up to `to`.
 pub fn room(dim: usize, to: usize) -> usize {

@@ -5,14 +5,15 @@
 use std::arch::x86_64::*;
 
 use super::{Avx2, Avx512};
-use crate::engine::native::kernel::attention::int8::{Inner, Weights, tokens_of};
-use crate::engine::native::kernel::attention::{Head, PAGE};
-use crate::engine::native::kernel::math::LANES;
+use crate::engine::native::kernel::acts::ROUND;
+use crate::engine::native::kernel::attention::int8::{Inner, LARGEST, Weights, tokens_of};
+use crate::engine::native::kernel::attention::{FETCHED, Head, PAGE, Query, SCALES, half_bytes};
+use crate::engine::native::kernel::math::{LANES, max_lanes, sum_lanes};
 use crate::engine::native::kernel::stored::{PAIR, QUAD};
 use crate::engine::native::kernel::x86::ranks::dot_avx2;
 
 macro_rules! inner {
-    ($isa:ident, $scores:ident, $weigh:ident) => {
+    ($isa:ident, $scores:ident, $weigh:ident $(, $softmax:ident)?) => {
         impl Inner for $isa {
             #[inline(always)]
             unsafe fn scores<const N: usize, const P: usize>(
@@ -39,11 +40,26 @@ macro_rules! inner {
                 // SAFETY: as the caller promises.
                 unsafe { $weigh(head, table, tokens, chunk, weights, totals) }
             }
+
+            $(
+                #[inline(always)]
+                unsafe fn softmax<const N: usize>(
+                    head: &Head<'_>,
+                    table: &[u32],
+                    scores: &mut [[[f32; PAGE]; N]],
+                    n: usize,
+                    query: Query<'_>,
+                    start: usize,
+                ) -> f32 {
+                    // SAFETY: as the caller promises.
+                    unsafe { $softmax(head, table, scores, n, query, start) }
+                }
+            )?
         }
     };
 }
 
-inner!(Avx512, scores_avx512, weigh_avx512);
+inner!(Avx512, scores_avx512, weigh_avx512, softmax_avx512);
 inner!(Avx2, scores_avx2, weigh_avx2);
 
 #[target_feature(enable = "avx512f,avx512vnni")]
@@ -57,9 +73,14 @@ unsafe fn scores_avx512<const N: usize, const P: usize>(
     out: &mut [[[f32; PAGE]; N]; P],
 ) {
     let mut keys = [std::ptr::null::<i8>(); P];
+    let mut values = [std::ptr::null::<u8>(); P];
     let mut sums = [[_mm512_setzero_si512(); N]; P];
     for p in 0..P {
         keys[p] = head.keys(pages[p]).numbers.as_ptr();
+        values[p] = head.values::<i8>(pages[p]).bytes.as_ptr();
+        if N <= FETCHED {
+            fetch(values[p]);
+        }
         for n in 0..N {
             sums[p][n] = _mm512_set1_epi32(starts[n]);
         }
@@ -70,6 +91,10 @@ unsafe fn scores_avx512<const N: usize, const P: usize>(
             codes[n] = _mm512_set1_epi32(quad_of(&queries[n]));
         }
         for p in 0..P {
+            if N <= FETCHED {
+                // A quad of keys is a line of memory long, and a page has as many of its values.
+                fetch(values[p].wrapping_add(SCALES + quad * QUAD * PAGE));
+            }
             // SAFETY: a page has as many quads of keys as a query, as the caller promises.
             let keys = unsafe { _mm512_loadu_si512(keys[p].add(quad * QUAD * PAGE).cast()) };
             for n in 0..N {
@@ -102,8 +127,16 @@ unsafe fn weigh_avx512<const N: usize, const C: usize>(
     let mut own = [[_mm512_setzero_si512(); N]; C];
     for (page, (number, weights)) in table.iter().zip(weights).enumerate() {
         let values: *const i8 = head.values(*number).numbers.as_ptr();
+        let next = if N <= FETCHED && chunk == 0 { head.next_keys(page) } else { None };
         for pair in 0..tokens_of(page, tokens).div_ceil(PAIR) {
             let mut codes = [_mm512_setzero_si512(); N];
+            if let Some(keys) = next {
+                // What the softmax has not fetched, which is eight times as long as a head.
+                let own = half_bytes(head.dim / 2, 1) + pair * head.dim;
+                for line in (own..own + head.dim).step_by(LINE) {
+                    fetch(keys.wrapping_add(line));
+                }
+            }
             for n in 0..N {
                 // SAFETY: a page has weights for its tokens.
                 codes[n] = unsafe { _mm512_set1_epi32(pair_of(&weights[n], pair)) };
@@ -130,6 +163,116 @@ unsafe fn weigh_avx512<const N: usize, const C: usize>(
             }
         }
     }
+}
+
+/// [`softmax`](crate::engine::native::kernel::attention::int8::softmax), whose sums the compiler keeps in memory.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+unsafe fn softmax_avx512<const N: usize>(
+    head: &Head<'_>,
+    table: &[u32],
+    scores: &mut [[[f32; PAGE]; N]],
+    n: usize,
+    query: Query<'_>,
+    start: usize,
+) -> f32 {
+    let hidden = _mm512_set1_ps(f32::NEG_INFINITY);
+    let mut highest = hidden;
+    for (page, scores) in scores.iter_mut().enumerate() {
+        // SAFETY: a page's scores are a register long.
+        unsafe {
+            let at = scores[n].as_mut_ptr();
+            let mut score = _mm512_loadu_ps(at);
+            let seen = query.seen(start + page * PAGE);
+            if seen != u16::MAX {
+                // What lies outside is another token's, or none's.
+                score = _mm512_mask_mov_ps(hidden, seen, score);
+                _mm512_storeu_ps(at, score);
+            }
+            highest = _mm512_max_ps(score, highest);
+        }
+    }
+    let highest = _mm512_set1_ps(max_lanes(lanes_of(highest)));
+    let (mut sums, mut largest) = (_mm512_setzero_ps(), _mm512_setzero_ps());
+    for (page, (scores, number)) in scores.iter_mut().zip(table).enumerate() {
+        if N <= FETCHED
+            && let Some(keys) = head.next_keys(page)
+        {
+            // Their first half.
+            let lines = half_bytes(head.dim / 2, 1) / LINE / N + 1;
+            for line in n * lines..(n + 1) * lines {
+                fetch(keys.wrapping_add(line * LINE));
+            }
+        }
+        let scales = head.values::<i8>(*number).scales;
+        // SAFETY: as above, and so are its scales.
+        unsafe {
+            let at = scores[n].as_mut_ptr();
+            let score = _mm512_loadu_ps(at);
+            let weight = exp_avx512(_mm512_sub_ps(score, highest));
+            let inside = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(score, hidden);
+            sums = _mm512_add_ps(sums, _mm512_maskz_mov_ps(inside, weight));
+            // Also the scale of what lies outside may be anything.
+            let scaled = _mm512_maskz_mul_ps(inside, weight, _mm512_loadu_ps(scales.as_ptr()));
+            _mm512_storeu_ps(at, scaled);
+            largest = _mm512_max_ps(scaled, largest);
+        }
+    }
+    let largest = max_lanes(lanes_of(largest));
+    let inverse = LARGEST / largest;
+    // Of values that are all zero, or so small that nothing could be multiplied with what they take.
+    let inverse = _mm512_set1_ps(if inverse.is_finite() { inverse } else { 0.0 });
+    let round = _mm512_set1_ps(ROUND);
+    for scores in scores.iter_mut() {
+        let scores = &mut scores[n];
+        // SAFETY: as above; the weights take as much room.
+        unsafe {
+            let rounded = _mm512_fmadd_ps(_mm512_loadu_ps(scores.as_ptr()), inverse, round);
+            let weights = _mm512_sub_epi32(_mm512_castps_si512(rounded), _mm512_castps_si512(round));
+            let weights = _mm512_zextsi256_si512(_mm512_cvtepi32_epi16(weights));
+            _mm512_storeu_si512(scores.as_mut_ptr().cast(), weights);
+        }
+    }
+    sum_lanes(lanes_of(sums)).recip() * (largest / LARGEST)
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn lanes_of(register: __m512) -> [f32; LANES] {
+    let mut lanes = [0.0; LANES];
+    // SAFETY: so many lanes has a register.
+    unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), register) };
+    lanes
+}
+
+/// [`exp`](crate::engine::native::kernel::math::exp).
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn exp_avx512(x: __m512) -> __m512 {
+    let all = |x: f32| _mm512_set1_ps(x);
+    // What is no number stays.
+    let x = _mm512_min_ps(all(88.0), _mm512_max_ps(all(-87.0), x));
+    let shifted = _mm512_fmadd_ps(x, all(std::f32::consts::LOG2_E), all(ROUND));
+    let n = _mm512_sub_ps(shifted, all(ROUND));
+    let r = _mm512_fmadd_ps(n, all(-0.693_359_4), x);
+    let r = _mm512_fmadd_ps(n, all(2.121_944_4e-4), r);
+    let mut p = all(1.987_569_1e-4);
+    for next in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = _mm512_fmadd_ps(p, r, all(next));
+    }
+    let y = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, all(1.0)));
+    let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted));
+    _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(y), exponent))
+}
+
+/// Bytes of a line of memory.
+const LINE: usize = 64;
+
+/// Lets a line of memory come to the nearest cache.
+#[inline(always)]
+fn fetch(line: *const u8) {
+    // SAFETY: every x86-64 has this instruction, which reads nothing.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
 }
 
 /// The codes of a quad.

@@ -1,4 +1,5 @@
-//! Tensors over memory that is not ONNX Runtime's, which ort copies unless they are made by ONNX Runtime's C API.
+//! Tensors over memory that is not ONNX Runtime's, by its C API: ort's own of that kind cannot be given to a session to keep,
+//! and are copied where they are bound as inputs.
 
 use std::ptr::NonNull;
 
@@ -11,7 +12,7 @@ use super::EngineError;
 /// A tensor of this element and shape over `bytes` bytes at `data`.
 ///
 /// # Safety
-/// The memory, of which `info` says where it is, is as long, and there for as long as the tensor; nobody reads or writes it
+/// The memory, of which `info` says where it is, begins where an element may, is as long, and there for as long as the tensor; nobody reads or writes it
 /// while a run that has the tensor writes it, and nobody writes it while one reads it.
 pub unsafe fn over(
     (data, bytes): (*mut u8, usize),

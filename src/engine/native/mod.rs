@@ -3,7 +3,7 @@
 //! ```text
 //! kernel       the arithmetic, for every instruction set
 //! adapter      adapters as the kernels read them
-//! held         the weights, on huge pages
+//! held         the weights in memory of their own, on huge pages
 //! pages        the KV cache
 //! pool         which page belongs to whom
 //! plan         the step: its tokens and their adapters
@@ -54,7 +54,7 @@ use crate::config;
 /// See the module's documentation.
 pub struct Native {
     session: Session,
-    /// What the session reads, so it is dropped after it.
+    /// What the session reads: dropped after it.
     _held: Option<Held>,
     shared: Arc<Shared>,
     model: Arc<ModelFile>,
@@ -176,9 +176,12 @@ impl Native {
         let pages = Pages::new(paged, count)?;
         let threads = runtime::threads(config);
         let shared = Shared::new(cpu, threads, pages, Arc::clone(&model), context);
-        let mut held = if config.huge_pages { Held::read(dir)? } else { None };
-        // SAFETY: the session has them, and is dropped before.
-        let weights = held.as_mut().map(|held| unsafe { held.tensors() }).transpose()?.unwrap_or_default();
+        let wants_copy = config.huge_pages && held::has_huge_pages();
+        let held = if wants_copy { Held::read(dir)? } else { None };
+        // SAFETY: the session keeps the tensors until it is released, and nothing that outlives it does: what it computes has
+        // memory of its own. It is dropped before `held`, here, where `held` is the first, and in `Native`. The graph has
+        // nothing that writes its weights.
+        let weights = held.as_ref().map(|held| unsafe { held.tensors() }).transpose()?.unwrap_or_default();
         let session = runtime::open_native(environment, &graph, threads, ops::domain(&shared)?, weights)?;
         let held_bytes = held.as_ref().map_or(0, Held::bytes);
         tracing::info!(isa = cpu.isa().name(), pages = count, held_bytes, "native decoder");

@@ -44,23 +44,32 @@ pub fn max_lanes(lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
+/// What [`exp`] takes: below and above its result is that of these.
+pub const EXP_RANGE: [f32; 2] = [-87.0, 88.0];
+
+/// -ln 2 in two parts, of which the first has few bits, so that a small whole number times it is exact.
+pub const LN_2: [f32; 2] = [-0.693_359_4, 2.121_944_4e-4];
+
+/// (e^r - 1 - r) / r² for |r| up to ln 2 / 2: a polynomial of degree 5, the highest power first.
+pub const EXP: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+
 /// e^x with a relative error below 3e-7 (Cephes' `expf`: reduction by ln 2 in two parts, polynomial of degree 5).
 /// Below -87 the result is about 1e-38, above 88 about 1e38: never a denormal, never infinite.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     /// 1.5 · 2²³: added to a small number, it leaves the nearest whole number in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    let x = x.clamp(-87.0, 88.0);
+    let x = x.clamp(EXP_RANGE[0], EXP_RANGE[1]);
     let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = n.mul_add(-0.693_359_4, x);
-    let r = n.mul_add(2.121_944_4e-4, r);
-    let mut p = 1.987_569_1e-4_f32;
-    p = p.mul_add(r, 1.398_199_9e-3);
-    p = p.mul_add(r, 8.333_452e-3);
-    p = p.mul_add(r, 4.166_579_6e-2);
-    p = p.mul_add(r, 1.666_666_5e-1);
-    p = p.mul_add(r, 0.5);
+    let r = n.mul_add(LN_2[0], x);
+    let r = n.mul_add(LN_2[1], r);
+    let mut p = EXP[0];
+    p = p.mul_add(r, EXP[1]);
+    p = p.mul_add(r, EXP[2]);
+    p = p.mul_add(r, EXP[3]);
+    p = p.mul_add(r, EXP[4]);
+    p = p.mul_add(r, EXP[5]);
     let y = p.mul_add(r * r, r + 1.0);
     // n is in [-126, 127] and y in [0.7, 1.5]: the exponent of the product is a normal one.
     f32::from_bits(y.to_bits().wrapping_add(shifted.to_bits() << 23))

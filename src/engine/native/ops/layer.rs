@@ -24,7 +24,7 @@ const BIASES: usize = 11;
 
 pub struct LayerKernel<'attr> {
     shared: Arc<Shared>,
-    /// All inputs but x, which never change: asking for them at every step takes a hundredth of it.
+    /// All inputs but x, which never change: a layer has fifteen, and asking for them takes longer than a small stage.
     constants: [Option<ValueRef<'attr>>; INPUTS],
     /// Whether no other input was found.
     is_checked: bool,

@@ -1,10 +1,15 @@
 //! Attention over keys and values in `bf16`, in floats.
 
-use super::{Fetch, Head, PAGE, Plain, Query, fetch, highest, pages};
+use super::{FETCHED, Head, PAGE, Plain, Query, highest, pages};
 use crate::engine::native::kernel::math::{LANES, bf16_to_f32, exp, sum_lanes};
 
 /// The two loops that most of the time goes into, for one instruction set.
-pub trait Inner: Fetch {
+pub trait Inner {
+    /// Lets memory that is read soon come to the cache.
+    fn fetch(memory: &[u8]) {
+        let _ = memory;
+    }
+
     /// q·K / sqrt(head_dim) for all tokens of `P` pages. `queries` is `[head_dim][N]`.
     ///
     /// # Safety
@@ -114,12 +119,12 @@ pub unsafe fn attend<I: Inner, const N: usize, const P: usize, const C: usize>(
     let scores = &mut room.as_chunks_mut::<PAGE>().0.as_chunks_mut::<N>().0[..table.len()];
     let ((pages, rest), (groups, other)) = (table.as_chunks::<P>(), scores.as_chunks_mut::<P>());
     for (at, (pages, scores)) in pages.iter().zip(groups).enumerate() {
-        fetch::<I, u16, N>(&head, table, at * P, P);
+        fetch::<I, N>(&head, table, at * P, P);
         // SAFETY: as the caller promises; the queries were turned to `head_dim` rows.
         unsafe { I::scores(&head, pages, turned, scores) };
     }
     for (at, (page, scores)) in rest.iter().zip(other).enumerate() {
-        fetch::<I, u16, N>(&head, table, pages.len() * P + at, 1);
+        fetch::<I, N>(&head, table, pages.len() * P + at, 1);
         // SAFETY: as above.
         unsafe { I::scores(&head, &[*page], turned, std::array::from_mut(scores)) };
     }
@@ -137,6 +142,21 @@ pub unsafe fn attend<I: Inner, const N: usize, const P: usize, const C: usize>(
     for chunk in whole..chunks {
         // SAFETY: as above.
         unsafe { weigh::<I, N, 1>(&head, table, most, chunk, scores, &inverse, out) };
+    }
+}
+
+/// Fetches what comes after the keys of pages `at..at + count`, where it pays: the next ones' keys, and their values. Pages
+/// lie anywhere in memory, so the CPU cannot know which one is read next.
+#[inline(always)]
+fn fetch<I: Inner, const N: usize>(head: &Head<'_>, table: &[u32], at: usize, count: usize) {
+    if N > FETCHED {
+        return;
+    }
+    for page in &table[(at + count).min(table.len())..(at + 2 * count).min(table.len())] {
+        I::fetch(head.keys::<u16>(*page).bytes);
+    }
+    for page in &table[at..at + count] {
+        I::fetch(head.values::<u16>(*page).bytes);
     }
 }
 

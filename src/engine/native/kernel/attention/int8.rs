@@ -3,7 +3,7 @@
 //! A query is rounded to 8 bits too, with a scale of its own. What the softmax gives is multiplied with the values' scales
 //! and rounded to 15 bits of the largest.
 
-use super::{Fetch, Head, PAGE, Plain, Query, highest, pages};
+use super::{Head, PAGE, Plain, Query, highest, pages};
 use crate::engine::native::kernel::acts::ROUND;
 use crate::engine::native::kernel::math::{LANES, exp, max_lanes, sum_lanes};
 use crate::engine::native::kernel::stored::{PAIR, QUAD, Stored};
@@ -18,7 +18,7 @@ const PAGES: usize = 32;
 pub type Weights = [i16; 2 * PAGE];
 
 /// The two loops that most of the time goes into, for one instruction set.
-pub trait Inner: Fetch {
+pub trait Inner {
     /// Σ code of the query · (code of the key - 128) for all tokens of `P` pages, as floats, times the key's scale, times
     /// the query's `step`. `queries` is `[head_dim / 4][N]`, and `starts` -128 times the sum of each.
     ///

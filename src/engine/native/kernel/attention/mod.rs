@@ -29,8 +29,9 @@ pub struct Head<'a> {
     next: Option<Next<'a>>,
 }
 
-/// A head, of the same layer, that the same thread attends to next. Its keys come to the cache while the last values are
-/// read: pages lie anywhere in memory, so the CPU cannot know which one is read next.
+/// The head, of the same layer, that comes next, mostly on the same thread. With AVX-512 and keys in 8 bits its keys come to the
+/// cache between this one's softmax and its last values: pages lie anywhere in memory, so the CPU cannot know which one is read
+/// next. Where nobody has said so, as of a thread's first head, the first pages are waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct Next<'a> {
     pub index: usize,
@@ -192,35 +193,23 @@ pub fn room(dim: usize, to: usize) -> usize {
     QUERIES * (dim + (to / PAGE + 1) * PAGE)
 }
 
-/// What memory can be fetched with.
-pub trait Fetch {
-    /// Lets memory that is read soon come to the cache.
-    fn fetch(memory: &[u8]) {
-        let _ = memory;
-    }
-}
-
 /// Plain Rust, compiled for whatever calls it.
 pub struct Plain;
 
-impl Fetch for Plain {}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Fetches what comes after the keys of pages `at..at + count`, where it pays: the next ones' keys, and their values. Pages
-/// lie anywhere in memory, so the CPU cannot know which one is read next.
-#[inline(always)]
-fn fetch<F: Fetch, S: bytemuck::Pod, const N: usize>(
-    head: &Head<'_>,
-    table: &[u32],
-    at: usize,
-    count: usize,
-) {
-    if N > FETCHED {
-        return;
-    }
-    for page in &table[(at + count).min(table.len())..(at + 2 * count).min(table.len())] {
-        F::fetch(head.keys::<S>(*page).bytes);
-    }
-    for page in &table[at..at + count] {
-        F::fetch(head.values::<S>(*page).bytes);
+    #[test]
+    fn a_page_shows_a_query_what_it_sees() {
+        for (from, to) in [(0, 0), (0, 15), (0, 16), (3, 40), (16, 31), (17, 17), (31, 32), (40, 100)] {
+            let query = Query { values: &[], from, to };
+            for begin in (0..128).step_by(PAGE) {
+                let wanted =
+                    (0..PAGE).filter(|lane| query.sees(begin + lane)).fold(0, |seen, lane| seen | 1 << lane);
+                assert_eq!(query.seen(begin), wanted, "{from} to {to}, from {begin}");
+                assert_eq!(query.sees_page(begin), wanted == u16::MAX);
+            }
+        }
     }
 }

@@ -122,6 +122,16 @@ pub fn streamed() {
     unsafe { _mm_sfence() };
 }
 
+/// Bytes of a line of memory.
+pub const LINE: usize = 64;
+
+/// Lets a line of memory come to the nearest cache.
+#[inline(always)]
+pub fn fetch_line(byte: *const u8) {
+    // SAFETY: as above.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(byte.cast()) };
+}
+
 /// Lets a line of memory come to the nearest cache, to be written.
 #[inline]
 pub fn fetch_written(byte: *const u8) {

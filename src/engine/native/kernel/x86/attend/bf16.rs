@@ -8,8 +8,17 @@ use super::Avx512;
 use crate::engine::native::kernel::attention::bf16::Inner;
 use crate::engine::native::kernel::attention::{Head, PAGE};
 use crate::engine::native::kernel::math::LANES;
+use crate::engine::native::kernel::x86::LINE;
 
 impl Inner for Avx512 {
+    #[inline(always)]
+    fn fetch(memory: &[u8]) {
+        for line in memory.chunks(LINE) {
+            // SAFETY: every x86-64 has this instruction, which reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        }
+    }
+
     #[inline(always)]
     unsafe fn scores<const N: usize, const P: usize>(
         head: &Head<'_>,

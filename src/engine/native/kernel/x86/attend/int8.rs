@@ -7,10 +7,11 @@ use std::arch::x86_64::*;
 use super::{Avx2, Avx512};
 use crate::engine::native::kernel::acts::ROUND;
 use crate::engine::native::kernel::attention::int8::{Inner, LARGEST, Weights, tokens_of};
-use crate::engine::native::kernel::attention::{FETCHED, Head, PAGE, Query, SCALES, half_bytes};
-use crate::engine::native::kernel::math::{LANES, max_lanes, sum_lanes};
+use crate::engine::native::kernel::attention::{FETCHED, Head, PAGE, Query, SCALES};
+use crate::engine::native::kernel::math::{self, LANES, max_lanes, sum_lanes};
 use crate::engine::native::kernel::stored::{PAIR, QUAD};
 use crate::engine::native::kernel::x86::ranks::dot_avx2;
+use crate::engine::native::kernel::x86::{LINE, fetch_line};
 
 macro_rules! inner {
     ($isa:ident, $scores:ident, $weigh:ident $(, $softmax:ident)?) => {
@@ -79,7 +80,7 @@ unsafe fn scores_avx512<const N: usize, const P: usize>(
         keys[p] = head.keys(pages[p]).numbers.as_ptr();
         values[p] = head.values::<i8>(pages[p]).bytes.as_ptr();
         if N <= FETCHED {
-            fetch(values[p]);
+            fetch_line(values[p]);
         }
         for n in 0..N {
             sums[p][n] = _mm512_set1_epi32(starts[n]);
@@ -93,7 +94,7 @@ unsafe fn scores_avx512<const N: usize, const P: usize>(
         for p in 0..P {
             if N <= FETCHED {
                 // A quad of keys is a line of memory long, and a page has as many of its values.
-                fetch(values[p].wrapping_add(SCALES + quad * QUAD * PAGE));
+                fetch_line(values[p].wrapping_add(SCALES + quad * QUAD * PAGE));
             }
             // SAFETY: a page has as many quads of keys as a query, as the caller promises.
             let keys = unsafe { _mm512_loadu_si512(keys[p].add(quad * QUAD * PAGE).cast()) };
@@ -131,10 +132,10 @@ unsafe fn weigh_avx512<const N: usize, const C: usize>(
         for pair in 0..tokens_of(page, tokens).div_ceil(PAIR) {
             let mut codes = [_mm512_setzero_si512(); N];
             if let Some(keys) = next {
-                // What the softmax has not fetched, which is eight times as long as a head.
-                let own = half_bytes(head.dim / 2, 1) + pair * head.dim;
-                for line in (own..own + head.dim).step_by(LINE) {
-                    fetch(keys.wrapping_add(line));
+                // The second half, in as many parts as a page has pairs.
+                let first = first_half(head.dim) + pair * head.dim;
+                for line in (first..first + head.dim).step_by(LINE) {
+                    fetch_line(keys.wrapping_add(line));
                 }
             }
             for n in 0..N {
@@ -165,8 +166,9 @@ unsafe fn weigh_avx512<const N: usize, const C: usize>(
     }
 }
 
-/// [`softmax`](crate::engine::native::kernel::attention::int8::softmax), whose sums the compiler keeps in memory.
-#[target_feature(enable = "avx512f,avx512bw")]
+/// [`softmax`](crate::engine::native::kernel::attention::int8::softmax) by hand: of the plain one the compiler keeps the sums in
+/// memory.
+#[target_feature(enable = "avx512f")]
 #[inline]
 unsafe fn softmax_avx512<const N: usize>(
     head: &Head<'_>,
@@ -198,10 +200,10 @@ unsafe fn softmax_avx512<const N: usize>(
         if N <= FETCHED
             && let Some(keys) = head.next_keys(page)
         {
-            // Their first half.
-            let lines = half_bytes(head.dim / 2, 1) / LINE / N + 1;
+            // Their first half, a part with each query.
+            let lines = first_half(head.dim).div_ceil(LINE).div_ceil(N);
             for line in n * lines..(n + 1) * lines {
-                fetch(keys.wrapping_add(line * LINE));
+                fetch_line(keys.wrapping_add(line * LINE));
             }
         }
         let scales = head.values::<i8>(*number).scales;
@@ -245,34 +247,32 @@ fn lanes_of(register: __m512) -> [f32; LANES] {
     lanes
 }
 
-/// [`exp`](crate::engine::native::kernel::math::exp).
+/// [`math::exp`].
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn exp_avx512(x: __m512) -> __m512 {
     let all = |x: f32| _mm512_set1_ps(x);
+    let ([least, most], [high, low]) = (math::EXP_RANGE, math::LN_2);
     // What is no number stays.
-    let x = _mm512_min_ps(all(88.0), _mm512_max_ps(all(-87.0), x));
+    let x = _mm512_min_ps(all(most), _mm512_max_ps(all(least), x));
     let shifted = _mm512_fmadd_ps(x, all(std::f32::consts::LOG2_E), all(ROUND));
     let n = _mm512_sub_ps(shifted, all(ROUND));
-    let r = _mm512_fmadd_ps(n, all(-0.693_359_4), x);
-    let r = _mm512_fmadd_ps(n, all(2.121_944_4e-4), r);
-    let mut p = all(1.987_569_1e-4);
-    for next in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        p = _mm512_fmadd_ps(p, r, all(next));
+    let r = _mm512_fmadd_ps(n, all(high), x);
+    let r = _mm512_fmadd_ps(n, all(low), r);
+    let [first, rest @ ..] = math::EXP;
+    let mut p = all(first);
+    for factor in rest {
+        p = _mm512_fmadd_ps(p, r, all(factor));
     }
     let y = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, all(1.0)));
     let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted));
     _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(y), exponent))
 }
 
-/// Bytes of a line of memory.
-const LINE: usize = 64;
-
-/// Lets a line of memory come to the nearest cache.
+/// Bytes of the first half of a page's keys in a head of `dim` numbers.
 #[inline(always)]
-fn fetch(line: *const u8) {
-    // SAFETY: every x86-64 has this instruction, which reads nothing.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+const fn first_half(dim: usize) -> usize {
+    SCALES + dim / 2 * PAGE
 }
 
 /// The codes of a quad.
@@ -371,6 +371,30 @@ unsafe fn weigh_avx2<const N: usize, const C: usize>(
                     let sum = _mm256_cvtepi32_ps(own[c][half][n]);
                     _mm256_storeu_ps(total, _mm256_add_ps(_mm256_loadu_ps(total), sum));
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_the_same_by_hand() {
+        if !is_x86_feature_detected!("avx512f") {
+            return;
+        }
+        let mut numbers: Vec<f32> = (-3_200_000..3_200_000).map(|i| i as f32 / 32_000.0).collect();
+        let special =
+            [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE, 1e-40, f32::MAX, f32::NAN];
+        numbers.extend(special.repeat(2));
+        for numbers in numbers.as_chunks::<LANES>().0 {
+            // SAFETY: the CPU has the instructions, and sixteen numbers are a register.
+            let found = unsafe { lanes_of(exp_avx512(_mm512_loadu_ps(numbers.as_ptr()))) };
+            for (x, found) in numbers.iter().zip(found) {
+                let wanted = math::exp(*x);
+                assert!(wanted.to_bits() == found.to_bits() || wanted.is_nan() && found.is_nan(), "{x}");
             }
         }
     }
